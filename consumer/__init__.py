@@ -1,0 +1,4 @@
+"""What runs all the time: sources, the loop, dead letters, the relay, the daemon that wires everything.
+
+Knows nothing of how counting works.
+"""

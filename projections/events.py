@@ -1,0 +1,97 @@
+"""The two events, as they stand on the wire, and their reading and writing.
+
+Each event carries the whole present state of its half of a comment, not a change. It is JSON, its Kafka key is the
+`user_id`, and one topic holds one kind.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Slug = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class CommentCreated(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading of a comment's row, for one profile.
+
+    `created_at` and `deleted_at` are UTC (a zone, where one is given, is converted; none is written). `gone` says that
+    the comment is no longer part of this profile at all: moved, hard-deleted, or its membership or title changed.
+    `revision` orders readings of the row: microseconds of the database's clock, taken after the read.
+    """
+
+    comment_id: Id
+    user_id: Id
+    group_slug: Slug
+    help_request_id: Id
+    body: str
+    created_at: datetime
+    deleted_at: datetime | None = None
+    gone: bool = False
+    revision: Id
+
+
+class InsightCreated(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading of a comment's analysis, for one profile; an analysis that vanished has empty lists."""
+
+    comment_id: Id
+    user_id: Id
+    group_slug: Slug
+    resource_tags: tuple[str, ...] = ()
+    request_tags: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    recorded_at: datetime | None = None
+    revision: Id
+
+
+Event = CommentCreated | InsightCreated
+
+COMMENT_CREATED = "comment-created"
+INSIGHT_CREATED = "insight-created"
+TOPICS: dict[str, type[CommentCreated] | type[InsightCreated]] = {
+    COMMENT_CREATED: CommentCreated,
+    INSIGHT_CREATED: InsightCreated,
+}
+
+_DECODERS = {topic: msgspec.json.Decoder(kind) for topic, kind in TOPICS.items()}
+_ENCODER = msgspec.json.Encoder()
+
+
+class InvalidEventError(ValueError):
+    """Bytes that are no event of their topic; the text says why and where."""
+
+
+def topic_of(event: Event) -> str:
+    """The topic that carries this kind of event."""
+    return COMMENT_CREATED if type(event) is CommentCreated else INSIGHT_CREATED
+
+
+def decode(topic: str, value: bytes | None) -> Event:
+    """Read one message's value.
+
+    Raises InvalidEventError for anything that is not an event of that topic. Unknown fields are ignored.
+
+    >>> decode("insight-created", b'{"comment_id":1,"user_id":2,"group_slug":"g","revision":3,"new":0}').comment_id
+    1
+    """
+    if value is None:
+        raise InvalidEventError("the message has no value")
+    try:
+        return _DECODERS[topic].decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidEventError(str(error)) from error
+
+
+def encode(event: Event) -> bytes:
+    """Write one message's value; the same event always gives the same bytes."""
+    return _ENCODER.encode(event)
+
+
+def utc(moment: datetime) -> datetime:
+    """The same moment in UTC, without a zone.
+
+    >>> utc(datetime.fromisoformat("2024-05-01T12:00:00+02:00"))
+    datetime.datetime(2024, 5, 1, 10, 0)
+    """
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
