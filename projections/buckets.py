@@ -1,0 +1,108 @@
+"""Buckets and every key of the store: the only module that spells a key.
+
+A user's profiles lie in one of 64 buckets, by a fixed hash of the user id. The bucket is a hash tag (`{b17}`), so that
+all keys of one call lie in one slot of a Redis Cluster.
+"""
+
+from projections.profile import ProfileKey
+
+BUCKETS = 64
+_GOLDEN = 11_400_714_819_323_198_485
+_PREFIX = "sis"
+
+
+def bucket_of(user_id: int) -> int:
+    """The bucket of a user: the top six bits of a multiplicative hash, so that runs of ids spread.
+
+    >>> [bucket_of(user) for user in (1, 2, 3)]
+    [39, 15, 54]
+    """
+    return (user_id * _GOLDEN & 0xFFFF_FFFF_FFFF_FFFF) >> 58
+
+
+def member(key: ProfileKey) -> str:
+    """How a profile is written inside sets.
+
+    >>> member(ProfileKey(7, "a:b"))
+    '7:a:b'
+    """
+    return f"{key.user_id}:{key.group_slug}"
+
+
+def parse_member(text: bytes) -> ProfileKey:
+    """The profile that a set's member names.
+
+    >>> parse_member(b"7:a:b")
+    ProfileKey(user_id=7, group_slug='a:b')
+    """
+    user, _, slug = text.decode().partition(":")
+    return ProfileKey(int(user), slug)
+
+
+def _key(bucket: int, rest: str) -> str:
+    return f"{_PREFIX}:{{b{bucket}}}:{rest}"
+
+
+def mark_key(bucket: int) -> str:
+    """Hash: birth, epoch, meaning, writes, folders, healing, and `p:<partition>` for each position."""
+    return _key(bucket, "mark")
+
+
+def index_key(bucket: int) -> str:
+    """Sorted set of all profiles, by user id."""
+    return _key(bucket, "profiles")
+
+
+def profile_key(key: ProfileKey) -> str:
+    """Hash: one profile."""
+    return _key(bucket_of(key.user_id), f"p:{member(key)}")
+
+
+def due_key(bucket: int, folder: str) -> str:
+    """Sorted set of the profiles to flush into a folder, by the time (ms) when they are due."""
+    return _key(bucket, f"due:{folder}")
+
+
+def leases_key(bucket: int, folder: str) -> str:
+    """Sorted set of claimed profiles, by the time (ms) when the claim ends."""
+    return _key(bucket, f"leases:{folder}")
+
+
+def tokens_key(bucket: int, folder: str) -> str:
+    """Hash: whose claim it is."""
+    return _key(bucket, f"tokens:{folder}")
+
+
+def force_key(bucket: int, folder: str) -> str:
+    """Hash: why a profile's next flush ignores the settled hash: `once`, or `again` where its claim was taken over."""
+    return _key(bucket, f"force:{folder}")
+
+
+def settled_key(bucket: int, folder: str) -> str:
+    """Hash: the snapshot hash of the file that lies in the folder; empty where the file was removed."""
+    return _key(bucket, f"settled:{folder}")
+
+
+def claim_key(bucket: int, folder: str, token: str) -> str:
+    """Set of what one claim took, so that a claim that is sent again gets the same; it ends with the lease."""
+    return _key(bucket, f"claim:{folder}:{token}")
+
+
+def announced_key(bucket: int) -> str:
+    """Hash: the snapshot hash that downstream was last told; empty where it was told of the profile's end."""
+    return _key(bucket, "announced")
+
+
+def sequence_key(bucket: int) -> str:
+    """Hash: the last sequence that was given to a reading of a profile."""
+    return _key(bucket, "sequence")
+
+
+def lease_key(name: str) -> str:
+    """String: the token of who holds a named lease."""
+    return f"{_PREFIX}:{{{name}}}:lease"
+
+
+def document_key(name: str) -> str:
+    """String: a small document that only the holder of the lease of that name may write."""
+    return f"{_PREFIX}:{{{name}}}:document"

@@ -1,0 +1,256 @@
+"""WhiteBalloon's two databases as one object to read from. It never writes, and keeps no transaction open."""
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple, Self
+
+from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import NoSuchTableError
+
+from projections import queries
+from projections.errors import OperatorError
+from projections.faults import DatabaseUnavailable
+from projections.groups import Groups
+from projections.history import AnalysisRow, CommentRow
+from projections.queries import Query
+from projections.reader import Reader, open_reader
+
+__all__ = ["Database", "DatabaseUnavailable", "Heads", "open_databases"]
+
+HIGHEST_ID = 2**63 - 1
+PAGE = 5_000
+"""Rows that one transaction reads where the caller has no opinion: some 10 ms, for which a writer may have to wait."""
+USERS_PAGE = 50_000
+
+
+class Heads(NamedTuple):
+    """The highest keys: what is above them is new. 0 where a table is empty."""
+
+    comment_id: int
+    analysis_comment_id: int
+
+
+class Database:
+    """Rows of both databases. Every list is fetched whole and its transaction ended before it is handed over.
+
+    Each method raises DatabaseUnavailable for what passes by itself, and OperatorError for what somebody has to mend.
+    Safe to use from several threads.
+    """
+
+    def __init__(self, main: Reader, insights: Reader, host_clock: Callable[[], int]) -> None:
+        self._main = main
+        self._insights = insights
+        self._host_clock = host_clock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all connections; reading again opens new ones."""
+        self._main.close()
+        self._insights.close()
+
+    def check(self) -> None:
+        """Raise OperatorError unless every table and column that we read is there and may be read."""
+        _check(self._main, queries.REQUIRED_MAIN)
+        _check(self._insights, queries.REQUIRED_INSIGHTS)
+
+    def clock(self) -> int:
+        """Microseconds since 1970 by the main database's clock; SQLite's is this host's."""
+        if self._main.dialect == "sqlite":
+            return self._host_clock()
+        return self._main.read(lambda connection: int(connection.execute(queries.POSTGRES_CLOCK).scalar_one()))
+
+    def change_token(self) -> str:
+        """A text that differs from the last one whenever something was committed to either database between.
+
+        Take it before reading what it stands for. It may differ without a change, and means nothing to another process.
+        """
+        if self._insights is self._main:
+            return self._main.change_token()
+        return f"{self._main.change_token()} {self._insights.change_token()}"
+
+    def heads(self) -> Heads:
+        """The highest keys."""
+        comment = self._main.read(lambda connection: connection.execute(queries.HIGHEST_COMMENT).scalar())
+        analysis = self._insights.read(lambda connection: connection.execute(queries.HIGHEST_ANALYSIS).scalar())
+        return Heads(comment or 0, analysis or 0)
+
+    def groups(self) -> Groups:
+        """All memberships and groups' requests, as they stood together at one moment."""
+
+        def read(connection: Connection) -> Groups:
+            memberships = (tuple(row) for row in connection.execute(queries.MEMBERSHIPS))
+            requests = (tuple(row) for row in connection.execute(queries.GROUP_REQUESTS))
+            return Groups.from_rows(memberships, requests)
+
+        return self._main.read(read)
+
+    # ------------------------------------------------------------------------------------------------- comments
+
+    def comments_after(self, comment_id: int, limit: int = PAGE) -> list[CommentRow]:
+        """The next comments above an id, ascending."""
+        return self._comments(queries.COMMENTS_AFTER, after=comment_id, limit=limit)
+
+    def comments_by_ids(self, comment_ids: Collection[int]) -> list[CommentRow]:
+        """Those of these comments that exist, ascending. The caller bounds their number."""
+        query = queries.comments_by_ids(self._main.dialect)
+        return self._comments(query, ids=_ids(comment_ids, self._main))
+
+    def comments_of_users(
+        self, first_user: int, last_user: int, after: tuple[int, int] | None = None, limit: int = PAGE
+    ) -> list[CommentRow]:
+        """The next comments of the users in [first_user, last_user], ordered by (user id, comment id).
+
+        `after` is the (user id, comment id) of the last row had. Shorter than `limit` only at the end.
+        """
+
+        def read(connection: Connection) -> list[CommentRow]:
+            rows: list[CommentRow] = []
+            first = first_user
+            if after is not None:
+                rows = _comment_rows(connection, queries.COMMENTS_OF_USER, user=after[0], after=after[1], limit=limit)
+                first = after[0] + 1
+            missing = limit - len(rows)
+            if missing and first <= last_user:
+                rows += _comment_rows(connection, queries.COMMENTS_OF_USERS, first=first, last=last_user, limit=missing)
+            return rows
+
+        return self._main.read(read)
+
+    # ---------------------------------------------------------------------------------------------------- users
+
+    def users_after(self, user_id: int, limit: int = USERS_PAGE) -> list[int]:
+        """The next users above an id who have a comment or a membership, ascending."""
+
+        def read(connection: Connection) -> list[int]:
+            parameters = {"after": user_id, "limit": limit}
+            found = set(connection.execute(queries.COMMENTING_USERS, parameters).scalars())
+            found.update(connection.execute(queries.MEMBER_USERS, parameters).scalars())
+            return sorted(found)[:limit]
+
+        return self._main.read(read)
+
+    def user_ranges(self, comments_per_range: int) -> list[tuple[int, int]]:
+        """Ranges [first, last] of user ids that together hold every id from 0 up, none of them twice.
+
+        Each has at most `comments_per_range` comments, or one user who has more. Ids without a row are in a range too,
+        so that users known only elsewhere (the store, the files) have their place.
+        """
+        ranges: list[tuple[int, int]] = []
+        first, count = 0, 0
+        for user_id, comments in self._comment_counts():
+            if count and count + comments > comments_per_range:
+                ranges.append((first, user_id - 1))
+                first, count = user_id, 0
+            count += comments
+        return [*ranges, (first, HIGHEST_ID)]
+
+    def _comment_counts(self) -> Iterator[tuple[int, int]]:
+        after = -1
+        while True:
+            parameters = {"after": after, "limit": USERS_PAGE}
+            page = self._main.read(
+                lambda connection, p=parameters: connection.execute(queries.COMMENTS_BY_USER, p).all()
+            )
+            yield from page
+            if len(page) < USERS_PAGE:
+                return
+            after = page[-1][0]
+
+    # ------------------------------------------------------------------------------------------------- analyses
+
+    def analyses_after(self, comment_id: int, limit: int = PAGE) -> list[AnalysisRow]:
+        """The next analyses above a comment id, ascending."""
+        return self._analyses(queries.ANALYSES_AFTER, after=comment_id, limit=limit)
+
+    def analyses_between(self, low: int, high: int) -> list[AnalysisRow]:
+        """The analyses of the comments with ids in [low, high], ascending. The caller bounds their number."""
+        return self._analyses(queries.ANALYSES_BETWEEN, low=low, high=high)
+
+    def analyses_by_ids(self, comment_ids: Collection[int]) -> dict[int, AnalysisRow]:
+        """The analyses of those of these comments that have one, by comment id. The caller bounds their number."""
+        query = queries.analyses_by_ids(self._insights.dialect)
+        return {row.comment_id: row for row in self._analyses(query, ids=_ids(comment_ids, self._insights))}
+
+    def analyses_of_run(self, run_id: str, after: int = -1, limit: int = PAGE) -> list[AnalysisRow]:
+        """The next analyses of a run above a comment id, ascending, by the index on run_id."""
+        return self._analyses(queries.ANALYSES_OF_RUN, run=run_id, after=after, limit=limit)
+
+    def runs(self) -> dict[str, str]:
+        """For each run a text that changes when its row does."""
+        rows = self._insights.read(lambda connection: connection.execute(queries.RUNS).all())
+        return {row.run_id: json.dumps(list(row), default=str) for row in rows}
+
+    # -------------------------------------------------------------------------------------------------- reading
+
+    def _comments(self, query: Query, **parameters: object) -> list[CommentRow]:
+        return self._main.read(lambda connection: _comment_rows(connection, query, **parameters))
+
+    def _analyses(self, query: Query, **parameters: object) -> list[AnalysisRow]:
+        rows = self._insights.read(lambda connection: connection.execute(query, parameters).all())
+        return list(map(AnalysisRow._make, rows))
+
+
+def open_databases(
+    main_url: str,
+    insights_url: str,
+    *,
+    patience: float = 30.0,
+    host_clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+) -> Database:
+    """Open WhiteBalloon's two databases, which may be one, and check that they are WhiteBalloon's.
+
+    `patience`: seconds that a lock on a SQLite file is waited out before DatabaseUnavailable. `host_clock`: microseconds
+    since 1970, the clock of SQLite databases. Raises OperatorError, with the way out, for whatever is in the way.
+    """
+    main = open_reader(main_url, "DATABASE_URL", patience)
+    same = insights_url == main_url
+    insights = main if same else open_reader(insights_url, "INSIGHTS_DATABASE_URL", patience)
+    database = Database(main, insights, host_clock)
+    try:
+        database.check()
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _check(reader: Reader, required: tuple[Query, ...]) -> None:
+    try:
+        missing = reader.read(lambda connection: _missing(connection, required))
+        if missing:
+            raise OperatorError(
+                f"{reader.place} has no {', '.join(missing)}; set {reader.place.variable} to WhiteBalloon's database, or "
+                "migrate it"
+            )
+        for query in required:  # that this user may read them is known only by reading
+            reader.read(lambda connection, query=query: connection.execute(query.limit(0)).all())
+    except DatabaseUnavailable as error:  # at the start nobody knows that it will pass
+        raise OperatorError(str(error)) from error
+
+
+def _missing(connection: Connection, required: tuple[Query, ...]) -> list[str]:
+    missing = []
+    inspector = inspect(connection)
+    for query in required:
+        table = query.get_final_froms()[0]
+        try:
+            present = {column["name"] for column in inspector.get_columns(str(table))}
+        except NoSuchTableError:
+            missing.append(f"table {table}")
+            continue
+        missing += [f"column {table}.{name}" for name in query.selected_columns.keys() if name not in present]
+    return missing
+
+
+def _comment_rows(connection: Connection, query: Query, **parameters: object) -> list[CommentRow]:
+    return list(map(CommentRow._make, connection.execute(query, parameters).all()))
+
+
+def _ids(ids: Collection[int], reader: Reader) -> str | list[int]:
+    return json.dumps(list(ids)) if reader.dialect == "sqlite" else list(ids)

@@ -1,0 +1,113 @@
+"""What a database driver's error means for whoever runs us: wait and try again, or mend something first."""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from sqlalchemy.exc import DBAPIError
+
+from projections.errors import OperatorError
+
+
+class DatabaseUnavailable(Exception):  # noqa: N818 - a state that passes, not a mistake
+    """The database cannot be read just now: locked, restarting, being replaced. Trying again later is right."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a database is: the variable that says so, its URL without password, its file where it is SQLite."""
+
+    variable: str
+    shown: str
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.variable} ({self.shown})"
+
+
+LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+
+
+def is_lock(error: Exception) -> bool:
+    """Whether a writer's lock on a SQLite file stood in the way."""
+    cause = _cause(error)
+    return isinstance(cause, sqlite3.Error) and _code(cause) in LOCKED
+
+
+def explain(error: Exception, place: Place) -> Exception:
+    """Translate a driver's error: DatabaseUnavailable, OperatorError, or the error itself where it is our own bug."""
+    cause = _cause(error)
+    if isinstance(cause, sqlite3.Error):
+        return _sqlite(cause, place) or error
+    if isinstance(cause, psycopg.Error):
+        return _postgres(cause, place) or error
+    return error
+
+
+def _cause(error: Exception) -> BaseException:
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
+
+
+def _sqlite(error: sqlite3.Error, place: Place) -> Exception | None:
+    code = _code(error)
+    if code in LOCKED:
+        return DatabaseUnavailable(f"{place} stays locked by a writer; end the process that holds it, or try again")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return DatabaseUnavailable(_cannot_open(place))
+    if code == sqlite3.SQLITE_READONLY:
+        return DatabaseUnavailable(
+            f"{place} was left half-written by a writer that died; it mends itself when WhiteBalloon next opens it"
+        )
+    if code == sqlite3.SQLITE_IOERR:
+        return DatabaseUnavailable(
+            f"{place} cannot be read from its disk: {error}; look at the disk and the kernel's log"
+        )
+    if code == sqlite3.SQLITE_NOTADB:
+        return OperatorError(f"{place} is not a SQLite database; set {place.variable} to WhiteBalloon's file")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return OperatorError(f"{place} is damaged: {error}; restore it from a backup")
+    if str(error).startswith("no such"):
+        return OperatorError(f"{place} is not WhiteBalloon's: {error}; correct {place.variable}, or migrate it")
+    return None
+
+
+def _cannot_open(place: Place) -> str:
+    path = place.path
+    if path is None or not path.exists():
+        return f"{place} does not exist; set {place.variable} to the URL of WhiteBalloon's database"
+    if path.is_dir():
+        return f"{place} is a folder; set {place.variable} to the URL of WhiteBalloon's database file in it"
+    return (
+        f"{place} cannot be opened; let this user read the file and, while its journal mode is WAL, write to the "
+        f"folder {path.parent} (SQLite keeps {path.name}-shm there)"
+    )
+
+
+_MISSING = {"42P01", "42703"}
+_NO_PRIVILEGE = "42501"
+_PASSING = ("08", "25", "40", "53", "55", "57", "58", "XX")
+"""Classes of SQLSTATE that say something of the server's state, not of the query."""
+
+
+def _postgres(error: psycopg.Error, place: Place) -> Exception | None:
+    state = error.sqlstate
+    reason = " ".join(str(error).split("\nLINE ")[0].split())
+    if state in _MISSING:
+        return OperatorError(f"{place} is not WhiteBalloon's: {reason}; correct {place.variable}, or migrate it")
+    if state == _NO_PRIVILEGE:
+        return OperatorError(
+            f"{place} refuses to be read: {reason}; GRANT SELECT on WhiteBalloon's tables to this user"
+        )
+    if state is None and isinstance(error, psycopg.ProgrammingError):
+        return OperatorError(f"{place} is not understood: {reason}; correct {place.variable}")
+    if (state is None and isinstance(error, psycopg.OperationalError)) or (state or "").startswith(_PASSING):
+        return DatabaseUnavailable(
+            f"{place} cannot be reached: {reason}; start PostgreSQL, or correct host, database, user and password in "
+            f"{place.variable}"
+        )
+    return None

@@ -1,0 +1,123 @@
+"""The links that a text names, and the one form under which the same link is counted.
+
+Nothing here raises, whatever the text, and everything is linear in its length. Nothing is ever fetched.
+"""
+
+import re
+
+# A character that ends a link, or may end it; and whole runs of them, so that a run costs no more than one.
+_STOP = re.compile(r'[\s<>"`)\]}]')
+_STOPS = re.compile(r'[\s<>"`]|\)+|\]+|\}+')
+_OPENING = {")": "(", "]": "[", "}": "{"}
+_TRAILING = ".,;:!?'"
+
+# A backslash ends the authority, as in every browser: https://example.org\@other leads to example.org.
+_PARTS = re.compile(r"([hH][tT][tT][pP][sS]?)://([^/?#\\]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+# Host and what follows it; the first colon (after an IPv6 bracket) ends the host, so that a second reading agrees.
+_HOST = re.compile(r"((?:\[[^\]]*\])?[^:]*)(.*)", re.DOTALL)
+_DEFAULT_PORTS = {"http": ("", "80"), "https": ("", "443")}
+_NAMED = re.compile(r"[^\W_]")
+
+# Tracking parameters, in any case: an UTM_SOURCE leads to no other page than an utm_source.
+_TRACKING = re.compile(
+    r"(?:utm_[^=]*|fbclid|gclid|dclid|msclkid|mc_cid|mc_eid|igshid|igsh|_hsenc|_hsmi)(?:=.*)?",
+    re.DOTALL | re.IGNORECASE | re.ASCII,
+)
+
+
+def find(line: str) -> list[str]:
+    """Every http and https URL in a text, as written, in order, each occurrence.
+
+    White space, `<`, `>`, `"` and a backtick end a link, and so does a closing bracket that it did not open itself:
+    Markdown writes `[https://a.org](https://a.org)`, which is two. Trailing punctuation is not part of it. A host
+    without a letter or digit, as in `https://...`, makes no link.
+
+    >>> find("(see https://en.example.org/wiki/Foo_(bar)), or https://...")
+    ['https://en.example.org/wiki/Foo_(bar)']
+    """
+    found: list[str] = []
+    end = 0
+    while (colon := line.find("://", end)) >= 0:
+        # Nothing is asked of what stands before the scheme: Chinese and Japanese put no space there, and WhiteBalloon
+        # too counts the https in git+https.
+        scheme = line[max(end, colon - 5) : colon].lower()
+        length = 5 if scheme == "https" else 4 if scheme.endswith("http") else 0
+        if not length:
+            end = colon + 3
+            continue
+        end = _end(line, colon + 3)
+        url = line[colon - length : end].rstrip(_TRAILING)
+        if _has_host(url, length + 3):
+            found.append(url)
+    return found
+
+
+def _end(line: str, begin: int) -> int:
+    """Where the link whose authority begins at `begin` ends."""
+    stop = _STOP.search(line, begin)
+    if stop is None:
+        return len(line)
+    here = stop.start()
+    opening = _OPENING.get(line[here])
+    return here if opening is None or line.find(opening, begin, here) < 0 else _end_balanced(line, begin)
+
+
+def _end_balanced(line: str, begin: int) -> int:
+    """The same for a link that closes a bracket which it opened."""
+    counted = dict.fromkeys("([{", begin)
+    unclosed = dict.fromkeys("([{", 0)
+    for stop in _STOPS.finditer(line, begin):
+        here = stop.start()
+        opening = _OPENING.get(line[here])
+        if opening is None:
+            return here
+        unclosed[opening] += line.count(opening, counted[opening], here) - (stop.end() - here)
+        if unclosed[opening] < 0:
+            return stop.end() + unclosed[opening]
+        counted[opening] = here
+    return len(line)
+
+
+def _has_host(url: str, begin: int) -> bool:
+    """Whether the host holds a letter or digit; the first character alone says so for almost every link."""
+    return (url[begin : begin + 1].isalnum() and "@" not in url) or _NAMED.search(domain(url)) is not None
+
+
+def canonical(url: str) -> str:
+    """The form under which a link is counted; the canonical form of a canonical form is itself.
+
+    >>> canonical("HTTPS://ann@Example.org:443?utm_source=x&id=1#top")
+    'https://example.org/?id=1'
+    >>> canonical("https://example.org/app?fbclid=x#/route")
+    'https://example.org/app#/route'
+    """
+    parts = _PARTS.fullmatch(url)
+    if parts is None:
+        return url
+    scheme, authority, path, query, fragment = parts.groups()
+    scheme = scheme.lower()
+    host, port = _host(authority)
+    if port and port[1:].lstrip("0") in _DEFAULT_PORTS[scheme]:
+        port = ""
+    if not path.startswith(("/", "\\")):
+        path = "/" + path
+    if query:
+        query = "&".join([item for item in query.split("&") if not _TRACKING.fullmatch(item)])
+    route = fragment and ("/" in fragment or "!" in fragment)
+    return f"{scheme}://{host}{port}{path}{'?' + query if query else ''}{'#' + fragment if route else ''}"
+
+
+def domain(url: str) -> str:
+    """The host of a link in lower case, `www.` and an IPv6 address's brackets included, without port; '' if none.
+
+    >>> domain("https://www.Example.org:8443/a")
+    'www.example.org'
+    """
+    parts = _PARTS.match(url)
+    return _host(parts[2])[0] if parts else ""
+
+
+def _host(authority: str) -> tuple[str, str]:
+    """The host in lower case, and the rest with its colon (the port, if it is one). User info is dropped."""
+    named = _HOST.match(authority[authority.rfind("@") + 1 :])
+    return (named[1].lower(), named[2]) if named else ("", "")

@@ -1,0 +1,51 @@
+-- Take due profiles of one bucket for a while.
+--
+-- KEYS 1  mark (hash)   2  due (sorted set)   3  leases (sorted set)   4  tokens (hash)   5  force (hash)
+--      6  what this claim took (set; ends with the lease)
+-- ARGV 1  token   2  most profiles to take   3  lease, milliseconds
+-- Returns member, flags, member, flags, ..: flags 1 forced, 2 taken over. Nothing while the bucket heals.
+-- A call that arrives twice returns what it took, and takes nothing more.
+local mark, due, leases, tokens, force, taken = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local reply = {}
+if redis.call('EXISTS', taken) == 1 then
+  for _, item in ipairs(redis.call('SMEMBERS', taken)) do
+    reply[#reply + 1] = string.sub(item, 2)
+    reply[#reply + 1] = tonumber(string.sub(item, 1, 1))
+  end
+  return reply
+end
+if redis.call('HEXISTS', mark, 'healing') == 1 then return reply end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local expiry = string.format('%.0f', now + tonumber(ARGV[3]))
+local left = tonumber(ARGV[2])
+
+local function take(member)
+  local forced = redis.call('HGET', force, member)
+  local flags = forced == 'again' and 2 or forced and 1 or 0
+  redis.call('HSET', tokens, member, ARGV[1])
+  redis.call('ZADD', leases, expiry, member)
+  redis.call('ZREM', due, member)
+  redis.call('SADD', taken, flags .. member)
+  reply[#reply + 1] = member
+  reply[#reply + 1] = flags
+  left = left - 1
+end
+
+local text = string.format('%.0f', now)
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', text, 'LIMIT', 0, left)) do
+  redis.call('HSET', force, member, 'again')
+  take(member)
+end
+if left > 0 then
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', text, 'LIMIT', 0, left)) do
+    local lease = redis.call('ZSCORE', leases, member)
+    if lease then
+      redis.call('ZADD', due, lease, member)
+    else
+      take(member)
+    end
+  end
+end
+if #reply > 0 then redis.call('PEXPIRE', taken, ARGV[3]) end
+return reply

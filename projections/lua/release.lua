@@ -1,0 +1,6 @@
+-- Give a lease up.
+--
+-- KEYS 1  lease (string)
+-- ARGV 1  token
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1

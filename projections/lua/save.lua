@@ -1,0 +1,75 @@
+-- Write the profiles of one bucket that are unchanged since they were read, and move the bucket's positions.
+--
+-- KEYS 1  mark of the bucket (hash)
+--      2  index of the bucket's profiles (sorted set)
+--      3  .. 2+F  due times, one sorted set for each folder, in the order of ARGV[2]
+--      3+F ..     the profiles (hashes), in the order of their descriptions in ARGV
+-- ARGV 1  epoch that the writer knows; '' demands nothing
+--      2  folders that the writer knows, as the mark spells them
+--      3  debounce, milliseconds
+--      4  number of folders
+--      5  number of positions; for each: partition, start, end
+--      then for each profile: expected version ('' for none), token, member, user id, the folders in which it is due
+--      (a string of 0 and 1; '' for a write that changes no content), number of fields to set, number to delete,
+--      field, value, field, value, .. and the fields to delete
+-- Returns {'ok', index of a profile in conflict, ..} or {'epoch', present} or {'folders', present}
+--      or {'hole', partition, stored}. Everything is checked before the first write.
+local CHUNK = 1000
+local now = redis.call('TIME')
+local mark = KEYS[1]
+local state = redis.call('HMGET', mark, 'epoch', 'folders')
+local epoch, folders = state[1] or '', state[2] or ''
+if ARGV[1] ~= '' and epoch ~= ARGV[1] then return {'epoch', epoch} end
+if folders ~= ARGV[2] then return {'folders', folders} end
+
+local at = 6
+local positions = {}
+for i = 1, tonumber(ARGV[5]) do
+  local field, from, to = 'p:' .. ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local stored = redis.call('HGET', mark, field)
+  if not stored or tonumber(stored) < from then return {'hole', ARGV[at], stored or ''} end
+  if tonumber(stored) < to then
+    positions[#positions + 1] = field
+    positions[#positions + 1] = ARGV[at + 2]
+  end
+  at = at + 3
+end
+
+local reply = {'ok'}
+local writes = {}
+local first_profile = 3 + tonumber(ARGV[4])
+for i = first_profile, #KEYS do
+  local sets, deletes = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
+  local version = redis.call('HGET', KEYS[i], 'v') or ''
+  if version == ARGV[at] then
+    writes[#writes + 1] = {i, at}
+  elseif version ~= ARGV[at + 1] then
+    reply[#reply + 1] = i - first_profile
+  end
+  at = at + 7 + 2 * sets + deletes
+end
+if at ~= #ARGV + 1 then return redis.error_reply('save: ' .. #ARGV .. ' arguments, ' .. (at - 1) .. ' described') end
+
+local due = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) + tonumber(ARGV[3]))
+for _, write in ipairs(writes) do
+  local key, a = KEYS[write[1]], write[2]
+  local sets, deletes = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
+  local from = a + 7
+  local last = from + 2 * sets - 1
+  for i = from, last, CHUNK do
+    redis.call('HSET', key, unpack(ARGV, i, math.min(i + CHUNK - 1, last)))
+  end
+  for i = last + 1, last + deletes, CHUNK do
+    redis.call('HDEL', key, unpack(ARGV, i, math.min(i + CHUNK - 1, last + deletes)))
+  end
+  redis.call('HSET', key, 'v', ARGV[a + 1])
+  if ARGV[a] == '' then redis.call('ZADD', KEYS[2], ARGV[a + 3], ARGV[a + 2]) end
+  for folder = 1, #ARGV[a + 4] do
+    if string.sub(ARGV[a + 4], folder, folder) == '1' then
+      redis.call('ZADD', KEYS[2 + folder], 'NX', due, ARGV[a + 2])
+    end
+  end
+end
+if #reply == 1 and #positions > 0 then redis.call('HSET', mark, unpack(positions)) end
+if #writes > 0 or (#reply == 1 and #positions > 0) then redis.call('HINCRBY', mark, 'writes', 1) end
+return reply

@@ -1,0 +1,324 @@
+"""The store in memory: for tests and for building straight from the database. Same protocol, same contract suite."""
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from projections.buckets import BUCKETS, bucket_of
+from projections.profile import ProfileKey
+from projections.store import (
+    ABSENT,
+    HEAD,
+    Claim,
+    EpochError,
+    Folder,
+    Healing,
+    HoleError,
+    Loaded,
+    Mark,
+    Origin,
+    Reading,
+    Save,
+    Settlement,
+    Write,
+)
+
+
+class _Profile:
+    __slots__ = ("fields", "version")
+
+    def __init__(self) -> None:
+        self.version = ABSENT
+        self.fields: dict[bytes, bytes] = {}
+
+
+class _Queue:
+    """What one folder has to flush."""
+
+    def __init__(self, group_slug: str | None) -> None:
+        self.group_slug = group_slug
+        self.due: dict[ProfileKey, int] = {}
+        self.leases: dict[ProfileKey, tuple[int, str]] = {}
+        self.force: dict[ProfileKey, str] = {}
+        self.settled: dict[ProfileKey, str] = {}
+        self.claims: dict[tuple[str, int], tuple[int, list[Claim]]] = {}
+
+    def covers(self, key: ProfileKey) -> bool:
+        return self.group_slug is None or self.group_slug == key.group_slug
+
+    def sooner(self, key: ProfileKey, due: int) -> None:
+        self.due[key] = min(due, self.due.get(key, due))
+
+
+class MemoryStore:
+    """Implements `projections.store.Store`. `clock` gives microseconds, `debounce` is in seconds."""
+
+    def __init__(self, clock: Callable[[], int], debounce: float = 0.5, birth: str = "memory") -> None:
+        self._clock = clock
+        self._debounce = int(debounce * 1e6)
+        self._birth = birth
+        self._lock = threading.RLock()
+        self._profiles: dict[ProfileKey, _Profile] = {}
+        self._marks: list[dict[str, Any] | None] = [None] * BUCKETS
+        self._queues: dict[str, _Queue] = {}
+        self._announced: dict[ProfileKey, str] = {}
+        self._sequences: dict[ProfileKey, int] = {}
+        self._leases: dict[str, tuple[int, str]] = {}
+        self._documents: dict[str, bytes] = {}
+
+    def check(self) -> None:
+        """Memory is always fit for use."""
+
+    def clock(self) -> int:
+        """See the protocol."""
+        return self._clock()
+
+    def load(self, wanted: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
+        """See the protocol."""
+        with self._lock:
+            return {key: self._load(key, fields) for key, fields in wanted.items()}
+
+    def _load(self, key: ProfileKey, fields: Collection[bytes]) -> Loaded:
+        profile = self._profiles.get(key)
+        if profile is None:
+            return Loaded(ABSENT, {})
+        return Loaded(profile.version, {name: profile.fields[name] for name in fields if name in profile.fields})
+
+    def save(self, saves: Sequence[Save]) -> list[list[ProfileKey]]:
+        """See the protocol."""
+        with self._lock:
+            return [self._save(save) for save in saves]
+
+    def _save(self, save: Save) -> list[ProfileKey]:
+        mark = self._marks[save.bucket]
+        if save.epoch is not None and (mark is None or mark["epoch"] != save.epoch):
+            raise EpochError(save.bucket, save.epoch, None if mark is None else mark["epoch"])
+        positions = {} if mark is None else mark["positions"]
+        for partition, (start, _) in save.intervals.items():
+            stored = positions.get(partition)
+            if stored is None or stored < start:
+                raise HoleError(save.bucket, partition, stored, start)
+        conflicts = [write.key for write in save.writes if not self._write(write, mark)]
+        if not conflicts and mark is not None:
+            for partition, (_, end) in save.intervals.items():
+                if end > positions[partition]:
+                    positions[partition] = end
+                    mark["writes"] += 1
+        return conflicts
+
+    def _write(self, write: Write, mark: dict[str, Any] | None) -> bool:
+        profile = self._profiles.get(write.key)
+        version = ABSENT if profile is None else profile.version
+        if version == write.token:
+            return True
+        if version != write.expected:
+            return False
+        profile = self._profiles.setdefault(write.key, _Profile())
+        profile.version = write.token
+        profile.fields.update(write.sets)
+        for name in write.deletes:
+            profile.fields.pop(name, None)
+        if mark is not None:
+            mark["writes"] += 1
+        if write.dirty:
+            for queue in self._queues.values():
+                if queue.covers(write.key):
+                    queue.due.setdefault(write.key, self._clock() + self._debounce)
+        return True
+
+    def scan(self, key: ProfileKey) -> Iterator[tuple[bytes, bytes]]:
+        """See the protocol."""
+        with self._lock:
+            profile = self._profiles.get(key)
+            return iter([] if profile is None else list(profile.fields.items()))
+
+    def profiles(self, first_user: int, last_user: int) -> list[ProfileKey]:
+        """See the protocol."""
+        with self._lock:
+            return sorted(key for key in self._profiles if first_user <= key.user_id <= last_user)
+
+    def remove(self, key: ProfileKey, version: bytes) -> bool:
+        """See the protocol."""
+        with self._lock:
+            profile = self._profiles.get(key)
+            if profile is not None and profile.version != version:
+                return False
+            self._profiles.pop(key, None)
+            return True
+
+    def marks(self) -> list[Mark | None]:
+        """See the protocol."""
+        with self._lock:
+            return [None if mark is None else Mark(**_copied(mark)) for mark in self._marks]
+
+    def bear(self, origin: Origin) -> None:
+        """See the protocol."""
+        with self._lock:
+            for bucket, mark in enumerate(self._marks):
+                born = mark or self._newborn(origin.meaning)
+                born["positions"] = {**origin.positions, **born["positions"]}
+                born["topic_ids"] = {**origin.topic_ids, **born["topic_ids"]}
+                self._marks[bucket] = born
+
+    def _newborn(self, meaning: str) -> dict[str, Any]:
+        known: dict[str, Any] = {"positions": {}, "topic_ids": {}, "healing": None}
+        return {"birth": self._birth, "epoch": 0, "meaning": meaning, "writes": 0, **known}
+
+    def raise_epoch(self, bucket: int, seen: int | None, healing: Healing, origin: Origin) -> bool:
+        """See the protocol."""
+        with self._lock:
+            mark = self._marks[bucket]
+            if (None if mark is None else mark["epoch"]) != seen:
+                return False
+            mark = self._marks[bucket] = mark or self._newborn(origin.meaning)
+            mark.update(epoch=(seen or 0) + 1, meaning=origin.meaning, healing=healing, writes=mark["writes"] + 1)
+            mark["positions"].update(origin.positions)
+            mark["topic_ids"].update(origin.topic_ids)
+            return True
+
+    def heal(self, bucket: int, epoch: int, healing: Healing | None) -> bool:
+        """See the protocol."""
+        with self._lock:
+            mark = self._marks[bucket]
+            if mark is None or mark["epoch"] != epoch:
+                return False
+            if healing is None or mark["healing"] is not None:
+                mark["healing"] = healing
+            return True
+
+    def register(self, folder: Folder) -> bool:
+        """See the protocol."""
+        with self._lock:
+            if folder.id in self._queues:
+                return False
+            queue = self._queues[folder.id] = _Queue(folder.group_slug)
+            queue.due = {key: self._clock() for key in self._profiles if queue.covers(key)}
+            return True
+
+    def next_due(self, folder: str) -> list[int | None]:
+        """See the protocol."""
+        with self._lock:
+            queue = self._queues[folder]
+            times: list[int | None] = [None] * BUCKETS
+            for key, at in [*queue.due.items(), *((key, lease[0]) for key, lease in queue.leases.items())]:
+                bucket = bucket_of(key.user_id)
+                before = times[bucket]
+                times[bucket] = at if before is None else min(before, at)
+            return times
+
+    def claim(self, folder: str, buckets: Iterable[int], limit: int, seconds: float, token: str) -> list[Claim]:
+        """See the protocol."""
+        with self._lock:
+            return [c for bucket in buckets for c in self._claim(self._queues[folder], bucket, limit, seconds, token)]
+
+    def _claim(self, queue: _Queue, bucket: int, limit: int, seconds: float, token: str) -> list[Claim]:
+        now = self._clock()
+        before = queue.claims.get((token, bucket))
+        if before is not None and before[0] > now:
+            return before[1]
+        mark = self._marks[bucket]
+        if mark is not None and mark["healing"] is not None:
+            return []
+        expired = sorted(k for k, (end, _) in queue.leases.items() if end <= now and bucket_of(k.user_id) == bucket)
+        queue.force.update(dict.fromkeys(expired[:limit], "again"))
+        due = sorted((at, k) for k, at in queue.due.items() if at <= now and bucket_of(k.user_id) == bucket)
+        for _, key in due:
+            if key in queue.leases:
+                queue.due[key] = queue.leases[key][0]
+        free = [key for _, key in due if key not in queue.leases]
+        end = now + int(seconds * 1e6)
+        taken = []
+        for key in (expired + free)[:limit]:
+            queue.leases[key] = (end, token)
+            queue.due.pop(key, None)
+            taken.append(Claim(key, queue.force.get(key) == "once", queue.force.get(key) == "again"))
+        if taken:
+            queue.claims[token, bucket] = (end, taken)
+        return taken
+
+    def read(self, folder: str, claims: Sequence[Claim]) -> list[Reading]:
+        """See the protocol."""
+        with self._lock:
+            return [self._read(self._queues[folder], claim.key) for claim in claims]
+
+    def _read(self, queue: _Queue, key: ProfileKey) -> Reading:
+        sequence = self._sequences[key] = max(self._clock(), self._sequences.get(key, 0) + 1)
+        version, fields = self._load(key, (HEAD,))
+        return Reading(version, fields.get(HEAD), queue.settled.get(key), self._announced.get(key), sequence)
+
+    def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
+        """See the protocol."""
+        with self._lock:
+            queue = self._queues[folder]
+            for one in settlements:
+                if queue.leases.get(one.claim.key, (0, ""))[1] == token:
+                    self._settle(queue, one, int(seconds * 1e6))
+
+    def _settle(self, queue: _Queue, one: Settlement, delay: int) -> None:
+        key = one.claim.key
+        del queue.leases[key]
+        queue.settled[key] = one.settled
+        if one.announced is not None:
+            self._announced[key] = one.announced
+        if self._load(key, ()).version == one.version:
+            queue.due.pop(key, None)
+        else:
+            queue.sooner(key, self._clock() + self._debounce)
+        if one.claim.taken_over:
+            queue.force[key] = "once"
+            queue.sooner(key, self._clock() + delay)
+        else:
+            queue.force.pop(key, None)
+
+    def defer(self, folder: str, token: str, claims: Sequence[Claim], seconds: float) -> None:
+        """See the protocol."""
+        with self._lock:
+            queue = self._queues[folder]
+            for claim in claims:
+                if queue.leases.get(claim.key, (0, ""))[1] == token:
+                    del queue.leases[claim.key]
+                    queue.due[claim.key] = self._clock() + int(seconds * 1e6)
+
+    def force(self, folder: str, keys: Sequence[ProfileKey]) -> None:
+        """See the protocol."""
+        with self._lock:
+            queue = self._queues[folder]
+            for key in keys:
+                queue.force.setdefault(key, "once")
+                queue.sooner(key, self._clock())
+
+    def lease(self, name: str, token: str, seconds: float) -> bool:
+        """See the protocol."""
+        with self._lock:
+            end, holder = self._leases.get(name, (0, ""))
+            if holder != token and end > self._clock():
+                return False
+            self._leases[name] = (self._clock() + int(seconds * 1e6), token)
+            return True
+
+    def release(self, name: str, token: str) -> None:
+        """See the protocol."""
+        with self._lock:
+            if self._leases.get(name, (0, ""))[1] == token:
+                del self._leases[name]
+
+    def document(self, name: str) -> bytes | None:
+        """See the protocol."""
+        with self._lock:
+            return self._documents.get(name)
+
+    def put_document(self, name: str, token: str, value: bytes) -> bool:
+        """See the protocol."""
+        with self._lock:
+            end, holder = self._leases.get(name, (0, ""))
+            if holder != token or end <= self._clock():
+                return False
+            self._documents[name] = value
+            return True
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _copied(mark: dict[str, Any]) -> dict[str, Any]:
+    return {**mark, "positions": dict(mark["positions"]), "topic_ids": dict(mark["topic_ids"])}

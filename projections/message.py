@@ -1,0 +1,151 @@
+"""What one comment's body and analysis say: links, reactions, attachments, labels."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import msgspec
+
+from projections import attachments, links
+
+
+class Message(NamedTuple):
+    """What one body contributes to a profile.
+
+    links: (canonical URL, position, occurrences) in order of first appearance; the position is the index of its first
+    occurrence among all links of the body. reactions: (emoji, count), attachments: (kind, count), sorted by key.
+    """
+
+    links: tuple[tuple[str, int, int], ...] = ()
+    reactions: tuple[tuple[str, int], ...] = ()
+    attachments: tuple[tuple[str, int], ...] = ()
+
+
+_NOTHING = Message()
+_REACTIONS = "(reactions:"
+_ATTACHMENTS = "[attachments:"
+_QUOTATION = re.compile(r"^>[^\n]*", re.MULTILINE)
+
+
+def read(body: str) -> Message:
+    r"""Read a body; quoted lines count for nothing.
+
+    >>> read("> https://quoted.org\nhttps://a.org\n(Reactions: Ann 👍, Bob 👍)\n[attachments: a.png]")
+    Message(links=(('https://a.org/', 0, 1),), reactions=(('👍', 2),), attachments=(('image', 1),))
+    """
+    linked = "://" in body
+    if not linked and "(" not in body and "[" not in body:
+        return _NOTHING
+    lowered = body.lower()
+    marked = _REACTIONS in lowered or _ATTACHMENTS in lowered
+    if not linked and not marked:
+        return _NOTHING
+    text = _QUOTATION.sub("", body) if body.startswith(">") or "\n>" in body else body
+    return _marked(text) if marked else Message(_links(text))
+
+
+def _marked(text: str) -> Message:
+    """Read a body that may hold lines of reactions or attachments; such a line is no text and names no links."""
+    reactions: list[str] = []
+    kinds: list[str] = []
+    rest: list[str] = []
+    for line in text.split("\n"):
+        trimmed = line.strip()
+        if (inner := _inside(trimmed, _REACTIONS, ")")) is not None:
+            reactions += [entry.rsplit(None, 1)[-1] for entry in _items(inner)]
+        elif (inner := _inside(trimmed, _ATTACHMENTS, "]")) is not None:
+            kinds += map(attachments.kind, _items(inner))
+        else:
+            rest.append(line)
+    return Message(_links("\n".join(rest)), _counted(reactions), _counted(kinds))
+
+
+def _counted(items: list[str]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(Counter(items).items())) if items else ()
+
+
+def _inside(line: str, opening: str, closing: str) -> str | None:
+    """What stands between the two, if they enclose the whole line."""
+    if line.endswith(closing) and line[: len(opening)].lower() == opening:
+        return line[len(opening) : -1]
+    return None
+
+
+def _links(text: str) -> tuple[tuple[str, int, int], ...]:
+    found = links.find(text)
+    if not found:
+        return ()
+    forms = {url: links.canonical(url) for url in found}
+    counts: dict[str, list[int]] = {}
+    for position, url in enumerate(found):
+        counts.setdefault(forms[url], [position, 0])[1] += 1
+    return tuple((url, first, count) for url, (first, count) in counts.items())
+
+
+def labels(resource_tags: Iterable[str], request_tags: Iterable[str], tags: Iterable[str]) -> tuple[str, ...]:
+    """The labels of one analysis in order of appearance: trimmed, none empty, each once; case matters.
+
+    >>> labels(["housing", "Food"], [" housing "], ["food", ""])
+    ('housing', 'Food', 'food')
+    """
+    every = (*resource_tags, *request_tags, *tags)
+    return tuple(dict.fromkeys([label for tag in every if (label := tag.strip())])) if every else ()
+
+
+def list_column(text: str | None) -> tuple[str, ...]:
+    """Read one of the analysis' list columns.
+
+    A JSON list gives its strings, other JSON nothing, nor does text that only begins like a list or an object;
+    anything else is split at commas. Trimmed, none empty.
+
+    >>> list_column('["a", 1, " b "]'), list_column("a, b"), list_column('"a"'), list_column("[a")
+    (('a', 'b'), ('a', 'b'), (), ())
+    """
+    if not text or text == "[]":
+        return ()
+    try:
+        return _trimmed(_STRINGS(text))
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return _trimmed(_odd_column(text.strip()))
+
+
+_STRINGS: Callable[[str], list[str]] = msgspec.json.Decoder(list[str]).decode
+_MOST_BRACKETS = 200
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _odd_column(text: str) -> list[str]:
+    """The items of a column that is not simply a list of strings."""
+    like_json = text.startswith(("[", "{"))
+    # So deeply nested it is no list of labels. The parser's own limit moves with the caller's stack, and a rebuild
+    # has to read what the live path read.
+    if like_json and text.count("[") + text.count("{") > _MOST_BRACKETS:
+        return []
+    try:
+        value = _JSON.decode(text)
+    except ValueError:
+        return [] if like_json else _whole(text).split(",")
+    return [_whole(item) for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Whole numbers as floats: Python refuses to read an int of over 4,300 digits, and no number is a label anyway.
+_JSON: Any = json.JSONDecoder(parse_constant=_refuse, parse_int=float)
+
+
+def _whole(text: str) -> str:
+    r"""Without halves of surrogate pairs, which JSON can spell (`"\ud83d"`) and neither Kafka nor Redis can carry."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return _trimmed(text.split(","))
+
+
+def _trimmed(items: Sequence[str]) -> tuple[str, ...]:
+    return tuple([item for raw in items if (item := raw.strip())])

@@ -1,0 +1,227 @@
+"""Bringing events into the store: load slices, fold them, save the changes; and mending what the slices can't tell.
+
+One batch is four steps, each one round trip for all its profiles:
+1 load the heads and the registers that the events name; 2 load the links and tags that these touch; 3 fold;
+4 save. Profiles that another writer changed meanwhile are loaded and folded again.
+"""
+
+import secrets
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from projections import register as registers_
+from projections.buckets import bucket_of
+from projections.events import Event
+from projections.fold import Changes, Slice, Transition, advance, aggregate, touched_labels, transitions
+from projections.profile import Head, ProfileKey, pack_head, pack_label, unpack_head, unpack_label
+from projections.ranking import Label
+from projections.register import Reading, Register, reading
+from projections.store import ABSENT, HEAD, Save, Store, Write
+
+MEANING = "1"
+"""Version of the rules of meaning. Raise it when the same row would contribute something else than before."""
+
+Readings = Mapping[ProfileKey, Sequence[Reading]]
+
+
+class Fence(NamedTuple):
+    """What a save of one bucket demands and moves: see `projections.store.Save`."""
+
+    epoch: int
+    intervals: Mapping[str, tuple[int, int]]
+
+
+class Applied(NamedTuple):
+    """What a batch did: the profiles whose content changed, and how many were folded again after a conflict."""
+
+    dirty: frozenset[ProfileKey]
+    conflicts: int
+
+
+class Shown(NamedTuple):
+    """A profile as a reader may show it: mended. The head is None where there is no profile."""
+
+    version: bytes
+    head: Head | None
+
+
+class _Part(NamedTuple):
+    version: bytes
+    part: Slice
+    moves: list[Transition]
+
+
+class Projection:
+    """Applies events to a store. `token` makes version tokens: 8 random bytes, never the same twice."""
+
+    def __init__(self, store: Store, token: Callable[[], bytes] = lambda: secrets.token_bytes(8)) -> None:
+        self.store = store
+        self._token = token
+
+    def apply(self, events: Iterable[Event], fences: Mapping[int, Fence] | None = None) -> Applied:
+        """Bring events into the store, and move the positions of the fenced buckets.
+
+        Done any number of times, in any order, the result is the same. Raises StoreUnavailableError (some buckets may
+        be saved; apply the same batch again), EpochError, HoleError.
+        """
+        fences = fences or {}
+        pending: Readings = _grouped(events)
+        open_buckets = set(fences) | {bucket_of(key.user_id) for key in pending}
+        dirty: set[ProfileKey] = set()
+        conflicts = 0
+        while open_buckets:
+            writes = self._folded(pending)
+            mine: dict[int, list[Write]] = {bucket: [] for bucket in sorted(open_buckets)}
+            for write in writes:
+                mine[bucket_of(write.key.user_id)].append(write)
+            saves = [_save(bucket, group, fences.get(bucket)) for bucket, group in mine.items()]
+            lost = {key for keys in self.store.save(saves) for key in keys}
+            dirty |= {write.key for write in writes if write.dirty and write.key not in lost}
+            conflicts += len(lost)
+            pending = {key: pending[key] for key in lost}
+            open_buckets = {bucket_of(key.user_id) for key in lost}
+        return Applied(frozenset(dirty), conflicts)
+
+    def _folded(self, readings: Readings) -> list[Write]:
+        writes = []
+        for key, (version, part, moves) in self._slices(readings).items():
+            if moves:
+                writes.append(_write(key, version, self._token(), advance(part, moves)))
+        return writes
+
+    def _slices(self, readings: Readings) -> dict[ProfileKey, _Part]:
+        """Steps 1 and 2. A profile whose version moved between the two loads is loaded again."""
+        parts: dict[ProfileKey, _Part] = {}
+        left = dict(readings)
+        while left:
+            first = self._first_load(left)
+            labels = {key: _label_fields(part.moves) for key, part in first.items() if part.version != ABSENT}
+            second = self.store.load({key: fields for key, fields in labels.items() if fields})
+            for key, (version, fields) in second.items():
+                if version == first[key].version:
+                    _add_labels(first[key].part, fields)
+                else:
+                    del first[key]
+            parts.update(first)
+            left = {key: readings[key] for key in left if key not in parts}
+        return parts
+
+    def _first_load(self, readings: Readings) -> dict[ProfileKey, _Part]:
+        wanted = {key: [HEAD, *{_register_field(one.comment_id) for one in mine}] for key, mine in readings.items()}
+        parts = {}
+        for key, (version, fields) in self.store.load(wanted).items():
+            known = {int(name[1:]): registers_.unpack(value) for name, value in fields.items() if name != HEAD}
+            head = unpack_head(fields[HEAD]) if HEAD in fields else Head()
+            parts[key] = _Part(version, Slice(head, known, {}, {}), transitions(known, readings[key]))
+        return parts
+
+    def shown(self, keys: Iterable[ProfileKey]) -> dict[ProfileKey, Shown]:
+        """Read heads, mended where they need it."""
+        found = {}
+        for key, (version, fields) in self.store.load(dict.fromkeys(keys, (HEAD,))).items():
+            head = unpack_head(fields[HEAD]) if HEAD in fields else None
+            found[key] = self.mend(key) if head is not None and head.needs_mend() else Shown(version, head)
+        return found
+
+    def registers(self, key: ProfileKey) -> dict[int, Register]:
+        """Read all registers of a profile; while others write, the result is of no single moment."""
+        return {int(name[1:]): registers_.unpack(value) for name, value in self.store.scan(key) if name[:1] == b"c"}
+
+    def mend(self, key: ProfileKey) -> Shown:
+        """Recompute a profile's aggregates from all its registers, and save them.
+
+        Others may go on writing: while the head carries this mend's token, their saves list the comments that they
+        touch, and each round reads only those again, until its own save wins. A mend that another one displaces, or
+        that was given up because too much was touched, begins again.
+        """
+        while True:
+            shown = self._mend_once(key)
+            if shown is not None:
+                return shown
+
+    def _mend_once(self, key: ProfileKey) -> Shown | None:
+        mender = self._token().hex()
+        version, fields = self.store.load({key: (HEAD,)})[key]
+        if HEAD not in fields:
+            return Shown(version, None)
+        head = unpack_head(fields[HEAD])
+        head.mender, head.touched = mender, []
+        if self.store.save([_save(bucket_of(key.user_id), [self._head_write(key, version, head)], None)])[0]:
+            return None
+        known: dict[int, Register] = {}
+        labels: set[bytes] = set()
+        for name, value in self.store.scan(key):
+            if name[:1] == b"c":
+                known[int(name[1:])] = registers_.unpack(value)
+            elif name != HEAD:
+                labels.add(name)
+        return self._mend_rounds(key, mender, known, labels)
+
+    def _mend_rounds(
+        self, key: ProfileKey, mender: str, known: dict[int, Register], labels: Collection[bytes]
+    ) -> Shown | None:
+        while True:
+            version, fields = self.store.load({key: (HEAD,)})[key]
+            head = unpack_head(fields[HEAD]) if HEAD in fields else Head()
+            if head.mender != mender:
+                return None
+            again = self.store.load({key: [_register_field(comment_id) for comment_id in head.touched]})[key]
+            if again.version != version:
+                continue
+            known.update({int(name[1:]): registers_.unpack(value) for name, value in again.fields.items()})
+            changes = aggregate(known)
+            changes.head.cause = head.cause
+            sets = {HEAD: pack_head(changes.head), **_labels_packed(changes)}
+            stale = [name for name in labels if name not in sets]
+            write = Write(key, version, self._token(), sets, stale, dirty=True)
+            if not self.store.save([_save(bucket_of(key.user_id), [write], None)])[0]:
+                return Shown(write.token, changes.head)
+
+    def _head_write(self, key: ProfileKey, version: bytes, head: Head) -> Write:
+        return Write(key, version, self._token(), {HEAD: pack_head(head)}, (), dirty=False)
+
+
+def _grouped(events: Iterable[Event]) -> dict[ProfileKey, list[Reading]]:
+    grouped: dict[ProfileKey, list[Reading]] = {}
+    for event in events:
+        grouped.setdefault(ProfileKey(event.user_id, event.group_slug), []).append(reading(event))
+    return grouped
+
+
+def _save(bucket: int, writes: Sequence[Write], fence: Fence | None) -> Save:
+    return Save(bucket, writes) if fence is None else Save(bucket, writes, fence.epoch, fence.intervals)
+
+
+def _write(key: ProfileKey, version: bytes, token: bytes, changes: Changes) -> Write:
+    sets = {_register_field(comment_id): registers_.pack(new) for comment_id, new in changes.registers.items()}
+    if not changes.dirty:
+        return Write(key, version, token, sets, (), dirty=False)
+    sets[HEAD] = pack_head(changes.head)
+    sets.update(_labels_packed(changes))
+    deletes = [b"l" + name.encode() for name, label in changes.links.items() if label is None]
+    deletes += [b"t" + name.encode() for name, label in changes.tags.items() if label is None]
+    return Write(key, version, token, sets, deletes, dirty=True)
+
+
+def _labels_packed(changes: Changes) -> dict[bytes, bytes]:
+    links = {b"l" + name.encode(): pack_label(label) for name, label in changes.links.items() if label is not None}
+    tags = {b"t" + name.encode(): pack_label(label) for name, label in changes.tags.items() if label is not None}
+    return {**links, **tags}
+
+
+def _register_field(comment_id: int) -> bytes:
+    return b"c%d" % comment_id
+
+
+def _label_fields(moves: Iterable[Transition]) -> list[bytes]:
+    links, tags = touched_labels(moves)
+    return [*(b"l" + name.encode() for name in links), *(b"t" + name.encode() for name in tags)]
+
+
+def _add_labels(part: Slice, fields: Mapping[bytes, bytes]) -> None:
+    for name, label in _labels(fields):
+        (part.links if name[:1] == b"l" else part.tags)[name[1:].decode()] = label
+
+
+def _labels(fields: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, Label]]:
+    return ((name, unpack_label(value)) for name, value in fields.items())

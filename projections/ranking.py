@@ -1,0 +1,108 @@
+"""What answers 'which are first?' without reading the history: a few earliest comments, a few leading labels.
+
+Both keep less than everything, know whether they do, and say when they know too little: then a profile is mended.
+"""
+
+from bisect import bisect_left, insort
+
+import msgspec
+
+KEPT = 4
+"""How many earliest (or latest) comments are kept: a profile is mended only after so many of them were retracted."""
+
+LEADERS = 16
+"""How many leading labels a head lists."""
+
+SHOWN = 5
+"""How many labels a snapshot shows."""
+
+Appearance = tuple[int, int, int]
+"""Where something appears: created_at (microseconds), comment id, position in the comment. Total order, no ties."""
+
+Rank = tuple[int, int, int, int]
+"""-count, then the first appearance: the smaller one ranks higher."""
+
+Leader = tuple[int, int, int, int, str]
+"""A rank and its label."""
+
+UNKNOWN: Appearance = (2**62, 0, 0)
+"""Stands for a first appearance that is not known until the profile is mended."""
+
+
+class Extremes(msgspec.Struct, array_like=True):
+    """The least few of a set that is not stored: always a prefix of it, in order; `complete` when it is all of it."""
+
+    kept: list[Appearance] = []
+    complete: bool = True
+
+    def add(self, item: Appearance) -> None:
+        """The set gained an item. A later one is appended only while all are kept: there may be unknown ones between.
+
+        >>> few = Extremes()
+        >>> for second in (5, 1, 4, 2, 3):
+        ...     few.add((second, 0, 0))
+        >>> few
+        Extremes(kept=[(1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0)], complete=False)
+        """
+        kept = self.kept
+        if kept and item < kept[-1]:
+            insort(kept, item)
+            if len(kept) > KEPT:
+                kept.pop()
+                self.complete = False
+        elif self.complete:
+            if len(kept) < KEPT:
+                kept.append(item)
+            else:
+                self.complete = False
+
+    def remove(self, item: Appearance) -> None:
+        """The set lost an item."""
+        kept = self.kept
+        index = bisect_left(kept, item)
+        if index < len(kept) and kept[index] == item:
+            del kept[index]
+
+
+class Label(msgspec.Struct, array_like=True):
+    """One link or tag of one profile: how often it occurs, and the comments where it first appears."""
+
+    count: int = 0
+    first: Extremes = msgspec.field(default_factory=Extremes)
+
+    def rank(self) -> Rank:
+        """Its place among the profile's labels."""
+        return (-self.count, *(self.first.kept[0] if self.first.kept else UNKNOWN))
+
+    def known(self) -> bool:
+        """Whether its first appearance is known."""
+        return bool(self.first.kept)
+
+
+class Ranking(msgspec.Struct, array_like=True):
+    """The leading labels, best first, and the bar: no label outside the list ranks above it; None while all are listed.
+
+    A label that beats the bar enters; on overflow the last one leaves and its rank becomes the bar; a member that
+    falls to or below the bar leaves. The bar itself falls only in a mend.
+    """
+
+    leaders: list[Leader] = []
+    bar: Rank | None = None
+
+    def place(self, name: str, rank: Rank | None) -> None:
+        """A label has a new rank, or, with None, is no more."""
+        leaders = self.leaders
+        for index, leader in enumerate(leaders):
+            if leader[4] == name:
+                del leaders[index]
+                break
+        if rank is None or (self.bar is not None and rank >= self.bar):
+            return
+        insort(leaders, (*rank, name))
+        if len(leaders) > LEADERS:
+            last = leaders.pop()
+            self.bar = last[:4]
+
+    def too_short(self) -> bool:
+        """Whether labels outside the list may belong among the shown ones."""
+        return self.bar is not None and len(self.leaders) < SHOWN

@@ -1,0 +1,78 @@
+"""The Lua scripts, and calling many of them in one round trip.
+
+A script that the server does not know (a restart, SCRIPT FLUSH) is loaded and only its own calls are sent again: every
+script is harmless when it arrives twice.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any, NamedTuple
+
+import redis
+
+from projections.store import StoreUnavailableError
+
+_TEXTS = {
+    path.name.removesuffix(".lua"): path.read_text(encoding="utf-8")
+    for path in resources.files("projections").joinpath("lua").iterdir()
+    if path.name.endswith(".lua")
+}
+_HASHES = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in _TEXTS.items()}
+
+_PASSING = ("LOADING", "OOM", "READONLY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS")
+
+
+class Call(NamedTuple):
+    """One script call: the keys, then the arguments."""
+
+    script: str
+    keys: Sequence[str]
+    arguments: Sequence[str | bytes | int]
+
+
+@contextmanager
+def passing_faults() -> Iterator[None]:
+    """Turn what redis-py raises while a server is away, loading, full or failing over into StoreUnavailableError."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise StoreUnavailableError(
+            f"Redis does not answer ({error}); is it running where REDIS_URL points?"
+        ) from error
+    except redis.ResponseError as error:
+        text = str(error)
+        if text.startswith(_PASSING) or isinstance(error, (redis.ReadOnlyError, redis.OutOfMemoryError)):
+            raise StoreUnavailableError(f"Redis can't take writes at present: {text}") from error
+        raise
+
+
+def run(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
+    """Call scripts, pipelined; their replies in order.
+
+    Raises StoreUnavailableError; another error of a script is a bug and is raised as it is.
+    """
+    with passing_faults():
+        replies: list[Any] = [None] * len(calls)
+        left = list(range(len(calls)))
+        for _ in range(2):
+            for index, reply in zip(left, _send(client, [calls[i] for i in left]), strict=True):
+                replies[index] = reply
+            left = [index for index in left if isinstance(replies[index], redis.exceptions.NoScriptError)]
+            if not left:
+                break
+            for name in {calls[index].script for index in left}:
+                client.script_load(_TEXTS[name])
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+
+def _send(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
+    pipeline = client.pipeline(transaction=False)
+    for call in calls:
+        pipeline.evalsha(_HASHES[call.script], len(call.keys), *call.keys, *call.arguments)
+    replies: list[Any] = pipeline.execute(raise_on_error=False)
+    return replies
