@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
-from projections import attachments, links
+from projections import links
 
 
 class Message(NamedTuple):
@@ -56,7 +56,7 @@ def _marked(text: str) -> Message:
         if (inner := _inside(trimmed, _REACTIONS, ")")) is not None:
             reactions += [entry.rsplit(None, 1)[-1] for entry in _items(inner)]
         elif (inner := _inside(trimmed, _ATTACHMENTS, "]")) is not None:
-            kinds += map(attachments.kind, _items(inner))
+            kinds += map(attachment_kind, _items(inner))
         else:
             rest.append(line)
     return Message(_links("\n".join(rest)), _counted(reactions), _counted(kinds))
@@ -71,6 +71,41 @@ def _inside(line: str, opening: str, closing: str) -> str | None:
     if line.endswith(closing) and line[: len(opening)].lower() == opening:
         return line[len(opening) : -1]
     return None
+
+
+# What people call a picture, a video, a recording, a document; the endings are those that phones, cameras, office
+# programs and chat clients write. Programs, archives, data and code are none of these.
+_ENDINGS = {
+    "image": """
+        png jpg jpeg gif webp
+        jpe jfif apng avif heic heif hif bmp dib tif tiff svg svgz ico jxl jp2 psd xcf ai eps
+        raw dng cr2 cr3 nef arw orf raf rw2 pef
+    """,
+    "video": """
+        mp4 mov avi
+        m4v mkv webm mpg mpeg mpe m2v wmv asf flv f4v ogv 3gp 3g2 mts m2ts vob qt divx mxf
+    """,
+    "audio": """
+        mp3 m4a m4b aac wav wave flac ogg oga opus wma amr aif aiff aifc caf mid midi mka weba ac3 ape 3ga
+    """,
+    "document": """
+        pdf doc docx
+        docm dot dotx odt ott fodt rtf txt text md markdown rst tex pages wpd wps epub mobi azw azw3 djvu ps xps oxps
+        xls xlsx xlsm xlsb xlt xltx ods fods csv tsv numbers ppt pptx pptm pps ppsx pot potx odp fodp key odg vsd vsdx
+        htm html xhtml mht mhtml log gdoc gsheet gslides
+    """,
+}
+_KINDS = {ending: kind for kind, endings in _ENDINGS.items() for ending in endings.split()}
+
+
+def attachment_kind(name: str) -> str:
+    """The kind of a file by its ending, in any case: image, video, audio, document or other.
+
+    >>> [attachment_kind(name) for name in ("IMG_1.HEIC", "minutes.final.pdf", "archive.tar.gz", "notes")]
+    ['image', 'document', 'other', 'other']
+    """
+    _, dot, ending = name.rpartition(".")
+    return _KINDS.get(ending.lower(), "other") if dot else "other"
 
 
 def _links(text: str) -> tuple[tuple[str, int, int], ...]:

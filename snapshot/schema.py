@@ -1,0 +1,144 @@
+"""The published document, `SignalProfileSnapshot`: its shape, its hash, and the bytes of its file.
+
+docs/dev/signal_profile_snapshots.md says what each field means.
+"""
+
+import json
+from datetime import datetime
+from hashlib import sha256
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Annotated, Any, Self
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Id = Annotated[int, msgspec.Meta(ge=0)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Moment = Annotated[datetime, msgspec.Meta(tz=False)]
+
+
+class LinkStat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A link in its canonical form, its host, and how often it occurs."""
+
+    url: Text
+    domain: Text
+    count: Count
+
+
+class TagStat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A label, and in how many comments it stands."""
+
+    label: Text
+    count: Count
+
+
+class SignalProfileSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one user did in one group. Times are UTC without a zone; what is missing is empty, never null."""
+
+    user_id: Id
+    group_slug: Text
+    message_count: Count
+    first_seen_at: Moment
+    last_seen_at: Moment
+    top_links: tuple[LinkStat, ...]
+    top_tags: tuple[TagStat, ...]
+    reaction_counts: dict[Text, Count]
+    attachment_counts: dict[Text, Count]
+    request_ids: tuple[Id, ...]
+
+    def __post_init__(self) -> None:
+        ascending = tuple(sorted(self.request_ids))
+        if ascending != self.request_ids:
+            msgspec.structs.force_setattr(self, "request_ids", ascending)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document as plain JSON values: times in ISO form, maps sorted by key, request ids ascending."""
+        return {
+            "user_id": self.user_id,
+            "group_slug": self.group_slug,
+            "message_count": self.message_count,
+            "first_seen_at": self.first_seen_at.isoformat(),
+            "last_seen_at": self.last_seen_at.isoformat(),
+            "top_links": [{"url": link.url, "domain": link.domain, "count": link.count} for link in self.top_links],
+            "top_tags": [{"label": tag.label, "count": tag.count} for tag in self.top_tags],
+            "reaction_counts": dict(sorted(self.reaction_counts.items())),
+            "attachment_counts": dict(sorted(self.attachment_counts.items())),
+            "request_ids": list(self.request_ids),
+        }
+
+    @classmethod
+    def from_dict(cls, value: object) -> Self:
+        """The snapshot whose `to_dict` is this value.
+
+        Raises ValueError, naming the field, for any other shape; also where the value says the same in another way
+        (a time with a zone, ids not ascending, 1.0 for 1), because its hash would not be the snapshot's.
+        """
+        try:
+            snapshot = msgspec.convert(value, cls)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise ValueError(f"not a signal profile snapshot: {error}") from error
+        for field, plain in snapshot.to_dict().items():
+            given = value[field] if isinstance(value, dict) else None
+            if _dumped(given) != _dumped(plain):
+                raise ValueError(f"not a signal profile snapshot: {field} is {given!r}, and must be {plain!r}")
+        return snapshot
+
+    @property
+    def snapshot_hash(self) -> str:
+        """SHA-256, in hex, of `json.dumps(to_dict(), sort_keys=True)`: the hash that WhiteBalloon itself would give."""
+        return sha256(_canonical(self).encode("ascii")).hexdigest()
+
+    def file_bytes(self) -> bytes:
+        """The bytes of the file: the dict as JSON in UTF-8, keys sorted, two spaces deep, a newline at the end.
+
+        The same snapshot always gives the same bytes.
+        """
+        try:
+            return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2) + b"\n"
+        except UnicodeEncodeError:
+            # Half of a surrogate pair has no UTF-8; JSON can still escape it.
+            text = json.dumps(self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+            return text.encode("utf-8", "backslashreplace")
+
+
+_dumped = json.JSONEncoder(sort_keys=True).encode
+
+
+def _canonical(snapshot: SignalProfileSnapshot) -> str:
+    """`json.dumps(snapshot.to_dict(), sort_keys=True)`, spelled out: every flush hashes, and this is twice as fast."""
+    top_links = [
+        f'{{"count": {link.count}, "domain": {_quoted(link.domain)}, "url": {_quoted(link.url)}}}'
+        for link in snapshot.top_links
+    ]
+    top_tags = [f'{{"count": {tag.count}, "label": {_quoted(tag.label)}}}' for tag in snapshot.top_tags]
+    return (
+        f'{{"attachment_counts": {_map(snapshot.attachment_counts)}, '
+        f'"first_seen_at": "{snapshot.first_seen_at.isoformat()}", '
+        f'"group_slug": {_quoted(snapshot.group_slug)}, '
+        f'"last_seen_at": "{snapshot.last_seen_at.isoformat()}", '
+        f'"message_count": {snapshot.message_count}, '
+        f'"reaction_counts": {_map(snapshot.reaction_counts)}, '
+        f'"request_ids": [{", ".join(map(str, snapshot.request_ids))}], '
+        f'"top_links": [{", ".join(top_links)}], '
+        f'"top_tags": [{", ".join(top_tags)}], '
+        f'"user_id": {snapshot.user_id}}}'
+    )
+
+
+def _map(counts: dict[str, int]) -> str:
+    return "{" + ", ".join([f"{_quoted(key)}: {count}" for key, count in sorted(counts.items())]) + "}"
+
+
+def parse_file(content: bytes) -> SignalProfileSnapshot:
+    """Read a snapshot's file. Raises ValueError where the bytes are no JSON, or no snapshot."""
+    try:
+        # Not msgspec: it refuses the escaped half of a surrogate pair that a file may hold.
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not a signal profile snapshot: {error}") from error
+    return SignalProfileSnapshot.from_dict(value)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the document (docs/dev/signal_profile_snapshot.schema.json holds it)."""
+    return msgspec.json.schema(SignalProfileSnapshot)
