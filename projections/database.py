@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator
-from typing import NamedTuple, Self
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple, Self, TypeVar
 
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import NoSuchTableError
@@ -18,6 +19,8 @@ from projections.reader import Reader, open_reader
 
 __all__ = ["Database", "DatabaseUnavailable", "Heads", "open_databases"]
 
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
 HIGHEST_ID = 2**63 - 1
 PAGE = 5_000
 """Rows that one transaction reads where the caller has no opinion: some 10 ms, for which a writer may have to wait."""
@@ -29,6 +32,11 @@ class Heads(NamedTuple):
 
     comment_id: int
     analysis_comment_id: int
+
+
+class _UserCount(NamedTuple):
+    user_id: int
+    comments: int
 
 
 class Database:
@@ -113,11 +121,13 @@ class Database:
             rows: list[CommentRow] = []
             first = first_user
             if after is not None:
-                rows = _comment_rows(connection, queries.COMMENTS_OF_USER, user=after[0], after=after[1], limit=limit)
+                of_user = {"user": after[0], "after": after[1], "limit": limit}
+                rows = _rows(connection, queries.COMMENTS_OF_USER, of_user, CommentRow)
                 first = after[0] + 1
             missing = limit - len(rows)
             if missing and first <= last_user:
-                rows += _comment_rows(connection, queries.COMMENTS_OF_USERS, first=first, last=last_user, limit=missing)
+                of_users = {"first": first, "last": last_user, "limit": missing}
+                rows += _rows(connection, queries.COMMENTS_OF_USERS, of_users, CommentRow)
             return rows
 
         return self._main.read(read)
@@ -150,17 +160,17 @@ class Database:
             count += comments
         return [*ranges, (first, HIGHEST_ID)]
 
-    def _comment_counts(self) -> Iterator[tuple[int, int]]:
+    def _comment_counts(self) -> Iterator[_UserCount]:
         after = -1
         while True:
             parameters = {"after": after, "limit": USERS_PAGE}
             page = self._main.read(
-                lambda connection, p=parameters: connection.execute(queries.COMMENTS_BY_USER, p).all()
+                partial(_rows, query=queries.COMMENTS_BY_USER, parameters=parameters, kind=_UserCount)
             )
             yield from page
             if len(page) < USERS_PAGE:
                 return
-            after = page[-1][0]
+            after = page[-1].user_id
 
     # ------------------------------------------------------------------------------------------------- analyses
 
@@ -189,11 +199,10 @@ class Database:
     # -------------------------------------------------------------------------------------------------- reading
 
     def _comments(self, query: Query, **parameters: object) -> list[CommentRow]:
-        return self._main.read(lambda connection: _comment_rows(connection, query, **parameters))
+        return self._main.read(lambda connection: _rows(connection, query, parameters, CommentRow))
 
     def _analyses(self, query: Query, **parameters: object) -> list[AnalysisRow]:
-        rows = self._insights.read(lambda connection: connection.execute(query, parameters).all())
-        return list(map(AnalysisRow._make, rows))
+        return self._insights.read(lambda connection: _rows(connection, query, parameters, AnalysisRow))
 
 
 def open_databases(
@@ -205,8 +214,8 @@ def open_databases(
 ) -> Database:
     """Open WhiteBalloon's two databases, which may be one, and check that they are WhiteBalloon's.
 
-    `patience`: seconds that a lock on a SQLite file is waited out before DatabaseUnavailable. `host_clock`: microseconds
-    since 1970, the clock of SQLite databases. Raises OperatorError, with the way out, for whatever is in the way.
+    `patience`: seconds that a lock on a SQLite file is waited out before DatabaseUnavailable. `host_clock`:
+    microseconds since 1970, the clock of SQLite databases. Raises OperatorError for whatever is in the way.
     """
     main = open_reader(main_url, "DATABASE_URL", patience)
     same = insights_url == main_url
@@ -225,17 +234,17 @@ def _check(reader: Reader, required: tuple[Query, ...]) -> None:
         missing = reader.read(lambda connection: _missing(connection, required))
         if missing:
             raise OperatorError(
-                f"{reader.place} has no {', '.join(missing)}; set {reader.place.variable} to WhiteBalloon's database, or "
-                "migrate it"
+                f"{reader.place} has no {', '.join(missing)}; set {reader.place.variable} to WhiteBalloon's database, "
+                "or migrate it"
             )
         for query in required:  # that this user may read them is known only by reading
-            reader.read(lambda connection, query=query: connection.execute(query.limit(0)).all())
+            reader.read(partial(_rows, query=query.limit(0), parameters={}, kind=tuple))
     except DatabaseUnavailable as error:  # at the start nobody knows that it will pass
         raise OperatorError(str(error)) from error
 
 
 def _missing(connection: Connection, required: tuple[Query, ...]) -> list[str]:
-    missing = []
+    missing: list[str] = []
     inspector = inspect(connection)
     for query in required:
         table = query.get_final_froms()[0]
@@ -244,12 +253,14 @@ def _missing(connection: Connection, required: tuple[Query, ...]) -> list[str]:
         except NoSuchTableError:
             missing.append(f"table {table}")
             continue
-        missing += [f"column {table}.{name}" for name in query.selected_columns.keys() if name not in present]
+        missing += [f"column {table}.{column.name}" for column in query.selected_columns if column.name not in present]
     return missing
 
 
-def _comment_rows(connection: Connection, query: Query, **parameters: object) -> list[CommentRow]:
-    return list(map(CommentRow._make, connection.execute(query, parameters).all()))
+def _rows(connection: Connection, query: Query, parameters: Mapping[str, object], kind: type[Row]) -> list[Row]:
+    """Fetch all rows as `kind`, past SQLAlchemy's own row objects: a full read is a fifth faster without them."""
+    cursor: Any = connection.execute(query, parameters).cursor
+    return list(map(partial(tuple.__new__, kind), cursor.fetchall()))
 
 
 def _ids(ids: Collection[int], reader: Reader) -> str | list[int]:

@@ -35,6 +35,12 @@ def is_lock(error: Exception) -> bool:
     return isinstance(cause, sqlite3.Error) and _code(cause) in LOCKED
 
 
+def is_garbled(error: Exception) -> bool:
+    """Whether a text in a SQLite file is not UTF-8."""
+    cause = _cause(error)
+    return isinstance(cause, sqlite3.Error) and str(cause).startswith("Could not decode to UTF-8")
+
+
 def explain(error: Exception, place: Place) -> Exception:
     """Translate a driver's error: DatabaseUnavailable, OperatorError, or the error itself where it is our own bug."""
     cause = _cause(error)
@@ -53,38 +59,42 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
 
 
+_SQLITE: dict[int, tuple[type[Exception], str]] = {
+    **dict.fromkeys(
+        LOCKED, (DatabaseUnavailable, "stays locked by a writer; end the process that holds it, or try again")
+    ),
+    sqlite3.SQLITE_READONLY: (
+        DatabaseUnavailable,
+        "was left half-written by a writer that died; it is mended when WhiteBalloon next opens it",
+    ),
+    sqlite3.SQLITE_NOTADB: (OperatorError, "is not a SQLite database; correct the variable"),
+    sqlite3.SQLITE_CORRUPT: (OperatorError, "is damaged; restore it from a backup"),
+}
+
+
 def _sqlite(error: sqlite3.Error, place: Place) -> Exception | None:
     code = _code(error)
-    if code in LOCKED:
-        return DatabaseUnavailable(f"{place} stays locked by a writer; end the process that holds it, or try again")
-    if code == sqlite3.SQLITE_CANTOPEN:
-        return DatabaseUnavailable(_cannot_open(place))
-    if code == sqlite3.SQLITE_READONLY:
-        return DatabaseUnavailable(
-            f"{place} was left half-written by a writer that died; it mends itself when WhiteBalloon next opens it"
-        )
-    if code == sqlite3.SQLITE_IOERR:
-        return DatabaseUnavailable(
-            f"{place} cannot be read from its disk: {error}; look at the disk and the kernel's log"
-        )
-    if code == sqlite3.SQLITE_NOTADB:
-        return OperatorError(f"{place} is not a SQLite database; set {place.variable} to WhiteBalloon's file")
-    if code == sqlite3.SQLITE_CORRUPT:
-        return OperatorError(f"{place} is damaged: {error}; restore it from a backup")
+    if code in _SQLITE:
+        kind, meaning = _SQLITE[code]
+        return kind(f"{place} {meaning}")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
+        return DatabaseUnavailable(f"{place} {_unreadable(place, code)}")
     if str(error).startswith("no such"):
         return OperatorError(f"{place} is not WhiteBalloon's: {error}; correct {place.variable}, or migrate it")
     return None
 
 
-def _cannot_open(place: Place) -> str:
+def _unreadable(place: Place, code: int) -> str:
     path = place.path
     if path is None or not path.exists():
-        return f"{place} does not exist; set {place.variable} to the URL of WhiteBalloon's database"
+        return f"does not exist; set {place.variable} to the URL of WhiteBalloon's database"
     if path.is_dir():
-        return f"{place} is a folder; set {place.variable} to the URL of WhiteBalloon's database file in it"
+        return f"is a folder; set {place.variable} to the URL of WhiteBalloon's database file in it"
+    if code == sqlite3.SQLITE_IOERR:
+        return "cannot be read from its disk; look at the disk and the kernel's log"
     return (
-        f"{place} cannot be opened; let this user read the file and, while its journal mode is WAL, write to the "
-        f"folder {path.parent} (SQLite keeps {path.name}-shm there)"
+        f"cannot be opened; let this user read the file and, while its journal mode is WAL, write to the folder "
+        f"{path.parent} (SQLite keeps {path.name}-shm there)"
     )
 
 

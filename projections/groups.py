@@ -81,7 +81,7 @@ def _requests(rows: Iterable[RequestRow]) -> dict[str, frozenset[int]]:
 def _views(
     members: Mapping[int, Mapping[str, str]], requests: Mapping[str, frozenset[int]]
 ) -> dict[int, Mapping[int, tuple[str, ...]]]:
-    """Slugs by request for each user, worked out once for each set of memberships: slugs() is called for every comment."""
+    """Slugs by request of each user, worked out once for each set of memberships; slugs() is called so often."""
     shared: dict[tuple[tuple[str, str], ...], Mapping[int, tuple[str, ...]]] = {}
     by_mapping: dict[int, Mapping[int, tuple[str, ...]]] = {}
     views = {}

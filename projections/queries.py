@@ -38,7 +38,6 @@ def _key(name: str) -> BindParameter[int]:
 _comment = request_comments.c
 _analysis = comment_llm_analyses.c
 _attribute = user_attributes.c
-_run = comment_llm_runs.c
 
 # Not cast but read as text: neither driver spends time on dates, and none that is odd ends a page.
 _COMMENTS: Query = select(
@@ -85,7 +84,7 @@ ANALYSES_OF_RUN: Query = (
     .order_by(_analysis.comment_id)
     .limit(_key("limit"))
 )
-RUNS: Query = select(_run).where(_run.run_id.is_not(None)).order_by(_run.run_id)
+RUNS: Query = select(comment_llm_runs).where(comment_llm_runs.c.run_id.is_not(None)).order_by(comment_llm_runs.c.run_id)
 
 # substr, because LIKE takes `_` for any character and, in SQLite, ignores case.
 _IS_MEMBERSHIP = func.substr(_attribute.key, 1, len(KEY_PREFIX)) == KEY_PREFIX
@@ -142,5 +141,5 @@ REQUIRED_MAIN: tuple[Query, ...] = (
     select(_attribute.id, _attribute.user_id, _attribute.key, _attribute.value),
     select(help_requests.c.id, help_requests.c.title),
 )
-REQUIRED_INSIGHTS: tuple[Query, ...] = (_ANALYSES.add_columns(_analysis.run_id), select(_run))
+REQUIRED_INSIGHTS: tuple[Query, ...] = (_ANALYSES.add_columns(_analysis.run_id), select(comment_llm_runs))
 """All that is ever read of each database."""

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
+import psycopg
 from psycopg.types.string import TextLoader
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from projections.errors import OperatorError
-from projections.faults import DatabaseUnavailable, Place, explain, is_lock
+from projections.faults import DatabaseUnavailable, Place, explain, is_garbled, is_lock
 
 T = TypeVar("T")
 
@@ -39,14 +40,15 @@ class Reader:
         return self._engine.dialect.name
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in one transaction that has ended on return; `work` must fetch all that it wants.
+        """Run `work` in one transaction that has ended on return.
 
+        `work` must fetch all that it wants before it returns, and may be run more than once.
         Raises DatabaseUnavailable where trying again later may help, OperatorError where it cannot.
         """
         return self._patiently(partial(self._once, work))
 
     def change_token(self) -> str:
-        """A text that differs from the last one whenever something was committed between; of use in this process only."""
+        """A text that differs from the last one whenever something was committed between; this process' own."""
         if self._watch:
             return self._patiently(self._watch.token)
         return self.read(lambda connection: str(connection.execute(_SNAPSHOT).scalar_one()))
@@ -58,7 +60,15 @@ class Reader:
         self._engine.dispose()
 
     def _once(self, work: Callable[[Connection], T]) -> T:
-        with self._engine.connect() as connection, connection.begin():
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                return work(connection)
+        except (DBAPIError, sqlite3.Error) as error:
+            if not is_garbled(error):
+                raise
+        with self._engine.connect() as connection, connection.begin():  # a tenth slower, so not from the start
+            driver: Any = connection.connection.dbapi_connection
+            driver.text_factory = partial(str, encoding="utf-8", errors="replace")
             return work(connection)
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
@@ -151,7 +161,7 @@ def _path(url: URL, variable: str) -> Path:
 
 
 def _sqlite_engine(path: Path) -> Engine:
-    """`mode=ro`: a wrong path is an error, not a new database. No pool: a connection to a replaced file would linger."""
+    """`mode=ro`: a wrong path is an error, not a new database. No pool: it would go on reading a replaced file."""
     engine = create_engine(
         URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"}),
         poolclass=NullPool,
@@ -159,9 +169,8 @@ def _sqlite_engine(path: Path) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def lenient(connection: sqlite3.Connection, _record: object) -> None:
+    def no_begin(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the driver's own BEGIN leaves out SELECT; the one below doesn't
-        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -192,7 +201,7 @@ def _postgres_engine(url: URL) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def times_as_text(connection: Any, _record: object) -> None:  # noqa: ANN401 - psycopg's connection is not generic here
+    def times_as_text(connection: psycopg.Connection[Any], _record: object) -> None:
         for kind in ("timestamp", "timestamptz"):  # as in SQLite; 'infinity' must not end a whole page
             connection.adapters.register_loader(kind, TextLoader)
 
