@@ -60,6 +60,19 @@ class SourceUnavailableError(Exception):
     """The source can't be reached at present; the text says which and what to do. Trying again is right."""
 
 
+class OffsetOutOfRangeError(Exception):
+    """Partitions whose positions the source no longer has (retention, a topic made anew, a log that lost its end).
+
+    Raised by `poll`. Those `partitions` stand still until they are started again: from their `earliest` offset, and
+    with a raised epoch, because events were missed. All others go on.
+    """
+
+    def __init__(self, positions: Mapping[str, int]) -> None:
+        self.partitions = frozenset(positions)
+        told = ", ".join(f"{name} at {position}" for name, position in sorted(positions.items()))
+        super().__init__(f"the source no longer has the position of {told}")
+
+
 class Source(Protocol):
     """One consumer's view of a source. Used by one thread.
 

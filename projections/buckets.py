@@ -74,13 +74,18 @@ def tokens_key(bucket: int, folder: str) -> str:
 
 
 def force_key(bucket: int, folder: str) -> str:
-    """Hash: why a profile's next flush ignores the settled hash: `once`, or `again` where its claim was taken over."""
+    """Hash: from when (ms) a profile's next claim is forced; `again`: one that was taken over was given back."""
     return _key(bucket, f"force:{folder}")
 
 
 def settled_key(bucket: int, folder: str) -> str:
     """Hash: the snapshot hash of the file that lies in the folder; empty where the file was removed."""
     return _key(bucket, f"settled:{folder}")
+
+
+def folder_keys(bucket: int, folder: str) -> list[str]:
+    """All that lasts of one folder in one bucket: due, leases, tokens, force, settled."""
+    return [make(bucket, folder) for make in (due_key, leases_key, tokens_key, force_key, settled_key)]
 
 
 def claim_key(bucket: int, folder: str, token: str) -> str:

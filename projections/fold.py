@@ -19,6 +19,10 @@ TOUCHED_AT_MOST = 4096
 
 _MODULUS = 2**128
 _Key = TypeVar("_Key", int, str)
+_Uses = Mapping[str, tuple[Appearance, int]]
+"""For each link, or tag, of one comment where it first appears and how often it occurs."""
+
+_NO_USES: _Uses = {}
 
 
 class Transition(NamedTuple):
@@ -85,67 +89,56 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
     links: dict[str, Label] = {}
     tags: dict[str, Label] = {}
     digest = int.from_bytes(head.digest, "big")
-    dirty = False
+    touched: list[int] = []
     for move in moves:
         comment_id, old, new = move
         if old.comment == new.comment and old.labels == new.labels:
             continue
-        dirty = True
         digest += fingerprint(comment_id, new) - fingerprint(comment_id, old)
         _carry(head, part, links, tags, move)
-        if head.mender:
-            head.touched.append(comment_id)
+        touched.append(comment_id)
         head.cause = (COMMENT_CREATED if old.comment != new.comment else INSIGHT_CREATED, comment_id)
-    if dirty:
+    if touched:
         head.digest = (digest % _MODULUS).to_bytes(16, "big")
         _close(head, links, tags)
+        if head.mender:
+            _note(head, touched)
     return Changes(
         head,
         {move.comment_id: move.new for move in moves},
         {name: label if label.count > 0 else None for name, label in links.items()},
         {name: label if label.count > 0 else None for name, label in tags.items()},
-        dirty,
+        bool(touched),
     )
 
 
 def _carry(head: Head, part: Slice, links: dict[str, Label], tags: dict[str, Label], move: Transition) -> None:
-    """Take the old register's contributions out and put the new one's in, each half only where it changed."""
+    """Take the old register's contributions out and put the new one's in, only where they differ."""
     comment_id, old, new = move
-    before = old.comment if old.comment is not None and old.comment.state == LIVE else None
-    after = new.comment if new.comment is not None and new.comment.state == LIVE else None
+    before, after = _live(old), _live(new)
     if before != after:
         if before is not None:
-            _count_comment(head, part.links, links, comment_id, before, -1)
+            _tally_comment(head, before, -1)
         if after is not None:
-            _count_comment(head, part.links, links, comment_id, after, 1)
-    if before is not None and after is not None and old.labels == new.labels and before.created_at == after.created_at:
-        return
-    if before is not None:
-        for position, name in enumerate(old.labels):
-            _count_label(part.tags, tags, name, (before.created_at, comment_id, position), -1)
-    if after is not None:
-        for position, name in enumerate(new.labels):
-            _count_label(part.tags, tags, name, (after.created_at, comment_id, position), 1)
+            _tally_comment(head, after, 1)
+        _shift(head, comment_id, before, after)
+        _recount(part.links, links, _links(comment_id, before), _links(comment_id, after))
+    if before != after or old.labels != new.labels:
+        _recount(part.tags, tags, _tags(comment_id, before, old), _tags(comment_id, after, new))
 
 
-def _count_comment(  # noqa: PLR0913, PLR0917 - the hot path of the fold: an object to bundle these would cost a fifth of it
-    head: Head, known: Mapping[str, Label], links: dict[str, Label], comment_id: int, half: CommentHalf, sign: int
-) -> None:
-    created_at = half.created_at
+def _live(register: Register) -> CommentHalf | None:
+    half = register.comment
+    return half if half is not None and half.state == LIVE else None
+
+
+def _tally_comment(head: Head, half: CommentHalf, sign: int) -> None:
     head.count += sign
-    if sign > 0:
-        head.first.add((created_at, comment_id, 0))
-        head.last.add((-created_at, -comment_id, 0))
-    else:
-        head.first.remove((created_at, comment_id, 0))
-        head.last.remove((-created_at, -comment_id, 0))
     _tally(head.requests, half.help_request_id, sign)
     for word, times in half.reactions:
         _tally(head.reactions, word, sign * times)
     for kind, times in half.attachments:
         _tally(head.attachments, kind, sign * times)
-    for url, position, times in half.links:
-        _count_label(known, links, url, (created_at, comment_id, position), sign * times)
 
 
 def _tally(counts: dict[_Key, int], key: _Key, change: int) -> None:
@@ -156,28 +149,62 @@ def _tally(counts: dict[_Key, int], key: _Key, change: int) -> None:
         counts.pop(key, None)
 
 
-def _count_label(
-    known: Mapping[str, Label], changed: dict[str, Label], name: str, where: Appearance, change: int
-) -> None:
+def _shift(head: Head, comment_id: int, before: CommentHalf | None, after: CommentHalf | None) -> None:
+    """Bring the first and last comments up to date; one whose time stays is left where it is."""
+    if before is not None and after is not None and before.created_at == after.created_at:
+        return
+    if before is not None:
+        head.first.remove((before.created_at, comment_id, 0))
+        head.last.remove((-before.created_at, -comment_id, 0))
+    if head.count == (after is not None):
+        head.first, head.last = Extremes(), Extremes()
+    if after is not None:
+        head.first.add((after.created_at, comment_id, 0))
+        head.last.add((-after.created_at, -comment_id, 0))
+
+
+def _links(comment_id: int, half: CommentHalf | None) -> _Uses:
+    if half is None or not half.links:
+        return _NO_USES
+    return {url: ((half.created_at, comment_id, position), times) for url, position, times in half.links}
+
+
+def _tags(comment_id: int, half: CommentHalf | None, register: Register) -> _Uses:
+    if half is None or not register.labels:
+        return _NO_USES
+    return {name: ((half.created_at, comment_id, position), 1) for position, name in enumerate(register.labels)}
+
+
+def _recount(known: Mapping[str, Label], changed: dict[str, Label], before: _Uses, after: _Uses) -> None:
+    """Replace one comment's uses of links, or of tags."""
+    for name, (where, times) in before.items():
+        if name not in after:
+            _label(known, changed, name).retract(where, times)
+    for name, use in after.items():
+        old = before.get(name)
+        if old is None:
+            _label(known, changed, name).appear(*use)
+        elif old != use:
+            _label(known, changed, name).replace(old, use)
+
+
+def _label(known: Mapping[str, Label], changed: dict[str, Label], name: str) -> Label:
     label = changed.get(name)
     if label is None:
         label = changed[name] = known.get(name) or Label()
-    label.count += change
-    if label.count <= 0:
-        label.first = Extremes()
-    elif change > 0:
-        label.first.add(where)
-    else:
-        label.first.remove(where)
+    return label
 
 
 def _close(head: Head, links: dict[str, Label], tags: dict[str, Label]) -> None:
-    """Bring rankings, extremes and the mend flag up to date after all transitions."""
-    if head.count <= 0:
-        head.first, head.last = Extremes(), Extremes()
+    """Bring rankings and the mend flag up to date after all transitions."""
     known = _rank(head.links, links) & _rank(head.tags, tags)
-    extremes = head.count <= 0 or (bool(head.first.kept) and bool(head.last.kept))
-    head.mend = not (known and extremes) or head.needs_mend()
+    extremes = head.count == 0 or (bool(head.first.kept) and bool(head.last.kept))
+    head.mend = head.mend or not (known and extremes)
+
+
+def _note(head: Head, touched: Iterable[int]) -> None:
+    """Tell whoever mends this profile which comments to read again."""
+    head.touched = sorted({*head.touched, *touched})
     if len(head.touched) > TOUCHED_AT_MOST:
         head.mender, head.touched = "", []
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any
 
 from projections.buckets import BUCKETS, bucket_of
+from projections.memory_queue import Queue
 from projections.profile import ProfileKey
 from projections.store import (
     ABSENT,
@@ -32,22 +33,16 @@ class _Profile:
         self.fields: dict[bytes, bytes] = {}
 
 
-class _Queue:
-    """What one folder has to flush."""
-
+class _Folder:
     def __init__(self, group_slug: str | None) -> None:
         self.group_slug = group_slug
-        self.due: dict[ProfileKey, int] = {}
-        self.leases: dict[ProfileKey, tuple[int, str]] = {}
-        self.force: dict[ProfileKey, str] = {}
-        self.settled: dict[ProfileKey, str] = {}
-        self.claims: dict[tuple[str, int], tuple[int, list[Claim]]] = {}
+        self.queues = [Queue() for _ in range(BUCKETS)]
 
     def covers(self, key: ProfileKey) -> bool:
         return self.group_slug is None or self.group_slug == key.group_slug
 
-    def sooner(self, key: ProfileKey, due: int) -> None:
-        self.due[key] = min(due, self.due.get(key, due))
+    def queue(self, key: ProfileKey) -> Queue:
+        return self.queues[bucket_of(key.user_id)]
 
 
 class MemoryStore:
@@ -55,12 +50,12 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], int], debounce: float = 0.5, birth: str = "memory") -> None:
         self._clock = clock
-        self._debounce = int(debounce * 1e6)
+        self._debounce = _micros(debounce)
         self._birth = birth
         self._lock = threading.RLock()
         self._profiles: dict[ProfileKey, _Profile] = {}
         self._marks: list[dict[str, Any] | None] = [None] * BUCKETS
-        self._queues: dict[str, _Queue] = {}
+        self._folders: dict[str, _Folder] = {}
         self._announced: dict[ProfileKey, str] = {}
         self._sequences: dict[ProfileKey, int] = {}
         self._leases: dict[str, tuple[int, str]] = {}
@@ -121,9 +116,9 @@ class MemoryStore:
         if mark is not None:
             mark["writes"] += 1
         if write.dirty:
-            for queue in self._queues.values():
-                if queue.covers(write.key):
-                    queue.due.setdefault(write.key, self._clock() + self._debounce)
+            for folder in self._folders.values():
+                if folder.covers(write.key):
+                    folder.queue(write.key).sooner(write.key, self._clock() + self._debounce)
         return True
 
     def scan(self, key: ProfileKey) -> Iterator[tuple[bytes, bytes]]:
@@ -140,10 +135,15 @@ class MemoryStore:
     def remove(self, key: ProfileKey, version: bytes) -> bool:
         """See the protocol."""
         with self._lock:
-            profile = self._profiles.get(key)
+            profile, mark = self._profiles.get(key), self._marks[bucket_of(key.user_id)]
             if profile is not None and profile.version != version:
                 return False
-            self._profiles.pop(key, None)
+            if profile is not None and mark is not None:
+                mark["writes"] += 1
+            for known in (self._profiles, self._announced, self._sequences):
+                known.pop(key, None)
+            for folder in self._folders.values():
+                folder.queue(key).forget(key)
             return True
 
     def marks(self) -> list[Mark | None]:
@@ -189,103 +189,86 @@ class MemoryStore:
     def register(self, folder: Folder) -> bool:
         """See the protocol."""
         with self._lock:
-            if folder.id in self._queues:
+            if folder.id in self._folders:
                 return False
-            queue = self._queues[folder.id] = _Queue(folder.group_slug)
-            queue.due = {key: self._clock() for key in self._profiles if queue.covers(key)}
+            known = self._folders[folder.id] = _Folder(folder.group_slug)
+            for key in self._profiles:
+                if known.covers(key):
+                    known.queue(key).sooner(key, self._clock())
             return True
+
+    def _queue(self, folder: str, key: ProfileKey) -> Queue:
+        return self._queues(folder)[bucket_of(key.user_id)]
+
+    def _queues(self, folder: str) -> list[Queue]:
+        """The folder's queues; those of a folder that is not registered are empty, and forgotten."""
+        return (self._folders.get(folder) or _Folder(None)).queues
 
     def next_due(self, folder: str) -> list[int | None]:
         """See the protocol."""
         with self._lock:
-            queue = self._queues[folder]
-            times: list[int | None] = [None] * BUCKETS
-            for key, at in [*queue.due.items(), *((key, lease[0]) for key, lease in queue.leases.items())]:
-                bucket = bucket_of(key.user_id)
-                before = times[bucket]
-                times[bucket] = at if before is None else min(before, at)
-            return times
+            return [queue.next() for queue in self._queues(folder)]
 
     def claim(self, folder: str, buckets: Iterable[int], limit: int, seconds: float, token: str) -> list[Claim]:
         """See the protocol."""
         with self._lock:
-            return [c for bucket in buckets for c in self._claim(self._queues[folder], bucket, limit, seconds, token)]
-
-    def _claim(self, queue: _Queue, bucket: int, limit: int, seconds: float, token: str) -> list[Claim]:
-        now = self._clock()
-        before = queue.claims.get((token, bucket))
-        if before is not None and before[0] > now:
-            return before[1]
-        mark = self._marks[bucket]
-        if mark is not None and mark["healing"] is not None:
-            return []
-        expired = sorted(k for k, (end, _) in queue.leases.items() if end <= now and bucket_of(k.user_id) == bucket)
-        queue.force.update(dict.fromkeys(expired[:limit], "again"))
-        due = sorted((at, k) for k, at in queue.due.items() if at <= now and bucket_of(k.user_id) == bucket)
-        for _, key in due:
-            if key in queue.leases:
-                queue.due[key] = queue.leases[key][0]
-        free = [key for _, key in due if key not in queue.leases]
-        end = now + int(seconds * 1e6)
-        taken = []
-        for key in (expired + free)[:limit]:
-            queue.leases[key] = (end, token)
-            queue.due.pop(key, None)
-            taken.append(Claim(key, queue.force.get(key) == "once", queue.force.get(key) == "again"))
-        if taken:
-            queue.claims[token, bucket] = (end, taken)
-        return taken
+            now, queues, claims = self._clock(), self._queues(folder), []
+            for bucket in buckets:
+                mark = self._marks[bucket]
+                healing = mark is not None and mark["healing"] is not None
+                claims += queues[bucket].claim(now, limit, now + _micros(seconds), token, healing=healing)
+            return claims
 
     def read(self, folder: str, claims: Sequence[Claim]) -> list[Reading]:
         """See the protocol."""
         with self._lock:
-            return [self._read(self._queues[folder], claim.key) for claim in claims]
+            return [self._read(self._queue(folder, claim.key), claim.key) for claim in claims]
 
-    def _read(self, queue: _Queue, key: ProfileKey) -> Reading:
+    def _read(self, queue: Queue, key: ProfileKey) -> Reading:
         sequence = self._sequences[key] = max(self._clock(), self._sequences.get(key, 0) + 1)
         version, fields = self._load(key, (HEAD,))
-        return Reading(version, fields.get(HEAD), queue.settled.get(key), self._announced.get(key), sequence)
+        announced = self._announced.get(key)
+        self._announced.setdefault(key, "")
+        return Reading(version, fields.get(HEAD), queue.settled.get(key), announced, sequence)
 
     def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
         """See the protocol."""
         with self._lock:
-            queue = self._queues[folder]
+            now = self._clock()
             for one in settlements:
-                if queue.leases.get(one.claim.key, (0, ""))[1] == token:
-                    self._settle(queue, one, int(seconds * 1e6))
-
-    def _settle(self, queue: _Queue, one: Settlement, delay: int) -> None:
-        key = one.claim.key
-        del queue.leases[key]
-        queue.settled[key] = one.settled
-        if one.announced is not None:
-            self._announced[key] = one.announced
-        if self._load(key, ()).version == one.version:
-            queue.due.pop(key, None)
-        else:
-            queue.sooner(key, self._clock() + self._debounce)
-        if one.claim.taken_over:
-            queue.force[key] = "once"
-            queue.sooner(key, self._clock() + delay)
-        else:
-            queue.force.pop(key, None)
+                key = one.claim.key
+                queue = self._queue(folder, key)
+                if queue.holds(token, key):
+                    moved = self._load(key, ()).version != one.version
+                    queue.settle(one, now, now + self._debounce if moved else None, now + _micros(seconds))
+                    if one.announced is not None:
+                        self._announced[key] = one.announced
 
     def defer(self, folder: str, token: str, claims: Sequence[Claim], seconds: float) -> None:
         """See the protocol."""
         with self._lock:
-            queue = self._queues[folder]
+            now = self._clock()
             for claim in claims:
-                if queue.leases.get(claim.key, (0, ""))[1] == token:
-                    del queue.leases[claim.key]
-                    queue.due[claim.key] = self._clock() + int(seconds * 1e6)
+                queue = self._queue(folder, claim.key)
+                if queue.holds(token, claim.key):
+                    queue.defer(claim, now, now + _micros(seconds))
 
     def force(self, folder: str, keys: Sequence[ProfileKey]) -> None:
         """See the protocol."""
         with self._lock:
-            queue = self._queues[folder]
             for key in keys:
-                queue.force.setdefault(key, "once")
-                queue.sooner(key, self._clock())
+                self._queue(folder, key).force(key, self._clock())
+
+    def settled(self, folder: str, keys: Sequence[ProfileKey]) -> list[str | None]:
+        """See the protocol."""
+        with self._lock:
+            return [self._queue(folder, key).settled.get(key) for key in keys]
+
+    def recheck(self, folder: str, keys: Sequence[ProfileKey]) -> None:
+        """See the protocol."""
+        with self._lock:
+            for key in keys:
+                self._queue(folder, key).recheck(key, self._clock())
 
     def lease(self, name: str, token: str, seconds: float) -> bool:
         """See the protocol."""
@@ -293,7 +276,7 @@ class MemoryStore:
             end, holder = self._leases.get(name, (0, ""))
             if holder != token and end > self._clock():
                 return False
-            self._leases[name] = (self._clock() + int(seconds * 1e6), token)
+            self._leases[name] = (self._clock() + _micros(seconds), token)
             return True
 
     def release(self, name: str, token: str) -> None:
@@ -318,6 +301,10 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+def _micros(seconds: float) -> int:
+    return int(seconds * 1e6)
 
 
 def _copied(mark: dict[str, Any]) -> dict[str, Any]:

@@ -6,17 +6,20 @@ One batch is four steps, each one round trip for all its profiles:
 """
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from projections import register as registers_
 from projections.buckets import bucket_of
 from projections.events import Event
-from projections.fold import Changes, Slice, Transition, advance, aggregate, touched_labels, transitions
+from projections.fields import is_link, link_field, read_registers, register_field, tag_field
+from projections.fold import Changes, Slice, Transition, advance, touched_labels, transitions
+from projections.mending import Mender, Shown
 from projections.profile import Head, ProfileKey, pack_head, pack_label, unpack_head, unpack_label
-from projections.ranking import Label
 from projections.register import Reading, Register, reading
 from projections.store import ABSENT, HEAD, Save, Store, Write
+
+__all__ = ["MEANING", "Applied", "Fence", "Projection", "Shown"]
 
 MEANING = "1"
 """Version of the rules of meaning. Raise it when the same row would contribute something else than before."""
@@ -36,13 +39,6 @@ class Applied(NamedTuple):
 
     dirty: frozenset[ProfileKey]
     conflicts: int
-
-
-class Shown(NamedTuple):
-    """A profile as a reader may show it: mended. The head is None where there is no profile."""
-
-    version: bytes
-    head: Head | None
 
 
 class _Part(NamedTuple):
@@ -74,8 +70,10 @@ class Projection:
             mine: dict[int, list[Write]] = {bucket: [] for bucket in sorted(open_buckets)}
             for write in writes:
                 mine[bucket_of(write.key.user_id)].append(write)
-            saves = [_save(bucket, group, fences.get(bucket)) for bucket, group in mine.items()]
-            lost = {key for keys in self.store.save(saves) for key in keys}
+            saves = [
+                _save(bucket, group, fences.get(bucket)) for bucket, group in mine.items() if group or bucket in fences
+            ]
+            lost = {key for keys in (self.store.save(saves) if saves else ()) for key in keys}
             dirty |= {write.key for write in writes if write.dirty and write.key not in lost}
             conflicts += len(lost)
             pending = {key: pending[key] for key in lost}
@@ -96,8 +94,8 @@ class Projection:
         while left:
             first = self._first_load(left)
             labels = {key: _label_fields(part.moves) for key, part in first.items() if part.version != ABSENT}
-            second = self.store.load({key: fields for key, fields in labels.items() if fields})
-            for key, (version, fields) in second.items():
+            wanted = {key: fields for key, fields in labels.items() if fields}
+            for key, (version, fields) in (self.store.load(wanted) if wanted else {}).items():
                 if version == first[key].version:
                     _add_labels(first[key].part, fields)
                 else:
@@ -107,10 +105,10 @@ class Projection:
         return parts
 
     def _first_load(self, readings: Readings) -> dict[ProfileKey, _Part]:
-        wanted = {key: [HEAD, *{_register_field(one.comment_id) for one in mine}] for key, mine in readings.items()}
+        wanted = {key: [HEAD, *{register_field(one.comment_id) for one in mine}] for key, mine in readings.items()}
         parts = {}
         for key, (version, fields) in self.store.load(wanted).items():
-            known = {int(name[1:]): registers_.unpack(value) for name, value in fields.items() if name != HEAD}
+            known = read_registers(fields.items())
             head = unpack_head(fields[HEAD]) if HEAD in fields else Head()
             parts[key] = _Part(version, Slice(head, known, {}, {}), transitions(known, readings[key]))
         return parts
@@ -123,62 +121,13 @@ class Projection:
             found[key] = self.mend(key) if head is not None and head.needs_mend() else Shown(version, head)
         return found
 
+    def mend(self, key: ProfileKey) -> Shown:
+        """Recompute a profile's aggregates from all its registers, and save them: see `projections.mending`."""
+        return Mender(self.store, self._token).mend(key)
+
     def registers(self, key: ProfileKey) -> dict[int, Register]:
         """Read all registers of a profile; while others write, the result is of no single moment."""
-        return {int(name[1:]): registers_.unpack(value) for name, value in self.store.scan(key) if name[:1] == b"c"}
-
-    def mend(self, key: ProfileKey) -> Shown:
-        """Recompute a profile's aggregates from all its registers, and save them.
-
-        Others may go on writing: while the head carries this mend's token, their saves list the comments that they
-        touch, and each round reads only those again, until its own save wins. A mend that another one displaces, or
-        that was given up because too much was touched, begins again.
-        """
-        while True:
-            shown = self._mend_once(key)
-            if shown is not None:
-                return shown
-
-    def _mend_once(self, key: ProfileKey) -> Shown | None:
-        mender = self._token().hex()
-        version, fields = self.store.load({key: (HEAD,)})[key]
-        if HEAD not in fields:
-            return Shown(version, None)
-        head = unpack_head(fields[HEAD])
-        head.mender, head.touched = mender, []
-        if self.store.save([_save(bucket_of(key.user_id), [self._head_write(key, version, head)], None)])[0]:
-            return None
-        known: dict[int, Register] = {}
-        labels: set[bytes] = set()
-        for name, value in self.store.scan(key):
-            if name[:1] == b"c":
-                known[int(name[1:])] = registers_.unpack(value)
-            elif name != HEAD:
-                labels.add(name)
-        return self._mend_rounds(key, mender, known, labels)
-
-    def _mend_rounds(
-        self, key: ProfileKey, mender: str, known: dict[int, Register], labels: Collection[bytes]
-    ) -> Shown | None:
-        while True:
-            version, fields = self.store.load({key: (HEAD,)})[key]
-            head = unpack_head(fields[HEAD]) if HEAD in fields else Head()
-            if head.mender != mender:
-                return None
-            again = self.store.load({key: [_register_field(comment_id) for comment_id in head.touched]})[key]
-            if again.version != version:
-                continue
-            known.update({int(name[1:]): registers_.unpack(value) for name, value in again.fields.items()})
-            changes = aggregate(known)
-            changes.head.cause = head.cause
-            sets = {HEAD: pack_head(changes.head), **_labels_packed(changes)}
-            stale = [name for name in labels if name not in sets]
-            write = Write(key, version, self._token(), sets, stale, dirty=True)
-            if not self.store.save([_save(bucket_of(key.user_id), [write], None)])[0]:
-                return Shown(write.token, changes.head)
-
-    def _head_write(self, key: ProfileKey, version: bytes, head: Head) -> Write:
-        return Write(key, version, self._token(), {HEAD: pack_head(head)}, (), dirty=False)
+        return read_registers(self.store.scan(key))
 
 
 def _grouped(events: Iterable[Event]) -> dict[ProfileKey, list[Reading]]:
@@ -193,35 +142,25 @@ def _save(bucket: int, writes: Sequence[Write], fence: Fence | None) -> Save:
 
 
 def _write(key: ProfileKey, version: bytes, token: bytes, changes: Changes) -> Write:
-    sets = {_register_field(comment_id): registers_.pack(new) for comment_id, new in changes.registers.items()}
+    sets = {register_field(comment_id): registers_.pack(new) for comment_id, new in changes.registers.items()}
     if not changes.dirty:
         return Write(key, version, token, sets, (), dirty=False)
     sets[HEAD] = pack_head(changes.head)
-    sets.update(_labels_packed(changes))
-    deletes = [b"l" + name.encode() for name, label in changes.links.items() if label is None]
-    deletes += [b"t" + name.encode() for name, label in changes.tags.items() if label is None]
+    deletes = []
+    for spell, labels in ((link_field, changes.links), (tag_field, changes.tags)):
+        for name, label in labels.items():
+            if label is None:
+                deletes.append(spell(name))
+            else:
+                sets[spell(name)] = pack_label(label)
     return Write(key, version, token, sets, deletes, dirty=True)
-
-
-def _labels_packed(changes: Changes) -> dict[bytes, bytes]:
-    links = {b"l" + name.encode(): pack_label(label) for name, label in changes.links.items() if label is not None}
-    tags = {b"t" + name.encode(): pack_label(label) for name, label in changes.tags.items() if label is not None}
-    return {**links, **tags}
-
-
-def _register_field(comment_id: int) -> bytes:
-    return b"c%d" % comment_id
 
 
 def _label_fields(moves: Iterable[Transition]) -> list[bytes]:
     links, tags = touched_labels(moves)
-    return [*(b"l" + name.encode() for name in links), *(b"t" + name.encode() for name in tags)]
+    return [*map(link_field, links), *map(tag_field, tags)]
 
 
 def _add_labels(part: Slice, fields: Mapping[bytes, bytes]) -> None:
-    for name, label in _labels(fields):
-        (part.links if name[:1] == b"l" else part.tags)[name[1:].decode()] = label
-
-
-def _labels(fields: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, Label]]:
-    return ((name, unpack_label(value)) for name, value in fields.items())
+    for name, value in fields.items():
+        (part.links if is_link(name) else part.tags)[name[1:].decode()] = unpack_label(value)

@@ -63,12 +63,43 @@ class Extremes(msgspec.Struct, array_like=True):
         if index < len(kept) and kept[index] == item:
             del kept[index]
 
+    def shift(self, old: Appearance, new: Appearance) -> None:
+        """One comment's item became another one. Without a new time it keeps its place: no other comment is between."""
+        if old[:2] == new[:2]:
+            index = bisect_left(self.kept, old)
+            if index < len(self.kept) and self.kept[index] == old:
+                self.kept[index] = new
+        else:
+            self.remove(old)
+            self.add(new)
+
 
 class Label(msgspec.Struct, array_like=True):
     """One link or tag of one profile: how often it occurs, and the comments where it first appears."""
 
     count: int = 0
     first: Extremes = msgspec.field(default_factory=Extremes)
+
+    def appear(self, where: Appearance, times: int) -> None:
+        """A comment has it, first at `where`."""
+        self.count += times
+        self.first.add(where)
+
+    def retract(self, where: Appearance, times: int) -> None:
+        """A comment that had it has it no more."""
+        self.count -= times
+        if self.count > 0:
+            self.first.remove(where)
+        else:
+            self.first = Extremes()
+
+    def replace(self, old: tuple[Appearance, int], new: tuple[Appearance, int]) -> None:
+        """A comment that had it has it elsewhere, or in another number."""
+        if self.count == old[1]:
+            self.count, self.first = new[1], Extremes([new[0]])
+        else:
+            self.count += new[1] - old[1]
+            self.first.shift(old[0], new[0])
 
     def rank(self) -> Rank:
         """Its place among the profile's labels."""

@@ -22,6 +22,9 @@ _TEXTS = {
 _HASHES = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in _TEXTS.items()}
 
 _PASSING = ("LOADING", "OOM", "READONLY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS")
+_PASSING_KINDS = (redis.ReadOnlyError, redis.OutOfMemoryError, redis.exceptions.NoScriptError)
+
+Argument = str | bytes | int
 
 
 class Call(NamedTuple):
@@ -29,7 +32,7 @@ class Call(NamedTuple):
 
     script: str
     keys: Sequence[str]
-    arguments: Sequence[str | bytes | int]
+    arguments: Sequence[Argument]
 
 
 @contextmanager
@@ -42,10 +45,21 @@ def passing_faults() -> Iterator[None]:
             f"Redis does not answer ({error}); is it running where REDIS_URL points?"
         ) from error
     except redis.ResponseError as error:
-        text = str(error)
-        if text.startswith(_PASSING) or isinstance(error, (redis.ReadOnlyError, redis.OutOfMemoryError)):
-            raise StoreUnavailableError(f"Redis can't take writes at present: {text}") from error
+        if isinstance(error, _PASSING_KINDS) or str(error).startswith(_PASSING):
+            raise StoreUnavailableError(f"Redis can't answer at present: {error}") from error
         raise
+
+
+def ask(client: redis.Redis, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    """Send plain commands, pipelined; their replies in order. Raises StoreUnavailableError."""
+    if not commands:
+        return []
+    with passing_faults():
+        pipeline = client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py types its methods only
+        replies: list[Any] = pipeline.execute()
+        return replies
 
 
 def run(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
@@ -53,6 +67,8 @@ def run(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
 
     Raises StoreUnavailableError; another error of a script is a bug and is raised as it is.
     """
+    if not calls:
+        return []
     with passing_faults():
         replies: list[Any] = [None] * len(calls)
         left = list(range(len(calls)))

@@ -119,8 +119,9 @@ class Claim(NamedTuple):
 class Reading(NamedTuple):
     """What the flusher reads of a claimed profile, in one step.
 
-    `settled` is the hash of the folder's file, `announced` the hash downstream knows; None where unknown, empty where
-    there is none by intention. `sequence` is new and higher than any earlier one.
+    `settled` is the hash of the folder's file, empty where there is none by intention; `announced` the hash downstream
+    was told, empty where it was told of no snapshot; None where the store does not know. `sequence` is new and higher
+    than any earlier one.
     """
 
     version: bytes
@@ -220,16 +221,25 @@ class Store(Protocol):
     def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
         """End claims: note the hashes, drop the due mark where the version is still the one read, else due again.
 
-        A claim that was taken over is due once more after `seconds`, forced. A claim with another token is left.
+        A claim that was taken over is due once more after `seconds`, forced. What was forced or to be rechecked since
+        the claim stays due. A claim with another token is left alone.
         """
         ...
 
     def defer(self, folder: str, token: str, claims: Sequence[Claim], seconds: float) -> None:
-        """Give claims back, due again after so long."""
+        """Give claims back as they are (forced, taken over), due again after so long."""
         ...
 
     def force(self, folder: str, keys: Sequence[ProfileKey]) -> None:
         """Make profiles due at once, with their settled hash ignored."""
+        ...
+
+    def settled(self, folder: str, keys: Sequence[ProfileKey]) -> list[str | None]:
+        """The hashes of the files that lie in the folder, as settled: empty for no file, None where it is unknown."""
+        ...
+
+    def recheck(self, folder: str, keys: Sequence[ProfileKey]) -> None:
+        """Forget what lies in the folder for these profiles, and make them due at once."""
         ...
 
     # -- leases --------------------------------------------------------------------------------------------------

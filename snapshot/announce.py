@@ -1,9 +1,14 @@
 """Telling downstream that a profile changed: `snapshot-changed` on Kafka, else a file of JSON lines."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
+
+SNAPSHOT_CHANGED = "snapshot-changed"
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,3 +37,18 @@ class Announcer(Protocol):
     def close(self) -> None:
         """Release connections and files."""
         ...
+
+
+def key_of(announcement: Announcement) -> str:
+    """Give the announcement's key: all of one profile have the same."""
+    return f"{announcement.user_id}:{announcement.group_slug}"
+
+
+def value_of(announcement: Announcement) -> bytes:
+    """Write an announcement as JSON on one line; the same announcement always gives the same bytes."""
+    return _ENCODER.encode(announcement)
+
+
+def cause_of(announcement: Announcement) -> str:
+    """Write an announcement's cause alone as JSON, in ASCII."""
+    return json.dumps(announcement.cause, sort_keys=True, separators=(",", ":"))

@@ -85,7 +85,7 @@ class Outcome(NamedTuple):
 class Flusher:
     """Flushes into one folder. `now` is a clock in seconds that runs while the machine is suspended."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, and what tests replace
         self,
         projection: Projection,
         folder: ProfileFolder,

@@ -4,6 +4,7 @@
 --      6  what this claim took (set; ends with the lease)
 -- ARGV 1  token   2  most profiles to take   3  lease, milliseconds
 -- Returns member, flags, member, flags, ..: flags 1 forced, 2 taken over. Nothing while the bucket heals.
+-- What was asked of a profile's next flush is in the flags from then on, and no longer in `force`.
 -- A call that arrives twice returns what it took, and takes nothing more.
 local mark, due, leases, tokens, force, taken = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local reply = {}
@@ -20,9 +21,15 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local expiry = string.format('%.0f', now + tonumber(ARGV[3]))
 local left = tonumber(ARGV[2])
 
-local function take(member)
-  local forced = redis.call('HGET', force, member)
-  local flags = forced == 'again' and 2 or forced and 1 or 0
+local function take(member, expired)
+  local asked = redis.call('HGET', force, member)
+  local flags = 0
+  if expired or asked == 'again' then
+    flags = 2
+  elseif asked and tonumber(asked) <= now then
+    flags = 1
+  end
+  if asked and flags > 0 then redis.call('HDEL', force, member) end
   redis.call('HSET', tokens, member, ARGV[1])
   redis.call('ZADD', leases, expiry, member)
   redis.call('ZREM', due, member)
@@ -33,17 +40,14 @@ local function take(member)
 end
 
 local text = string.format('%.0f', now)
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', text, 'LIMIT', 0, left)) do
-  redis.call('HSET', force, member, 'again')
-  take(member)
-end
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', text, 'LIMIT', 0, left)) do take(member, true) end
 if left > 0 then
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', text, 'LIMIT', 0, left)) do
     local lease = redis.call('ZSCORE', leases, member)
     if lease then
       redis.call('ZADD', due, lease, member)
     else
-      take(member)
+      take(member, false)
     end
   end
 end

@@ -2,6 +2,8 @@
 --
 -- KEYS 1  settled hashes (hash)   2  announced hashes (hash)   3  sequences (hash)   4 ..  profiles (hashes)
 -- ARGV the members, in the order of their keys
+-- A profile of which downstream was told nothing is noted as such (''), so that a flush that ends before its
+-- announcement is told from a store that lost what it knew.
 -- Returns for each: version, head, settled, announced (false where absent), sequence (text).
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -15,6 +17,7 @@ for i, member in ipairs(ARGV) do
   reply[#reply + 1] = profile[2]
   reply[#reply + 1] = redis.call('HGET', KEYS[1], member)
   reply[#reply + 1] = redis.call('HGET', KEYS[2], member)
+  redis.call('HSETNX', KEYS[2], member, '')
   reply[#reply + 1] = text
 end
 return reply

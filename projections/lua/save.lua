@@ -64,12 +64,16 @@ for _, write in ipairs(writes) do
   end
   redis.call('HSET', key, 'v', ARGV[a + 1])
   if ARGV[a] == '' then redis.call('ZADD', KEYS[2], ARGV[a + 3], ARGV[a + 2]) end
+  -- LT: the first change counts, and one that comes while a later flush stands there does not wait for it.
   for folder = 1, #ARGV[a + 4] do
     if string.sub(ARGV[a + 4], folder, folder) == '1' then
-      redis.call('ZADD', KEYS[2 + folder], 'NX', due, ARGV[a + 2])
+      redis.call('ZADD', KEYS[2 + folder], 'LT', due, ARGV[a + 2])
     end
   end
 end
-if #reply == 1 and #positions > 0 then redis.call('HSET', mark, unpack(positions)) end
-if #writes > 0 or (#reply == 1 and #positions > 0) then redis.call('HINCRBY', mark, 'writes', 1) end
+if #reply > 1 then positions = {} end
+for i = 1, #positions, CHUNK do
+  redis.call('HSET', mark, unpack(positions, i, math.min(i + CHUNK - 1, #positions)))
+end
+if #writes + #positions > 0 then redis.call('HINCRBY', mark, 'writes', 1) end
 return reply

@@ -5,9 +5,13 @@
 -- ARGV 1  token   2  debounce, milliseconds   3  delay of the forced flush after a take-over, milliseconds
 --      then for each profile: member, version read, flags (2: taken over), settled hash, announced hash ('-': as is)
 -- Returns the number of claims that were still the caller's. The others are left alone, so a second call does nothing.
+-- What was asked of the profile's next flush since it was claimed stays due.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local settled = 0
+
+local function sooner(member, at) redis.call('ZADD', KEYS[1], 'LT', string.format('%.0f', at), member) end
+
 for i = 7, #KEYS do
   local at = 4 + (i - 7) * 5
   local member = ARGV[at]
@@ -20,14 +24,13 @@ for i = 7, #KEYS do
     if (redis.call('HGET', KEYS[i], 'v') or '') == ARGV[at + 1] then
       redis.call('ZREM', KEYS[1], member)
     else
-      redis.call('ZADD', KEYS[1], 'LT', string.format('%.0f', now + tonumber(ARGV[2])), member)
+      sooner(member, now + tonumber(ARGV[2]))
     end
     if ARGV[at + 2] == '2' then
-      redis.call('HSET', KEYS[4], member, 'once')
-      redis.call('ZADD', KEYS[1], 'LT', string.format('%.0f', now + tonumber(ARGV[3])), member)
-    else
-      redis.call('HDEL', KEYS[4], member)
+      redis.call('HSET', KEYS[4], member, string.format('%.0f', now + tonumber(ARGV[3])))
     end
+    local forced = redis.call('HGET', KEYS[4], member)
+    if forced then sooner(member, tonumber(forced) or now) end
   end
 end
 return settled

@@ -1,0 +1,59 @@
+"""The entry point `snapshot-consumer`."""
+
+import signal
+from typing import Annotated
+
+import typer
+
+from consumer.daemon import Settings, Summary, open_daemon
+from snapshot.command import command
+from snapshot.opening import open_metrics
+from snapshot.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions
+
+_PANEL = "Kafka"
+
+
+def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
+    database: DatabaseOptions,
+    files: FileOptions,
+    store: StoreOptions,
+    kafka: KafkaOptions,
+    metrics: MetricOptions,
+    group_id: Annotated[
+        str,
+        typer.Option("--kafka-group-id", envvar="KAFKA_GROUP_ID", help="The consumer group.", rich_help_panel=_PANEL),
+    ] = "signal-identity-snapshotter",
+    instance_id: Annotated[
+        str | None,
+        typer.Option(
+            "--kafka-group-instance-id",
+            envvar="KAFKA_GROUP_INSTANCE_ID",
+            help="Makes the membership static; each process needs its own.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    until_caught_up: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--until-caught-up", help="Handle what is there, flush all that is due, and end.")
+    ] = False,
+) -> None:
+    """Keep every profile current: from each comment to its snapshot file within two seconds.
+
+    Reads from Kafka where KAFKA_BOOTSTRAP_SERVERS is set, else straight from WhiteBalloon's database.
+    """
+    settings = Settings(database, files, store, kafka.settings, group_id, instance_id, until_caught_up)
+    with open_metrics(metrics) as figures, open_daemon(settings, figures) as (daemon, revive):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: daemon.stop())
+        summary = daemon.run(revive, until_caught_up=until_caught_up)
+    _tell(summary)
+
+
+def _tell(summary: Summary) -> None:
+    flushed = summary.flushed
+    typer.echo(
+        f"{summary.events} events applied; profiles: {flushed.written} written, {flushed.removed} removed, "
+        f"{flushed.unchanged} unchanged; {flushed.announced} announced"
+    )
+
+
+consumer = command(_consume, "snapshot-consumer")

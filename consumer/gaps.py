@@ -1,0 +1,94 @@
+"""Ids that are missing below the highest one: rows of transactions that have not ended, perhaps.
+
+On PostgreSQL an id is drawn before its transaction commits, so a lower one may appear after a higher one. A missing id
+is looked for again until it is a minute old and every transaction that could still bring it has ended.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+PATIENCE = 60_000_000
+"""Microseconds. An id may also be drawn by one transaction and used by a later one of the same session."""
+NARROW = 1_000
+LIMIT = 5_000
+
+
+class Gap(msgspec.Struct, frozen=True, array_like=True):
+    """Missing ids, both ends included.
+
+    `since` is when they were first missed, in microseconds of the database's clock, `xmax` the first transaction that
+    had not begun by then.
+    """
+
+    low: int
+    high: int
+    since: int
+    xmax: int
+
+
+class Gaps:
+    """The missing ids of one table, oldest first. Beyond `limit` ranges the oldest are left to the sweep."""
+
+    def __init__(self, gaps: Iterable[Gap] = (), limit: int = LIMIT) -> None:
+        self._gaps = list(gaps)
+        self._limit = limit
+
+    def __iter__(self) -> Iterator[Gap]:
+        return iter(self._gaps)
+
+    def __len__(self) -> int:
+        return len(self._gaps)
+
+    def note(self, after: int, found: Iterable[int], since: int, xmax: int) -> None:
+        """Add what is missing between `after` and the last of the ids found (ascending)."""
+        for low, high in missing(after, found):
+            self._gaps.append(Gap(low, high, since, xmax))
+        del self._gaps[: -self._limit]
+
+    def narrow_ids(self) -> list[int]:
+        """All ids of the narrow gaps, up to the limit."""
+        ids: list[int] = []
+        for gap in self._gaps:
+            if gap.high - gap.low < NARROW and len(ids) < self._limit:
+                ids += range(gap.low, gap.high + 1)
+        return ids
+
+    def wide(self) -> list[Gap]:
+        """The gaps with too many ids to name each: after a row with an id of its own choosing."""
+        return [gap for gap in self._gaps if gap.high - gap.low >= NARROW]
+
+    def fill(self, found: Iterable[int], since: int, xmax: int) -> None:
+        """Take out ids that appeared.
+
+        What is left above one of them is missed anew from now: a sequence that works its way up a wide gap keeps it.
+        """
+        for number in sorted(found):
+            gap = next((one for one in self._gaps if one.low <= number <= one.high), None)
+            if gap is None:
+                continue
+            self._gaps.remove(gap)
+            if gap.low < number:
+                self._gaps.append(msgspec.structs.replace(gap, high=number - 1))
+            if number < gap.high:
+                self._gaps.append(Gap(number + 1, gap.high, since, xmax))
+        self._gaps.sort(key=lambda gap: (gap.since, gap.low))
+
+    def expire(self, now: int, xmin: int) -> None:
+        """Forget what can't appear any more.
+
+        `xmin` is the oldest transaction that ran before the gaps were last looked for, and looked for in vain.
+        """
+        self._gaps = [gap for gap in self._gaps if now - gap.since < PATIENCE or gap.xmax > xmin]
+
+
+def missing(after: int, found: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Give the ranges that are missing above `after`, before and between ascending ids.
+
+    >>> list(missing(3, [4, 7, 8, 10]))
+    [(5, 6), (9, 9)]
+    """
+    for number in found:
+        if number > after + 1:
+            yield after + 1, number - 1
+        after = number

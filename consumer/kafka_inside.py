@@ -1,0 +1,47 @@
+"""The few places where we rely on the insides of kafka-python (seen in 3.0.12); all of them stand here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+
+def nudge(consumer: KafkaConsumer) -> None:
+    """Make the next poll wait for a join that is in flight. Call it after each poll.
+
+    A rejoin that changed metadata started (topics became known after the first join, partitions were added) is lost
+    when a poll's time runs out before the join is answered: the metadata no longer differ then, so the next poll finds
+    nothing to rejoin for and never looks at the answer (kafka/coordinator/base.py, join_group_async). The consumer
+    polls for ever without an assignment. tests/integration/test_kafka_partitions.py fails without this; drop it when
+    that test passes without.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001  kafka-python offers no other way
+    if coordinator.rebalance_in_progress() and not coordinator.rejoin_needed:
+        coordinator.request_rejoin()
+
+
+def positions(consumer: KafkaConsumer) -> Mapping[TopicPartition, int]:
+    """Look up where every assigned partition is read next.
+
+    `KafkaConsumer.position` gives the same for one partition, at a cost that grows with the number of partitions.
+    """
+    consumed = consumer._subscription.all_consumed_offsets()  # noqa: SLF001  see above
+    return {partition: position.offset for partition, position in consumed.items()}
+
+
+def topic_id(consumer: KafkaConsumer, topic: str) -> str | None:
+    """Give the id that the last metadata gave the topic; empty for brokers before 2.8, None where it has no topic."""
+    cluster = consumer._cluster  # noqa: SLF001  the public way is an admin client with a connection of its own
+    return None if cluster.partitions_for_topic(topic) is None else str(cluster.topic_id(topic) or "")
+
+
+def refresh(consumer: KafkaConsumer, seconds: float) -> None:
+    """Ask for the topics' metadata anew. KafkaError where no broker answers in time."""
+    update = consumer._cluster.request_update()  # noqa: SLF001  `KafkaConsumer.topics` does the same and waits for ever
+    consumer._net.run(consumer._manager.wait_for, update, seconds * 1000)  # noqa: SLF001  the same
+
+
+def coordinator_known(consumer: KafkaConsumer) -> bool:
+    """Whether the broker that leads our group is connected."""
+    unknown: Any = consumer._coordinator.coordinator_unknown()  # noqa: SLF001  nothing public tells
+    return not unknown

@@ -1,0 +1,177 @@
+"""The consumer's loop.
+
+1 poll the source;
+2 where the assignment changed, ask the buckets where to start;
+3 put what is no event among the dead letters;
+4 apply the events, under fences that hold the buckets' positions to them;
+5 note how far they reach;
+6 about once a second: bring the positions of all other buckets there, then commit to the source.
+Three things come back: the store is away (hold the batch, pause, go on polling), the store lost something (start again
+from where the buckets stand), most of what arrives is no event (stop).
+"""
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from consumer.dead_letters import BadStreak, DeadLetterError, DeadLetters
+from consumer.positions import Positions
+from consumer.source import EMPTY, Batch, OffsetOutOfRangeError, Source, SourceUnavailableError
+from projections.buckets import bucket_of
+from projections.errors import OperatorError
+from projections.projection import Projection
+from projections.store import EpochError, HoleError, StoreUnavailableError
+from snapshot.metrics import Metrics
+
+log = structlog.get_logger()
+
+COMMIT_SECONDS = 1.0
+
+
+class Loop:
+    """One process' loop; `step` is called by one thread. `now` is a monotonic clock in seconds."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that the daemon wires
+        self,
+        source: Source,
+        projection: Projection,
+        dead_letters: DeadLetters,
+        bad_streak: BadStreak,
+        metrics: Metrics,
+        now: Callable[[], float],
+    ) -> None:
+        self._source = source
+        self._projection = projection
+        self._dead_letters = dead_letters
+        self._bad_streak = bad_streak
+        self._metrics = metrics
+        self._now = now
+        self._positions = Positions(projection.store, self._lost)
+        self._generation = 0
+        self._held: Batch | None = None
+        self._away = False
+        self._committed_at = now()
+        self._committed: dict[str, int] = {}
+
+    def step(self, seconds: float) -> int:
+        """Do one round, waiting at most so long for events; how many were applied.
+
+        Raises OperatorError where going on would do harm.
+        """
+        try:
+            batch = self._source.poll(seconds)  # step 1
+            if self._away and self._generation and not self._positions.check():
+                self._restart()  # it came back without what it had
+            if self._assign():  # step 2
+                batch = EMPTY  # of partitions that were another's, or from a position that was left
+            applied = self._handle(batch)
+            self._come_back()
+        except (StoreUnavailableError, SourceUnavailableError, DeadLetterError) as error:
+            self._go_away(str(error))
+        except (EpochError, HoleError, OffsetOutOfRangeError) as error:
+            log.warning("reading again", reason=str(error))
+            self._restart()
+        else:
+            return applied
+        return 0
+
+    def _handle(self, batch: Batch) -> int:
+        if self._held is None and batch is not EMPTY:
+            self._held = batch
+        applied = 0 if self._held is None else self._take(self._held)
+        self._held = None
+        if self._now() - self._committed_at >= COMMIT_SECONDS:
+            self.commit()  # step 6
+        return applied
+
+    def _take(self, batch: Batch) -> int:
+        if batch.invalid:
+            self._dead_letters.send(batch.invalid)  # step 3
+            self._metrics.count("signal_glaze.events_invalid", len(batch.invalid))
+        ends = {name: end for name, (_, end) in batch.intervals.items()}
+        buckets = {bucket_of(event.user_id) for event in batch.events}
+        applied = self._projection.apply(batch.events, self._positions.fences(buckets, ends))  # step 4
+        self._positions.advance(buckets, ends)  # step 5
+        self._positions.read(ends)
+        self._metrics.count("signal_glaze.events_applied", len(batch.events))
+        if applied.conflicts:
+            self._metrics.count("signal_glaze.conflicts", applied.conflicts)
+        if self._bad_streak.observe(len(batch.events), len(batch.invalid)):
+            raise OperatorError(
+                f"most of the last messages are no events (the last: {batch.invalid[-1].error}); they are among the "
+                "dead letters; mend what publishes them, then start again"
+            )
+        return len(batch.events)
+
+    def commit(self) -> None:
+        """Bring every bucket to what was read, then tell the source."""
+        self._committed_at = self._now()
+        if not self._generation:
+            return
+        if not self._positions.check():
+            self._restart()
+            return
+        ends = dict(self._positions.reached)
+        if ends != self._committed:
+            behind = self._positions.behind()
+            self._projection.apply((), self._positions.fences(behind, ends))
+            self._positions.advance(behind, ends)
+            self._source.commit(ends)
+            self._committed = ends
+        self._heal()
+
+    def _heal(self) -> None:
+        """Let buckets be shown again that have reached what they had lost."""
+        for bucket, mark, healing in self._positions.healing():
+            reached = all(mark.positions.get(name, 0) >= end for name, end in healing.ends.items())
+            if reached and not healing.reconcile and self._projection.store.heal(bucket, mark.epoch, None):
+                log.info("healed", bucket=bucket)
+
+    def caught_up(self) -> bool:
+        """Whether everything that was there is in the store, and committed."""
+        reading = self._held is None and not self._away and bool(self._generation)
+        return reading and self._source.exhausted() and not any(self._positions.healing())
+
+    @property
+    def away(self) -> bool:
+        """Whether the store, the source or the dead letters' place can't be reached at present."""
+        return self._away
+
+    def _assign(self) -> bool:
+        """Where the assignment changed: drop what is held, start where the buckets stand; whether it did."""
+        assignment = self._source.assignment()
+        if assignment.generation == self._generation:
+            return False
+        self._held = None
+        starts = self._positions.assign(self._source.offsets(assignment.partitions))
+        self._source.start(assignment.generation, starts)
+        self._generation = assignment.generation
+        self._committed = {}
+        log.info("reading", partitions=len(starts), first=dict(sorted(starts.items())[:4]))
+        return True
+
+    def _restart(self) -> None:
+        """Drop what is held, and ask the buckets again where to start."""
+        self._held = None
+        self._generation = 0
+
+    def _lost(self, losses: Mapping[int, str]) -> None:
+        self._metrics.count("signal_glaze.losses", len(losses))
+        log.error(
+            "the store lost writes; what it lacks is read again, and not shown before",
+            buckets=sorted(losses),
+            reasons=sorted(set(losses.values()))[:4],
+        )
+
+    def _go_away(self, reason: str) -> None:
+        """Go on polling without taking anything, so that the membership lives and memory stays bounded."""
+        if not self._away:
+            log.warning("waiting", reason=reason)
+            self._source.pause()
+        self._away = True
+
+    def _come_back(self) -> None:
+        if self._away:
+            self._source.resume()
+            self._away = False
+            log.info("going on")

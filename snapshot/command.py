@@ -1,0 +1,31 @@
+"""What every command shares: how it is run, and how it says that something is wrong."""
+
+import sys
+from collections.abc import Callable
+
+import typer
+
+from projections.errors import OperatorError
+from projections.store import StoreUnavailableError
+from snapshot.options import with_options
+
+COULD_NOT_RUN = 2
+INTERRUPTED = 130
+
+
+def command(function: Callable[..., None], name: str) -> Callable[[], None]:
+    """Make an entry point of one command, with its option groups as flags."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name)(with_options(function))
+    return lambda: run(app)
+
+
+def run(app: Callable[[], None]) -> None:
+    """Run a Typer app; what the operator has to mend becomes one line on standard error and exit code 2."""
+    try:
+        app()
+    except (OperatorError, StoreUnavailableError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(COULD_NOT_RUN)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,86 @@
+"""Opening what commands need, from their options; everything is released when the block ends."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from projections import embedded_redis
+from projections.errors import OperatorError
+from projections.redis_store import RedisStore, connect
+from snapshot.announce import Announcer
+from snapshot.file_announcer import FileAnnouncer
+from snapshot.flusher import LEASE_SECONDS
+from snapshot.kafka_announcer import KafkaAnnouncer
+from snapshot.kafka_producer import Producer
+from snapshot.kafka_settings import KafkaSettings
+from snapshot.metrics import Metrics, NoMetrics
+from snapshot.options import FileOptions, MetricOptions, StoreOptions
+
+ANNOUNCEMENTS = "snapshot-changed.jsonl"
+"""The file in the storage folder that takes the announcements where there is no Kafka."""
+
+
+def make_storage(files: FileOptions) -> None:
+    """Make the storage folder where it is missing. Raises OperatorError where that can't be done."""
+    try:
+        files.storage_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(
+            f"the storage folder {files.storage_dir} can't be made ({error.strerror}); "
+            "choose another with --storage-dir or SNAPSHOT_STORAGE_DIR"
+        ) from error
+
+
+class OpenStore(NamedTuple):
+    """A store that is fit for use; `revive` brings a private Redis back that died, and does nothing for another."""
+
+    store: RedisStore
+    revive: Callable[[], None]
+
+
+@contextmanager
+def open_store(options: StoreOptions, files: FileOptions) -> Iterator[OpenStore]:
+    """Connect to REDIS_URL, else to the storage folder's private Redis, which is started where it does not run.
+
+    Raises OperatorError where neither can be used.
+    """
+    if options.redis_url is not None:
+        with _connected(options.redis_url, options.debounce) as store:
+            yield OpenStore(store, lambda: None)
+        return
+    with embedded_redis.using(files.storage_dir) as url, _connected(url, options.debounce) as store:
+        yield OpenStore(store, lambda: _revive(files))
+
+
+@contextmanager
+def _connected(url: str, debounce: float) -> Iterator[RedisStore]:
+    store = RedisStore(connect(url), debounce, url)
+    try:
+        store.check()
+        yield store
+    finally:
+        store.close()
+
+
+def _revive(files: FileOptions) -> None:
+    embedded_redis.ensure_running(files.storage_dir)
+
+
+@contextmanager
+def open_announcer(kafka: KafkaSettings | None, files: FileOptions) -> Iterator[Announcer]:
+    """Announce on Kafka where there is one, else in a file of the storage folder."""
+    announcer: Announcer = (
+        FileAnnouncer(files.storage_dir / ANNOUNCEMENTS)
+        if kafka is None
+        else KafkaAnnouncer(Producer(kafka, delivery_timeout=LEASE_SECONDS / 4))
+    )
+    try:
+        yield announcer
+    finally:
+        announcer.close()
+
+
+@contextmanager
+def open_metrics(options: MetricOptions) -> Iterator[Metrics]:
+    """Send figures to StatsD where STATSD_HOST is set."""
+    yield NoMetrics()

@@ -1,0 +1,102 @@
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.dead_letters import BadStreak, DeadLetterError, FileDeadLetters
+from consumer.source import Invalid
+
+HEADERS = [("ce_type", b"signal.comment-created"), ("raw", b"\xff")]
+
+
+def test_a_dead_letter_is_a_line_with_everything_that_is_known(tmp_path: Path) -> None:
+    [line] = sent(tmp_path / "dead.jsonl", [invalid(b'{"comment_id":1}')])
+    assert line == {
+        "error": "no user_id",
+        "topic": "comment-created",
+        "partition": 2,
+        "offset": 7,
+        "time": "2026-01-02T03:04:05+00:00",
+        "key": "1",
+        "value": '{"comment_id":1}',
+        "headers": [{"name": "ce_type", "value": "signal.comment-created"}, {"name": "raw", "value_base64": "/w=="}],
+    }
+
+
+def test_bytes_that_are_no_text_are_kept_as_base64(tmp_path: Path) -> None:
+    [line] = sent(tmp_path / "dead.jsonl", [invalid(b"\xff\xfe")])
+    assert line["value_base64"] == "//4="
+    assert "value" not in line
+
+
+def test_an_absent_value_stays_absent(tmp_path: Path) -> None:
+    [line] = sent(tmp_path / "dead.jsonl", [invalid(None)])
+    assert line["value"] is None
+
+
+def test_later_ones_are_appended(tmp_path: Path) -> None:
+    sent(tmp_path / "dead.jsonl", [invalid(b"1"), invalid(b"2")])
+    assert [line["value"] for line in sent(tmp_path / "dead.jsonl", [invalid(b"3")])] == ["1", "2", "3"]
+
+
+def test_nothing_sent_makes_no_file(tmp_path: Path) -> None:
+    FileDeadLetters(tmp_path / "dead.jsonl", noon).send([])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_cannot_be_written_is_an_error_and_not_a_loss(tmp_path: Path) -> None:
+    (tmp_path / "dead.jsonl").mkdir()
+    with pytest.raises(DeadLetterError, match=r"dead\.jsonl did not take a dead letter"):
+        FileDeadLetters(tmp_path / "dead.jsonl", noon).send([invalid(b"1")])
+
+
+def test_twenty_bad_ones_and_nothing_else_stop_the_daemon() -> None:
+    streak = BadStreak()
+    assert not streak.observe(0, 19)
+    assert streak.observe(0, 1)
+
+
+def test_a_few_bad_ones_among_good_ones_do_not() -> None:
+    streak = BadStreak()
+    assert not any(streak.observe(100, 40) for _ in range(100))
+
+
+def test_half_is_not_most() -> None:
+    assert not BadStreak().observe(30, 30)
+    assert BadStreak().observe(30, 31)
+
+
+def test_a_long_good_past_does_not_hide_a_bad_present() -> None:
+    streak = BadStreak()
+    streak.observe(100_000, 0)
+    assert [streak.observe(0, 10) for _ in range(10)][-1]
+
+
+def test_bad_ones_of_long_ago_do_not_count() -> None:
+    streak = BadStreak()
+    streak.observe(0, 19)
+    streak.observe(1000, 0)
+    assert not streak.observe(0, 19)
+
+
+def test_empty_polls_change_nothing() -> None:
+    streak = BadStreak()
+    streak.observe(0, 19)
+    assert not streak.observe(0, 0)
+    assert streak.observe(0, 1)
+
+
+def invalid(value: bytes | None) -> Invalid:
+    return Invalid("comment-created", 2, 7, b"1", value, HEADERS, "no user_id")
+
+
+def noon() -> datetime:
+    return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def sent(path: Path, letters: Sequence[Invalid]) -> list[dict[str, Any]]:
+    FileDeadLetters(path, noon).send(letters)
+    return [json.loads(line) for line in path.read_text().splitlines()]
