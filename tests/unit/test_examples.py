@@ -18,7 +18,7 @@ def test_following_announcements_ignores_what_is_older(tmp_path: Path) -> None:
 
     path = tmp_path / "snapshot-changed.jsonl"
     path.write_text("\n".join([news(2, 5), news(1, 4), news(3, None), '{"torn']), encoding="utf-8")
-    program = [sys.executable, EXAMPLES / "follow_announcements.py", path, "--once"]
+    program = [sys.executable, str(EXAMPLES / "follow_announcements.py"), str(path), "--once"]
     said = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     assert said.splitlines() == [
         "(1, 'elm'): 5 messages, because of {'event': 'comment-created', 'comment_id': 2}",
