@@ -4,42 +4,101 @@ A bucket's positions lie in its mark and move with its data. A *loss* (a restart
 to a lagging replica, FLUSHALL) shows itself: a mark is missing, a position or a count of writes is lower than it was, a
 position is below what was committed. Then the bucket's epoch is raised, which stores what healing means; the partitions
 are read again from where the bucket stands, and nothing of it is shown until it stands where it stood.
+
+Several processes meet the same loss. The first to raise the epoch tells the others by it; they adopt it, add the ends
+of their own partitions to what healing means, and read those again.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
 
 from consumer.source import Offsets
 from projections.buckets import BUCKETS
+from projections.errors import OperatorError
+from projections.events import TOPICS
 from projections.projection import MEANING, Fence
 from projections.store import Healing, Mark, Origin, Store
+from snapshot.witness import Witness
 
 ALL = range(BUCKETS)
+
+
+class _Loss(NamedTuple):
+    """Why a bucket's epoch has to be raised, and the positions of partitions that begin anew with it."""
+
+    reason: str
+    positions: Mapping[str, int]
 
 
 class Positions:
     """What one process knows of all buckets. `lost` is told of buckets whose epoch this process raised, and why."""
 
-    def __init__(self, store: Store, lost: Callable[[Mapping[int, str]], None]) -> None:
+    def __init__(
+        self, store: Store, lost: Callable[[Mapping[int, str]], None], witness: Witness | None = None
+    ) -> None:
         self._store = store
         self._lost = lost
+        self._witness = witness or Witness(store)
         self._marks: list[Mark | None] = [None] * BUCKETS
         self._reached: list[dict[str, int]] = [{} for _ in ALL]
         self._read: dict[str, int] = {}
 
-    def assign(self, offsets: Mapping[str, Offsets]) -> dict[str, int]:
-        """Decide where to start the partitions that are this process' now; raises epochs where something was lost."""
-        earliest = {name: known.earliest for name, known in offsets.items()}
-        origin = Origin(earliest, _topic_ids(offsets), MEANING)
-        marks = self._store.marks()
-        losses = {bucket: reason for bucket in ALL if (reason := self._mend(bucket, marks[bucket], offsets))}
-        if losses:
-            self._lost(losses)
-        self._store.bear(origin)
-        self._marks = self._store.marks()
+    # ---------------------------------------------------------------------------------------------------- assignment
+
+    def assign(self, look_up: Callable[[], Mapping[str, Offsets]]) -> dict[str, int]:
+        """Decide where to start the partitions that are this process' now; raises epochs where something was lost.
+
+        `look_up` gives their offsets. Raises OperatorError where a newer program counts in this store.
+        """
+        # Others go on meanwhile: positions read before the ends can't be above them, those read after the committed
+        # offsets can't be below them, unless something was lost.
+        before = self._store.marks()
+        offsets = look_up()
+        marks, fallen = self._witness.look()
+        self._raise_epochs(offsets, before, marks, fallen)
+        self._store.bear(Origin({name: known.earliest for name, known in offsets.items()}, _topic_ids(offsets), MEANING))
+        self._marks = self._join(self._witness.accept(), offsets)
         starts = {name: self._start(name, known) for name, known in offsets.items()}
         self._reached = [dict(starts) for _ in ALL]
         self._read = dict(starts)
         return starts
+
+    def _raise_epochs(
+        self,
+        offsets: Mapping[str, Offsets],
+        before: list[Mark | None],
+        marks: list[Mark | None],
+        fallen: Mapping[int, str],
+    ) -> None:
+        losses: dict[int, str] = {}
+        try:
+            for bucket in ALL:
+                loss = self._loss(bucket, before[bucket], marks[bucket], offsets, fallen.get(bucket))
+                if loss is not None and self._raise_epoch(bucket, marks[bucket], loss, offsets):
+                    losses[bucket] = loss.reason
+        finally:
+            if losses:
+                self._lost(losses)
+
+    def _raise_epoch(self, bucket: int, mark: Mark | None, loss: _Loss, offsets: Mapping[str, Offsets]) -> bool:
+        """Raise the epoch that was seen; False: another process was first."""
+        healing = Healing(_ends(mark, offsets, anew=True), reconcile=True, reason=loss.reason)
+        seen = None if mark is None else mark.epoch
+        origin = Origin(loss.positions, _topic_ids(offsets), MEANING)
+        return self._store.raise_epoch(bucket, seen, healing, origin)
+
+    def _join(self, marks: list[Mark | None], offsets: Mapping[str, Offsets]) -> list[Mark | None]:
+        """Add the ends of our partitions to the healing that other processes began."""
+        joined = list(marks)
+        for bucket, mark in enumerate(marks):
+            if mark is None or mark.healing is None or not offsets:
+                continue
+            healing = msgspec.structs.replace(mark.healing, ends=_ends(mark, offsets, anew=False))
+            if healing != mark.healing and self._store.heal(bucket, mark.epoch, healing):
+                joined[bucket] = msgspec.structs.replace(mark, healing=healing)
+        return joined
 
     def _start(self, partition: str, known: Offsets) -> int:
         """The lowest of what was committed and of the buckets' positions."""
@@ -47,55 +106,53 @@ class Positions:
         committed = [] if known.committed is None else [known.committed]
         return max(known.earliest, min([*stored, *committed]))
 
-    def _mend(self, bucket: int, mark: Mark | None, offsets: Mapping[str, Offsets]) -> str | None:
-        """Raise the bucket's epoch if something of it is lost, with the positions where reading has to begin again.
-
-        Gives the reason, where this process was the first to raise it.
-        """
-        reason, positions = self._loss(bucket, mark, offsets)
-        if reason is None:
-            return None
-        ends = {name: known.end for name, known in offsets.items()}
-        if mark is not None and mark.healing is not None:
-            ends = {**mark.healing.ends, **ends}
-        healing = Healing(ends, reconcile=True, reason=reason)
-        seen = None if mark is None else mark.epoch
-        raised = self._store.raise_epoch(bucket, seen, healing, Origin(positions, _topic_ids(offsets), MEANING))
-        return reason if raised else None
+    # -------------------------------------------------------------------------------------------------------- losses
 
     def _loss(
-        self, bucket: int, mark: Mark | None, offsets: Mapping[str, Offsets]
-    ) -> tuple[str | None, Mapping[str, int]]:
+        self, bucket: int, before: Mark | None, mark: Mark | None, offsets: Mapping[str, Offsets], fallen: str | None
+    ) -> _Loss | None:
         if mark is None:
-            committed = any(known.committed is not None for known in offsets.values())
-            lost = committed or self._marks[bucket] is not None
-            return ("its mark is missing" if lost else None), {name: known.earliest for name, known in offsets.items()}
+            lost = fallen or _any_committed(offsets)
+            return _Loss("its mark is missing", {name: known.earliest for name, known in offsets.items()}) if lost else None
         if mark.meaning != MEANING:
-            return f"it was counted by rules {mark.meaning}, these are {MEANING}", {}
+            _refuse_newer(mark.meaning)
+            return _Loss(f"it was counted by rules {mark.meaning}, these are {MEANING}", {})
         again: dict[str, int] = {}
-        reasons = [reason for name, known in offsets.items() if (reason := _partition_loss(mark, name, known, again))]
-        before = self._marks[bucket]
-        if before is not None and mark.epoch == before.epoch:
-            if mark.birth != before.birth or mark.writes < before.writes:
-                reasons.append(f"it counts {mark.writes} writes, and {before.writes} were seen")
-            reached = self._reached[bucket]
-            reasons += [
-                f"it holds {name} up to {mark.positions.get(name)}, and had reached {position}"
-                for name, position in reached.items()
-                if name in offsets and mark.positions.get(name, -1) < position
-            ]
-        return (reasons[0] if reasons else None), again
+        reasons = []
+        for name, known in offsets.items():
+            reason = _lost_log(name, known, before, mark)
+            if reason is not None:
+                again[name] = known.earliest
+            reason = reason or _lost_position(name, known, mark)
+            reasons += [reason] if reason else []
+        reasons += [fallen] if fallen else self._fallen_positions(bucket, mark, offsets)
+        return _Loss(reasons[0], again) if reasons else None
+
+    def _fallen_positions(self, bucket: int, mark: Mark, partitions: Iterable[str]) -> list[str]:
+        """The positions that are lower than this process had brought them in the same epoch."""
+        known = self._marks[bucket]
+        if known is None or known.epoch != mark.epoch:
+            return []
+        return [
+            f"it holds {name} up to {mark.positions.get(name)}, and had reached {position}"
+            for name, position in self._reached[bucket].items()
+            if name in partitions and mark.positions.get(name, -1) < position
+        ]
 
     def check(self) -> bool:
         """Whether the store still holds what this process saw of it. False: `assign` again, it tells what is lost."""
-        marks = self._store.marks()
-        for before, now in zip(self._marks, marks, strict=True):
+        marks, fallen = self._witness.look()
+        if fallen:
+            return False
+        for bucket, (before, now) in enumerate(zip(self._marks, marks, strict=True)):
             if before is None:
                 continue
-            if now is None or now.epoch != before.epoch or now.birth != before.birth or now.writes < before.writes:
+            if now is None or now.epoch != before.epoch or self._fallen_positions(bucket, now, self._read):
                 return False
         self._marks = marks
         return True
+
+    # --------------------------------------------------------------------------------------------------------- saves
 
     def fences(self, buckets: Iterable[int], ends: Mapping[str, int]) -> dict[int, Fence]:
         """What saves of these buckets demand, and the positions that they reach."""
@@ -133,35 +190,67 @@ class Positions:
                 yield bucket, mark, mark.healing
 
 
+def _topic(partition: str) -> str:
+    return partition.rpartition("/")[0]
+
+
 def _topic_ids(offsets: Mapping[str, Offsets]) -> dict[str, str]:
-    return {name.rpartition("/")[0]: known.topic_id for name, known in offsets.items()}
+    """The topics' ids, one for each partition: its reader alone can tell that it begins anew."""
+    return {name: known.topic_id for name, known in offsets.items()}
 
 
-def _partition_loss(  # noqa: PLR0911 - one return for each way to lose something
-    mark: Mark, name: str, known: Offsets, again: dict[str, int]
-) -> str | None:
-    """Why this partition has to be read again, if it has; `again` takes the position from which."""
-    topic = name.rpartition("/")[0]
-    stored = mark.positions.get(name)
-    if mark.topic_ids.get(topic, known.topic_id) != known.topic_id:
-        again[name] = known.earliest
+def _any_committed(offsets: Mapping[str, Offsets]) -> bool:
+    return any(known.committed is not None for known in offsets.values())
+
+
+def _ends(mark: Mark | None, offsets: Mapping[str, Offsets], *, anew: bool) -> dict[str, int]:
+    """What healing has to reach: our partitions' present ends (those known before, unless it begins anew), and those
+    of others' partitions that are still read by anybody.
+    """
+    known = {} if mark is None or mark.healing is None else mark.healing.ends
+    ours = {name: one.end if anew else known.get(name, one.end) for name, one in offsets.items()}
+    return {name: end for name, end in known.items() if mark and _still_read(name, mark, offsets)} | ours
+
+
+def _still_read(partition: str, mark: Mark, offsets: Mapping[str, Offsets]) -> bool:
+    """Whether others may have this partition: not one of another kind of source, nor of a topic that was made anew."""
+    ids = {_topic(name): known.topic_id for name, known in offsets.items()}
+    topic = _topic(partition)
+    if topic not in ids:
+        return not ids or (topic in TOPICS and bool(TOPICS.keys() & ids.keys()))
+    return mark.topic_ids.get(partition, ids[topic]) == ids[topic]
+
+
+def _lost_log(name: str, known: Offsets, before: Mark | None, mark: Mark) -> str | None:
+    """Why the partition no longer has what comes after the bucket's position, if so: it begins anew at the earliest."""
+    topic, stored = _topic(name), mark.positions.get(name)
+    if mark.topic_ids.get(name, known.topic_id) != known.topic_id:
         return f"the topic {topic} was made anew"
     if stored is None:
-        if known.committed is None or _heals(mark, name):
-            return None
-        again[name] = known.earliest
-        return f"it does not know {name}, of which {known.committed} was committed"
+        return None
     if stored < known.earliest:
-        again[name] = known.earliest
         return f"{name} holds nothing below {known.earliest} any more, and it had reached {stored}"
-    if stored > known.end:
-        again[name] = known.earliest
+    if before is not None and min(stored, before.positions.get(name, -1)) > known.end:
         return f"{name} ends at {known.end}, and it had reached {stored}"
-    if known.committed is not None and stored < known.committed and not _heals(mark, name):
+    return None
+
+
+def _lost_position(name: str, known: Offsets, mark: Mark) -> str | None:
+    """Why the bucket lacks what it had been given of the partition; not while it heals, then it is read again already."""
+    if known.committed is None or mark.healing is not None:
+        return None
+    stored = mark.positions.get(name)
+    if stored is None:
+        return f"it does not know {name}, of which {known.committed} was committed"
+    if stored < known.committed:
         return f"it holds {name} up to {stored}, and {known.committed} was committed"
     return None
 
 
-def _heals(mark: Mark, partition: str) -> bool:
-    """Whether the present epoch was raised for this: then it is read again already."""
-    return mark.healing is not None and partition in mark.healing.ends
+def _refuse_newer(meaning: str) -> None:
+    """Two programs that count by different rules would undo each other's work for ever: the older one gives way."""
+    if meaning.isdecimal() and int(meaning) > int(MEANING):
+        raise OperatorError(
+            f"the profiles in this store are counted by rules {meaning}, this program knows rules {MEANING}: "
+            "install the newer version here too"
+        )

@@ -1,11 +1,16 @@
 """What the tail keeps in its document in the store, and how it may be tuned."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from consumer.gaps import Gap
 from projections.watermark import Watermark
 
 HIGHEST_ID = 2**63 - 1
+RESERVE = 5_000_000
+"""How far ahead, in microseconds, revisions are reserved: no more than the lease lasts, so that they don't run away
+from the clock when holders die one after the other."""
 
 
 class TailSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +42,8 @@ class TailState(Watermark, kw_only=True):
     comment_head: int = 0
     analysis_head: int = 0
     highest: int = 0
-    comment_gaps: list[Gap] = []
-    analysis_gaps: list[Gap] = []
+    comment_gaps: Sequence[Gap] = ()
+    analysis_gaps: Sequence[Gap] = ()
     backfilled: int = -1
 
 

@@ -17,7 +17,7 @@ from projections.history import AnalysisRow, CommentRow
 from projections.queries import Query
 from projections.reader import Reader, open_reader
 
-__all__ = ["Database", "DatabaseUnavailable", "Heads", "open_databases"]
+__all__ = ["Database", "DatabaseUnavailable", "Heads", "Horizon", "open_databases"]
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
@@ -32,6 +32,13 @@ class Heads(NamedTuple):
 
     comment_id: int
     analysis_comment_id: int
+
+
+class Horizon(NamedTuple):
+    """Transactions of PostgreSQL: all below `xmin` have ended, none from `xmax` on had begun."""
+
+    xmin: int
+    xmax: int
 
 
 class _UserCount(NamedTuple):
@@ -87,6 +94,13 @@ class Database:
         comment = self._main.read(lambda connection: connection.execute(queries.HIGHEST_COMMENT).scalar())
         analysis = self._insights.read(lambda connection: connection.execute(queries.HIGHEST_ANALYSIS).scalar())
         return Heads(comment or 0, analysis or 0)
+
+    def horizon(self, *, insights: bool = False) -> Horizon | None:
+        """Which transactions may still bring rows with lower ids; None for SQLite, whose writers take turns."""
+        reader = self._insights if insights else self._main
+        if reader.dialect == "sqlite":
+            return None
+        return reader.read(lambda connection: Horizon(*connection.execute(queries.POSTGRES_HORIZON).one()))
 
     def groups(self) -> Groups:
         """All memberships and groups' requests, as they stood together at one moment."""

@@ -88,17 +88,20 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
     head = part.head
     links: dict[str, Label] = {}
     tags: dict[str, Label] = {}
-    digest = int.from_bytes(head.digest, "big")
+    digest = 0
     touched: list[int] = []
     for move in moves:
         comment_id, old, new = move
         if old.comment == new.comment and old.labels == new.labels:
             continue
-        digest += fingerprint(comment_id, new) - fingerprint(comment_id, old)
+        digest += fingerprint(comment_id, new)
+        if old is not NOTHING:
+            digest -= fingerprint(comment_id, old)
         _carry(head, part, links, tags, move)
         touched.append(comment_id)
         head.cause = (COMMENT_CREATED if old.comment != new.comment else INSIGHT_CREATED, comment_id)
     if touched:
+        digest += int.from_bytes(head.digest, "big")
         head.digest = (digest % _MODULUS).to_bytes(16, "big")
         _close(head, links, tags)
         if head.mender:
@@ -116,20 +119,44 @@ def _carry(head: Head, part: Slice, links: dict[str, Label], tags: dict[str, Lab
     """Take the old register's contributions out and put the new one's in, only where they differ."""
     comment_id, old, new = move
     before, after = _live(old), _live(new)
-    if before != after:
-        if before is not None:
-            _tally_comment(head, before, -1)
-        if after is not None:
-            _tally_comment(head, after, 1)
-        _shift(head, comment_id, before, after)
-        _recount(part.links, links, _links(comment_id, before), _links(comment_id, after))
-    if before != after or old.labels != new.labels:
+    if before is None and after is not None:
+        _enter(head, comment_id, after)
+        for url, position, times in after.links:
+            _label(part.links, links, url).appear((after.created_at, comment_id, position), times)
+        for position, name in enumerate(new.labels):
+            _label(part.tags, tags, name).appear((after.created_at, comment_id, position), 1)
+    elif before is not None:
+        if before != after:
+            _leave(head, comment_id, before, after)
+            _recount(part.links, links, _links(comment_id, before), _links(comment_id, after))
         _recount(part.tags, tags, _tags(comment_id, before, old), _tags(comment_id, after, new))
 
 
 def _live(register: Register) -> CommentHalf | None:
     half = register.comment
     return half if half is not None and half.state == LIVE else None
+
+
+def _enter(head: Head, comment_id: int, half: CommentHalf) -> None:
+    """A comment begins to count."""
+    _tally_comment(head, half, 1)
+    head.first.add((half.created_at, comment_id, 0))
+    head.last.add((-half.created_at, -comment_id, 0))
+
+
+def _leave(head: Head, comment_id: int, before: CommentHalf, after: CommentHalf | None) -> None:
+    """A comment does not count any more, or counts otherwise; one whose time stays is left where it is."""
+    _tally_comment(head, before, -1)
+    if after is not None and after.created_at == before.created_at:
+        _tally_comment(head, after, 1)
+        return
+    if head.count:
+        head.first.remove((before.created_at, comment_id, 0))
+        head.last.remove((-before.created_at, -comment_id, 0))
+    else:
+        head.first, head.last = Extremes(), Extremes()
+    if after is not None:
+        _enter(head, comment_id, after)
 
 
 def _tally_comment(head: Head, half: CommentHalf, sign: int) -> None:
@@ -147,20 +174,6 @@ def _tally(counts: dict[_Key, int], key: _Key, change: int) -> None:
         counts[key] = count
     else:
         counts.pop(key, None)
-
-
-def _shift(head: Head, comment_id: int, before: CommentHalf | None, after: CommentHalf | None) -> None:
-    """Bring the first and last comments up to date; one whose time stays is left where it is."""
-    if before is not None and after is not None and before.created_at == after.created_at:
-        return
-    if before is not None:
-        head.first.remove((before.created_at, comment_id, 0))
-        head.last.remove((-before.created_at, -comment_id, 0))
-    if head.count == (after is not None):
-        head.first, head.last = Extremes(), Extremes()
-    if after is not None:
-        head.first.add((after.created_at, comment_id, 0))
-        head.last.add((-after.created_at, -comment_id, 0))
 
 
 def _links(comment_id: int, half: CommentHalf | None) -> _Uses:

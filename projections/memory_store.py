@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any
 
 from projections.buckets import BUCKETS, bucket_of
+from projections.memory_leases import MemoryLeases, micros
 from projections.memory_queue import Queue
 from projections.profile import ProfileKey
 from projections.store import (
@@ -45,12 +46,12 @@ class _Folder:
         return self.queues[bucket_of(key.user_id)]
 
 
-class MemoryStore:
+class MemoryStore(MemoryLeases):
     """Implements `projections.store.Store`. `clock` gives microseconds, `debounce` is in seconds."""
 
     def __init__(self, clock: Callable[[], int], debounce: float = 0.5, birth: str = "memory") -> None:
         self._clock = clock
-        self._debounce = _micros(debounce)
+        self._debounce = micros(debounce)
         self._birth = birth
         self._lock = threading.RLock()
         self._profiles: dict[ProfileKey, _Profile] = {}
@@ -58,8 +59,8 @@ class MemoryStore:
         self._folders: dict[str, _Folder] = {}
         self._announced: dict[ProfileKey, str] = {}
         self._sequences: dict[ProfileKey, int] = {}
-        self._leases: dict[str, tuple[int, str]] = {}
-        self._documents: dict[str, bytes] = {}
+        self._leases = {}
+        self._documents = {}
 
     def check(self) -> None:
         """Memory is always fit for use."""
@@ -216,7 +217,7 @@ class MemoryStore:
             for bucket in buckets:
                 mark = self._marks[bucket]
                 healing = mark is not None and mark["healing"] is not None
-                claims += queues[bucket].claim(now, limit, now + _micros(seconds), token, healing=healing)
+                claims += queues[bucket].claim(now, limit, now + micros(seconds), token, healing=healing)
             return claims
 
     def read(self, folder: str, claims: Sequence[Claim]) -> list[Reading]:
@@ -240,7 +241,7 @@ class MemoryStore:
                 queue = self._queue(folder, key)
                 if queue.holds(token, key):
                     moved = self._load(key, ()).version != one.version
-                    queue.settle(one, now, now + self._debounce if moved else None, now + _micros(seconds))
+                    queue.settle(one, now, now + self._debounce if moved else None, now + micros(seconds))
                     if one.announced is not None:
                         self._announced[key] = one.announced
 
@@ -251,7 +252,7 @@ class MemoryStore:
             for claim in claims:
                 queue = self._queue(folder, claim.key)
                 if queue.holds(token, claim.key):
-                    queue.defer(claim, now, now + _micros(seconds))
+                    queue.defer(claim, now, now + micros(seconds))
 
     def force(self, folder: str, keys: Sequence[ProfileKey]) -> None:
         """See the protocol."""
@@ -270,41 +271,8 @@ class MemoryStore:
             for key in keys:
                 self._queue(folder, key).recheck(key, self._clock())
 
-    def lease(self, name: str, token: str, seconds: float) -> bool:
-        """See the protocol."""
-        with self._lock:
-            end, holder = self._leases.get(name, (0, ""))
-            if holder != token and end > self._clock():
-                return False
-            self._leases[name] = (self._clock() + _micros(seconds), token)
-            return True
-
-    def release(self, name: str, token: str) -> None:
-        """See the protocol."""
-        with self._lock:
-            if self._leases.get(name, (0, ""))[1] == token:
-                del self._leases[name]
-
-    def document(self, name: str) -> bytes | None:
-        """See the protocol."""
-        with self._lock:
-            return self._documents.get(name)
-
-    def put_document(self, name: str, token: str, value: bytes) -> bool:
-        """See the protocol."""
-        with self._lock:
-            end, holder = self._leases.get(name, (0, ""))
-            if holder != token or end <= self._clock():
-                return False
-            self._documents[name] = value
-            return True
-
     def close(self) -> None:
         """Nothing to release."""
-
-
-def _micros(seconds: float) -> int:
-    return int(seconds * 1e6)
 
 
 def _copied(mark: dict[str, Any]) -> dict[str, Any]:

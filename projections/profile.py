@@ -14,7 +14,7 @@ class ProfileKey(NamedTuple):
     group_slug: str
 
 
-class Head(msgspec.Struct, array_like=True):
+class Head(msgspec.Struct, array_like=True, gc=False):
     """The aggregates over all registers of a profile that count.
 
     `first` holds the earliest comments, `last` the latest with both numbers negated. `requests` counts comments for

@@ -6,6 +6,7 @@ One batch is four steps, each one round trip for all its profiles:
 """
 
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -66,32 +67,38 @@ class Projection:
         dirty: set[ProfileKey] = set()
         conflicts = 0
         while open_buckets:
-            writes = self._folded(pending)
-            mine: dict[int, list[Write]] = {bucket: [] for bucket in sorted(open_buckets)}
-            for write in writes:
-                mine[bucket_of(write.key.user_id)].append(write)
-            saves = [
-                _save(bucket, group, fences.get(bucket)) for bucket, group in mine.items() if group or bucket in fences
-            ]
-            lost = {key for keys in (self.store.save(saves) if saves else ()) for key in keys}
+            writes = self._folded(self._slices(pending))
+            lost = self._save(writes, {bucket: fences.get(bucket) for bucket in open_buckets})
             dirty |= {write.key for write in writes if write.dirty and write.key not in lost}
             conflicts += len(lost)
             pending = {key: pending[key] for key in lost}
             open_buckets = {bucket_of(key.user_id) for key in lost}
         return Applied(frozenset(dirty), conflicts)
 
-    def _folded(self, readings: Readings) -> list[Write]:
-        writes = []
-        for key, (version, part, moves) in self._slices(readings).items():
-            if moves:
-                writes.append(_write(key, version, self._token(), advance(part, moves)))
-        return writes
+    def _folded(self, parts: Mapping[ProfileKey, _Part]) -> list[Write]:
+        """Step 3."""
+        return [
+            _write(key, version, self._token(), advance(part, moves))
+            for key, (version, part, moves) in parts.items()
+            if moves
+        ]
+
+    def _save(self, writes: Iterable[Write], fences: Mapping[int, Fence | None]) -> set[ProfileKey]:
+        """Step 4, for these buckets; the profiles in conflict."""
+        mine: dict[int, list[Write]] = {bucket: [] for bucket in sorted(fences)}
+        for write in writes:
+            mine[bucket_of(write.key.user_id)].append(write)
+        saves = [
+            Save(bucket, group) if fence is None else Save(bucket, group, fence.epoch, fence.intervals)
+            for bucket, group in mine.items()
+            if (fence := fences[bucket]) is not None or group
+        ]
+        return {key for keys in self.store.save(saves) for key in keys} if saves else set()
 
     def _slices(self, readings: Readings) -> dict[ProfileKey, _Part]:
         """Steps 1 and 2. A profile whose version moved between the two loads is loaded again."""
         parts: dict[ProfileKey, _Part] = {}
-        left = dict(readings)
-        while left:
+        while left := {key: mine for key, mine in readings.items() if key not in parts}:
             first = self._first_load(left)
             labels = {key: _label_fields(part.moves) for key, part in first.items() if part.version != ABSENT}
             wanted = {key: fields for key, fields in labels.items() if fields}
@@ -101,7 +108,6 @@ class Projection:
                 else:
                     del first[key]
             parts.update(first)
-            left = {key: readings[key] for key in left if key not in parts}
         return parts
 
     def _first_load(self, readings: Readings) -> dict[ProfileKey, _Part]:
@@ -131,14 +137,10 @@ class Projection:
 
 
 def _grouped(events: Iterable[Event]) -> dict[ProfileKey, list[Reading]]:
-    grouped: dict[ProfileKey, list[Reading]] = {}
+    grouped: dict[tuple[int, str], list[Reading]] = defaultdict(list)
     for event in events:
-        grouped.setdefault(ProfileKey(event.user_id, event.group_slug), []).append(reading(event))
-    return grouped
-
-
-def _save(bucket: int, writes: Sequence[Write], fence: Fence | None) -> Save:
-    return Save(bucket, writes) if fence is None else Save(bucket, writes, fence.epoch, fence.intervals)
+        grouped[event.user_id, event.group_slug].append(reading(event))
+    return {ProfileKey(*key): readings for key, readings in grouped.items()}
 
 
 def _write(key: ProfileKey, version: bytes, token: bytes, changes: Changes) -> Write:

@@ -29,7 +29,7 @@ UNKNOWN: Appearance = (2**62, 0, 0)
 """Stands for a first appearance that is not known until the profile is mended."""
 
 
-class Extremes(msgspec.Struct, array_like=True):
+class Extremes(msgspec.Struct, array_like=True, gc=False):
     """The least few of a set that is not stored: always a prefix of it, in order; `complete` when it is all of it."""
 
     kept: list[Appearance] = []
@@ -74,7 +74,7 @@ class Extremes(msgspec.Struct, array_like=True):
             self.add(new)
 
 
-class Label(msgspec.Struct, array_like=True):
+class Label(msgspec.Struct, array_like=True, gc=False):
     """One link or tag of one profile: how often it occurs, and the comments where it first appears."""
 
     count: int = 0
@@ -110,7 +110,7 @@ class Label(msgspec.Struct, array_like=True):
         return bool(self.first.kept)
 
 
-class Ranking(msgspec.Struct, array_like=True):
+class Ranking(msgspec.Struct, array_like=True, gc=False):
     """The leading labels, best first, and the bar: no label outside the list ranks above it; None while all are listed.
 
     A label that beats the bar enters; on overflow the last one leaves and its rank becomes the bar; a member that

@@ -48,22 +48,26 @@ def without_password(url: str) -> str:
 
 
 def check(client: redis.Redis, url: str) -> None:
-    """Refuse a Redis that is away, refuses us, is too old, or would throw keys away; `url` is as it may be shown."""
+    """Refuse a Redis that is away, refuses us, is too old, or would throw keys away; `url` is as it may be shown.
+
+    Raises OperatorError, or StoreUnavailableError while it loads its data.
+    """
     try:
-        version = str(client.info("server").get("redis_version", "0"))
+        facts = client.info()
         policy = _policy(client)
     except redis.AuthenticationError as error:
         raise OperatorError(
             f"Redis at {url} refuses the password ({error}); correct it in REDIS_URL: redis://:password@host"
         ) from error
-    except redis.BusyLoadingError as error:
-        raise StoreUnavailableError(f"Redis at {url} is loading its data") from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
         raise OperatorError(
             f"no Redis answers at {url} ({error}); start it, or correct REDIS_URL, or leave it out"
         ) from error
     except redis.ResponseError as error:
         raise OperatorError(f"Redis at {url} refuses a command that this program needs: {error}") from error
+    if facts.get("loading"):  # INFO and CONFIG are answered even then
+        raise StoreUnavailableError(f"Redis at {url} is loading its data; wait")
+    version = str(facts.get("redis_version", "0"))
     if int(version.partition(".")[0]) < _OLDEST:
         raise OperatorError(f"Redis at {url} is version {version}; install {_OLDEST}.0 or newer")
     if policy not in _SAFE_POLICIES:

@@ -19,6 +19,10 @@ class RedisLeases:
         """See the protocol."""
         run(self._client, [Call("release", [b.lease_key(name)], [token])])
 
+    def leased(self, name: str) -> bool:
+        """See the protocol."""
+        return bool(ask(self._client, [("EXISTS", b.lease_key(name))])[0])
+
     def document(self, name: str) -> bytes | None:
         """See the protocol."""
         found: bytes | None = ask(self._client, [("GET", b.document_key(name))])[0]

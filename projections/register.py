@@ -6,6 +6,7 @@ contributes nothing and keeps its insight half, so that restoring it is complete
 
 import hashlib
 from collections.abc import Iterable
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -16,11 +17,11 @@ from projections.message import read as read_body
 
 LIVE, DELETED, GONE = 0, 1, 2
 
-_EPOCH_ORDINAL = 719_163  # date(1970, 1, 1).toordinal()
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  as the events' moments once `utc` has read them
 _pack = msgspec.msgpack.Encoder().encode
 
 
-class CommentHalf(msgspec.Struct, frozen=True, array_like=True):
+class CommentHalf(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the comment's own row gives.
 
     `links` are (canonical URL, position of its first occurrence, occurrences); `reactions` and `attachments` (word or
@@ -35,7 +36,7 @@ class CommentHalf(msgspec.Struct, frozen=True, array_like=True):
     attachments: tuple[tuple[str, int], ...] = ()
 
 
-class Register(msgspec.Struct, frozen=True, array_like=True):
+class Register(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Both halves of one comment; a half that was never read has revision -1."""
 
     comment_revision: int = -1
@@ -74,9 +75,8 @@ def reading(event: Event) -> Reading:
 def _comment_half(event: CommentCreated) -> CommentHalf:
     if event.gone:
         return _GONE
-    moment = utc(event.created_at)
-    seconds = (moment.toordinal() - _EPOCH_ORDINAL) * 86_400 + moment.hour * 3600 + moment.minute * 60 + moment.second
-    created_at = seconds * 1_000_000 + moment.microsecond
+    since = utc(event.created_at) - _EPOCH
+    created_at = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if event.deleted_at is not None:
         return CommentHalf(DELETED, created_at, event.help_request_id)
     return CommentHalf(LIVE, created_at, event.help_request_id, *read_body(event.body))

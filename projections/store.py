@@ -252,6 +252,10 @@ class Store(Protocol):
         """Give a lease up."""
         ...
 
+    def leased(self, name: str) -> bool:
+        """Whether anybody holds the lease of that name."""
+        ...
+
     def document(self, name: str) -> bytes | None:
         """Read the document of that name."""
         ...

@@ -82,10 +82,14 @@ class Ending(NamedTuple):
 
 
 class Tally(msgspec.Struct):
-    """What was seen of one stored profile: digests and counts of its registers and of its rows."""
+    """What was seen of one stored profile: digests and counts of its registers and of its rows.
+
+    `revisions` is the sum of the registers'; `labelled` counts comments with labels, `rows` the soft-deleted ones too.
+    """
 
     registers_digest: int = 0
     rows_digest: int = 0
+    revisions: int = 0
     counted: int = 0
     counting: int = 0
     labelled: int = 0
@@ -93,12 +97,9 @@ class Tally(msgspec.Struct):
     unlabelled: int = 0
     """Comments whose labels all vanish although their rows still count."""
     differences: int = 0
+    tombstones: int = 0
+    """How many of the differences are of comments that count neither before nor after."""
     endings: dict[Cause | None, int] = {}
-
-    @property
-    def in_step(self) -> bool:
-        """Whether the registers say what the rows say."""
-        return self.registers_digest == self.rows_digest and not self.differences
 
 
 class Comparison:
@@ -110,6 +111,8 @@ class Comparison:
         self._unreadable = unreadable
         self._slugs: dict[int, list[str]] = {}
         self.tallies: dict[ProfileKey, Tally] = {}
+        self.missing: dict[ProfileKey, int] = {}
+        """Profiles that have rows but no registers, with how many of the rows count."""
         for key, mine in registers.items():
             self._slugs.setdefault(key.user_id, []).append(key.group_slug)
             self.tallies[key] = _tally(mine)
@@ -118,11 +121,15 @@ class Comparison:
         """Give the events that this page of rows asks for."""
         new = [row for row in comments if row.user_id not in self._slugs]
         found = list(events(new, analyses, groups, self._time, self._unreadable))
+        for event in found:
+            if isinstance(event, CommentCreated):
+                self._miss(event)
         known = [row for row in comments if row.user_id in self._slugs]
         for row in row_readings(known, analyses, groups, self._time, self._unreadable):
             if row.key in self._registers:
                 found += self._compared(row)
             else:
+                self._miss(row.comment)
                 found += [row.comment] if row.insight is None else [row.comment, row.insight]
         for comment in known:
             found += self._elsewhere(comment, groups)
@@ -133,6 +140,10 @@ class Comparison:
         left = (event for key, mine in self._registers.items() for event in self._gone(key, mine))
         while page := list(islice(left, limit)):
             yield page
+
+    def _miss(self, comment: CommentCreated) -> None:
+        key = ProfileKey(comment.user_id, comment.group_slug)
+        self.missing[key] = self.missing.get(key, 0) + (comment.deleted_at is None)
 
     def _compared(self, row: RowReading) -> Iterator[Event]:
         comment_id = row.comment.comment_id
@@ -149,9 +160,11 @@ class Comparison:
             tally.unlabelled += 1
         if old.comment != row.half:
             tally.differences += 1
+            tally.tombstones += not (counts(old) or counts(new))
             yield _revised(row.comment, old.comment_revision)
         if old.labels != row.labels:
             tally.differences += 1
+            tally.tombstones += not (counts(old) or counts(new))
             yield _revised(row.insight or _vanished(row.comment), old.insight_revision)
 
     def _elsewhere(self, row: CommentRow, groups: Groups) -> Iterator[Event]:
@@ -174,6 +187,8 @@ class Comparison:
         tally.differences += 1
         if counts(old):
             _end(tally, cause)
+        else:
+            tally.tombstones += 1
         gone = CommentCreated(
             comment_id=comment_id,
             user_id=key.user_id,
@@ -192,6 +207,7 @@ def _tally(registers: Mapping[int, bytes]) -> Tally:
     for comment_id, packed in registers.items():
         register = unpack(packed)
         tally.registers_digest += fingerprint(comment_id, register)
+        tally.revisions += register.comment_revision + register.insight_revision
         if counts(register):
             tally.counted += 1
             tally.labelled += bool(register.labels)

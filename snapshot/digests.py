@@ -6,10 +6,11 @@ Costs the memory of a number for each profile, and nothing for each comment.
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from sys import intern
+from typing import NamedTuple
 
 import msgspec
 
-from projections.database import Database
+from projections.database import HIGHEST_ID, Database
 from projections.groups import Groups
 from projections.history import AnalysisRow, CommentRow
 from projections.profile import ProfileKey
@@ -21,8 +22,11 @@ PAGE = 5_000
 _HEADS = 1_000
 _MODULUS = 2**128
 
+Digests = dict[str, dict[int, int]]
+"""Group slug -> user id -> a sum of fingerprints, to be taken modulo 2^128."""
 
-class Digest(msgspec.Struct, array_like=True):
+
+class _Digest(msgspec.Struct, array_like=True):
     """The two numbers of a packed head that are compared; what stands between them is passed over."""
 
     count: int
@@ -36,43 +40,100 @@ class Digest(msgspec.Struct, array_like=True):
     digest: bytes
 
 
-_decode = msgspec.msgpack.Decoder(Digest).decode
+_decode = msgspec.msgpack.Decoder(_Digest).decode
+_DAMAGED = -1
+"""A digest that no sum of rows equals."""
 
 
-def heads_of(store: Store, keys: Collection[ProfileKey]) -> Iterator[tuple[ProfileKey, int, int]]:
-    """Give each stored profile's count and digest."""
+class StoredDigests(msgspec.Struct):
+    """The digests of stored profiles, how many of these are shown, and their comments."""
+
+    digests: Digests = {}
+    profiles: int = 0
+    shown: int = 0
+    comments: int = 0
+
+    def add(self, key: ProfileKey, packed: bytes | None) -> None:
+        """Take one profile's head."""
+        self.profiles += 1
+        digest = _DAMAGED
+        try:
+            if packed is not None:
+                head = _decode(packed)
+                digest = int.from_bytes(head.digest, "big")
+                self.shown += head.count > 0
+                self.comments += max(head.count, 0)
+        except msgspec.DecodeError:
+            pass
+        self.digests.setdefault(intern(key.group_slug), {})[key.user_id] = digest
+
+
+def stored_digests(store: Store, keys: Collection[ProfileKey]) -> StoredDigests:
+    """Read the digests of these profiles."""
+    found = StoredDigests()
     left = iter(keys)
     while page := list(islice(left, _HEADS)):
         for key, (_, fields) in store.load(dict.fromkeys(page, (HEAD,))).items():
-            if HEAD in fields:
-                head = _decode(fields[HEAD])
-                yield key, head.count, int.from_bytes(head.digest, "big")
+            found.add(key, fields.get(HEAD))
+    return found
 
 
-def stored_digests(store: Store, first_user: int, last_user: int) -> dict[ProfileKey, int]:
-    """Read the digests of all profiles of the users in this closed range."""
-    keys = store.profiles(first_user, last_user)
-    return {ProfileKey(key.user_id, intern(key.group_slug)): digest for key, _, digest in heads_of(store, keys)}
+class Sums(NamedTuple):
+    """What some rows sum up to. `labelled` comments have labels, for each profile that they count in."""
+
+    digests: Digests
+    comments: int = 0
+    labelled: int = 0
+    unreadable: Mapping[int, str] = {}
 
 
-def differing_users(database: Database, digests: Mapping[ProfileKey, int], unreadable: Unreadable) -> set[int]:
+def sum_rows(database: Database, low: int, high: int, groups: Groups, unreadable: Unreadable) -> Sums:
+    """Sum the rows up whose comment ids are in this closed range."""
+    digests: Digests = {}
+    comments = labelled = 0
+    for page, analyses in _sequential(database, low, high):
+        comments += len(page)
+        for row in row_readings(page, analyses, groups, 0, unreadable):
+            print_ = fingerprint(row.comment.comment_id, Register(0, row.half, 0, row.labels))
+            mine = digests.setdefault(row.key.group_slug, {})
+            mine[row.key.user_id] = mine.get(row.key.user_id, 0) + print_
+            labelled += bool(row.labels)
+    return Sums(digests, comments, labelled)
+
+
+def subtract(digests: Digests, sums: Sums) -> None:
+    """Take what rows sum up to from the stored digests; a profile in step ends at a multiple of 2^128."""
+    for slug, users in sums.digests.items():
+        mine = digests.setdefault(intern(slug), {})
+        for user_id, total in users.items():
+            mine[user_id] = mine.get(user_id, 0) - total
+
+
+def differing(digests: Digests) -> set[int]:
+    """After all rows were subtracted, name the users one of whose profiles is not in step."""
+    return {user for mine in digests.values() for user, digest in mine.items() if digest % _MODULUS}
+
+
+def differing_users(database: Database, stored: StoredDigests, unreadable: Unreadable) -> set[int]:
     """Name the users one of whose profiles has another digest than its rows, or is missing.
 
-    The digests must have been read before: rows are read now.
+    The digests must have been read before: rows are read now. They are used up.
     """
-    left = dict(digests)
-    groups = database.groups()
-    for comments, analyses in sequential(database):
-        subtract(left, comments, analyses, groups, unreadable)
-    return {key.user_id for key, digest in left.items() if digest % _MODULUS}
+    subtract(stored.digests, sum_rows(database, 0, HIGHEST_ID, database.groups(), unreadable))
+    return differing(stored.digests)
 
 
-def sequential(database: Database) -> Iterator[tuple[list[CommentRow], dict[int, AnalysisRow]]]:
-    """Read all comments by ascending id, page by page, each page with its analyses."""
-    after = -1
+def _sequential(database: Database, low: int, high: int) -> Iterator[tuple[list[CommentRow], dict[int, AnalysisRow]]]:
+    """Read comments by ascending id, page by page, each page with its analyses."""
+    after = low - 1
     while page := database.comments_after(after, PAGE):
         after = page[-1].comment_id
-        yield page, analyses_of(database, page)
+        if after > high:
+            page = [row for row in page if row.comment_id <= high]
+        if page:
+            yield page, analyses_of(database, page)
+        if after >= high:
+            return
 
 
 def analyses_of(database: Database, comments: list[CommentRow]) -> dict[int, AnalysisRow]:
@@ -82,16 +143,3 @@ def analyses_of(database: Database, comments: list[CommentRow]) -> dict[int, Ana
     if high - low < 2 * len(ids):
         return {row.comment_id: row for row in database.analyses_between(low, high)}
     return database.analyses_by_ids(ids)
-
-
-def subtract(
-    digests: dict[ProfileKey, int],
-    comments: list[CommentRow],
-    analyses: Mapping[int, AnalysisRow],
-    groups: Groups,
-    unreadable: Unreadable,
-) -> None:
-    """Take what rows give from the digests of their profiles; a profile in step ends at a multiple of 2^128."""
-    for row in row_readings(comments, analyses, groups, 0, unreadable):
-        new = Register(0, row.half, 0, row.labels)
-        digests[row.key] = digests.get(row.key, 0) - fingerprint(row.comment.comment_id, new)

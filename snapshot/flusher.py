@@ -13,31 +13,34 @@ A crash anywhere: the lease runs out, and the flush is done again, to the same b
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import structlog
+import msgspec
 
-from projections.buckets import BUCKETS
-from projections.profile import ProfileKey, unpack_head
+from projections.buckets import BUCKETS, bucket_of
+from projections.profile import Head, ProfileKey, unpack_head
 from projections.projection import Projection
 from projections.store import Claim, Reading, Settlement
 from snapshot.announce import Announcement, Announcer
 from snapshot.build import build
-from snapshot.folder import ProfileFolder
+from snapshot.complaint import Complaint
+from snapshot.folder import LeftError, ProfileFolder, UnsafeError
 from snapshot.metrics import Metrics
 from snapshot.schema import SignalProfileSnapshot, parse_file
-
-log = structlog.get_logger()
+from snapshot.witness import Witness
 
 LEASE_SECONDS = 30.0
 NOTHING = ""
 """The hash that stands for 'no snapshot'."""
 DAMAGED = "damaged"
-"""The hash that stands for a file that holds no snapshot."""
+"""The hash that stands for a file that holds no snapshot, or can't be read."""
 
 _CLAIMS_A_BUCKET = 16
 _RETRY_SECONDS = 5.0
+_LOSS_SECONDS = 1.0
+# A clock that runs while the machine is suspended; macOS' monotonic one does.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Flushed(NamedTuple):
@@ -56,7 +59,7 @@ class Flushed(NamedTuple):
 
     @property
     def claims(self) -> int:
-        """How many profiles were looked at."""
+        """How many profiles were dealt with; those that were given back untouched, for want of time, are not."""
         return self.written + self.removed + self.unchanged + self.failed
 
 
@@ -82,8 +85,43 @@ class Outcome(NamedTuple):
         return self.hash != self.told or self.claim.forced or self.claim.taken_over
 
 
+class _Ending(NamedTuple):
+    """Step 7: what is settled under a token, and what is given back, with the seconds until it is due again."""
+
+    token: str
+    settlements: Sequence[Settlement]
+    back: Sequence[tuple[Claim, float]]
+
+
+class _Round:
+    """A batch on its way through the steps. `began` is when its lease did, or before."""
+
+    def __init__(self, token: str, began: float) -> None:
+        self.token = token
+        self.began = began
+        self.outcomes: dict[ProfileKey, Outcome] = {}
+        self.back: dict[ProfileKey, tuple[Claim, float]] = {}
+        self.failed: set[ProfileKey] = set()
+
+    def open(self) -> list[Outcome]:
+        """What has not been given back."""
+        return [one for key, one in self.outcomes.items() if key not in self.back]
+
+    def leave(self, claim: Claim, seconds: float = 0.0) -> None:
+        """Give a claim back as it was: nothing was done."""
+        self.back[claim.key] = claim, seconds
+
+    def fail(self, claim: Claim) -> None:
+        """Give a claim back as it was, after an error."""
+        self.leave(claim, _RETRY_SECONDS)
+        self.failed.add(claim.key)
+
+
 class Flusher:
-    """Flushes into one folder. `now` is a clock in seconds that runs while the machine is suspended."""
+    """Flushes into one folder. `now` is a clock in seconds that runs while the machine is suspended.
+
+    With a `witness`, nothing is shown of buckets that fell back until their epoch is raised. Used by one thread.
+    """
 
     def __init__(  # noqa: PLR0913 - its parts, and what tests replace
         self,
@@ -93,9 +131,12 @@ class Flusher:
         metrics: Metrics,
         *,
         lease: float = LEASE_SECONDS,
-        now: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+        now: Callable[[], float] = lambda: time.clock_gettime(_CLOCK),
         token: Callable[[], str] = lambda: secrets.token_hex(8),
+        witness: Witness | None = None,
     ) -> None:
+        self.trouble: str | None = None
+        """What stands in the way of profiles that failed, for the operator; None where none is left."""
         self._projection = projection
         self._store = projection.store
         self._folder = folder
@@ -104,6 +145,13 @@ class Flusher:
         self._lease = lease
         self._now = now
         self._token = token
+        self._witness = witness
+        self._claiming: _Round | None = None
+        self._ending: _Ending | None = None
+        self._stuck: set[ProfileKey] = set()
+        self._unwritten = Complaint("files not written; trying again", now)
+        self._unannounced = Complaint("announcements not acknowledged; trying again", now)
+        self._unreadable = Complaint("profiles in the store can't be read", now)
 
     def register(self) -> bool:
         """Make the folder known to the store; True where it is new, and everything is due."""
@@ -115,30 +163,62 @@ class Flusher:
         return None if not due else max(0.0, (min(due) - self._store.clock()) / 1e6)
 
     def flush(self, buckets: Iterable[int] = range(BUCKETS)) -> Flushed:
-        """Flush one batch of what is due."""
-        began, token = self._now(), self._token()
-        claims = self._store.claim(self._folder.identity.id, buckets, _CLAIMS_A_BUCKET, self._lease, token)  # step 1
+        """Flush one batch of what is due.
+
+        Raises StoreUnavailableError; the next call goes on where this one was.
+        """
+        if self._ending is not None:
+            self._end(self._ending)
+        one = self._begin()
+        claims = self._store.claim(self._folder.identity.id, buckets, _CLAIMS_A_BUCKET, self._lease, one.token)  # step 1
+        self._claiming = None
         if not claims:
             return Flushed()
-        outcomes = self._read(claims)  # steps 2 and 3
-        failed = self._write(outcomes, began)  # steps 4 and 5
-        failed |= self._announce([one for one in outcomes if one.claim.key not in failed], began)  # step 6
-        self._settle(token, outcomes, failed)  # step 7
-        return self._counted(outcomes, failed)
+        self._ending = _Ending(one.token, (), [(claim, 0.0) for claim in claims])
+        self._read(one, claims)  # steps 2 and 3
+        self._leave_fallen(one)
+        self._write(one)  # steps 4 and 5
+        self._announce(one)  # step 6
+        done = [Settlement(done.claim, done.reading.version, done.hash, done.hash) for done in one.open()]
+        self._end(_Ending(one.token, done, list(one.back.values())))  # step 7
+        return self._counted(one)
 
-    def _read(self, claims: Sequence[Claim]) -> list[Outcome]:
+    def _begin(self) -> _Round:
+        """A new round; or that of a claim whose answer never came: its token gets the same claims."""
+        if self._claiming is None or self._late(self._claiming):
+            self._claiming = _Round(self._token(), self._now())
+        return self._claiming
+
+    def _age(self, one: _Round) -> float:
+        return self._now() - one.began
+
+    def _late(self, one: _Round) -> bool:
+        return self._age(one) > self._lease / 2
+
+    # -------------------------------------------------------------------------------------------------- steps 2 and 3
+
+    def _read(self, one: _Round, claims: Sequence[Claim]) -> None:
         readings = self._store.read(self._folder.identity.id, claims)
-        return [self._outcome(claim, reading) for claim, reading in zip(claims, readings, strict=True)]
+        for claim, reading in zip(claims, readings, strict=True):
+            try:
+                one.outcomes[claim.key] = self._outcome(claim, reading)
+            except msgspec.DecodeError as error:
+                one.fail(claim)
+                self.trouble = (
+                    f"the profile {_named(claim.key)} in the store can't be read ({error}); mend it with "
+                    f"`snapshot-rebuild --user {claim.key.user_id}`"
+                )
+                self._unreadable.say(str(error), first=_named(claim.key))
 
     def _outcome(self, claim: Claim, reading: Reading) -> Outcome:
         announced = reading.announced
-        head = None if reading.head is None else unpack_head(reading.head)
+        head = _head(reading)
         while head is not None and head.needs_mend():
             self._projection.mend(claim.key)
             reading = self._store.read(self._folder.identity.id, [claim])[0]  # the sequence belongs to this content
-            head = None if reading.head is None else unpack_head(reading.head)
+            head = _head(reading)
         snapshot = build(claim.key, head)
-        known = self._known(claim.key, reading)
+        known = lies(self._folder, claim.key) if reading.settled is None else reading.settled
         told = announced if announced is not None else known if known != DAMAGED else NOTHING
         return Outcome(
             claim=claim,
@@ -150,84 +230,132 @@ class Flusher:
             cause=("", 0) if head is None else head.cause,
         )
 
-    def _known(self, key: ProfileKey, reading: Reading) -> str:
-        """The hash of the file in the folder; where the store does not know it, the file itself is asked."""
-        if reading.settled is not None:
-            return reading.settled
-        content = self._folder.read(key)
-        try:
-            return NOTHING if content is None else parse_file(content).snapshot_hash
-        except ValueError:
-            return DAMAGED
+    def _leave_fallen(self, one: _Round) -> None:
+        """Show nothing of buckets that fell back; the marks are read after the heads, so no head is older than seen."""
+        if self._witness is None:
+            return
+        fallen = self._witness.look().fallen
+        for outcome in one.open():
+            if bucket_of(outcome.claim.key.user_id) in fallen:
+                one.leave(outcome.claim, _LOSS_SECONDS)
 
-    def _late(self, began: float) -> bool:
-        return self._now() - began > self._lease / 2
+    # -------------------------------------------------------------------------------------------------- steps 4 and 5
 
-    def _write(self, outcomes: Sequence[Outcome], began: float) -> set[ProfileKey]:
-        changed = [one for one in outcomes if one.to_write]
-        if self._late(began):
-            return {one.claim.key for one in changed}
-        contents = {one.claim.key: None if one.snapshot is None else one.snapshot.file_bytes() for one in changed}
-        errors = self._folder.write(contents) if contents else {}
-        if errors:
-            key, error = next(iter(errors.items()))
-            log.error(
-                "files not written; trying again",
-                files=len(errors),
-                first=str(self._folder.place(key)),
-                error=error.strerror,
-                seconds=_RETRY_SECONDS,
-            )
-        return set(errors)
+    def _write(self, one: _Round) -> None:
+        """Write for a quarter of the lease at most, so that a slow disk still leaves time to announce and settle."""
+        changed = {outcome.claim.key: outcome for outcome in one.open() if outcome.to_write}
+        if not changed:
+            return
+        contents = {
+            key: None if outcome.snapshot is None else outcome.snapshot.file_bytes() for key, outcome in changed.items()
+        }
+        errors = self._folder.write(contents, lambda: self._age(one) > self._lease / 4)
+        for key, error in errors.items():
+            claim = changed[key].claim
+            if isinstance(error, LeftError):
+                one.leave(claim)
+            else:
+                one.fail(_again(claim) if isinstance(error, UnsafeError) else claim)
+        self._complain_of_files({key: error for key, error in errors.items() if not isinstance(error, LeftError)})
 
-    def _announce(self, outcomes: Sequence[Outcome], began: float) -> set[ProfileKey]:
-        news = [one for one in outcomes if one.to_announce]
-        if not news:
-            return set()
-        if self._late(began):
-            return {one.claim.key for one in news}
-        answers = self._announcer.announce([_announcement(one) for one in news])
-        failed = {one.claim.key: error for one, error in zip(news, answers, strict=True) if error is not None}
-        if failed:
-            key, error = next(iter(failed.items()))
-            log.error(
-                "announcements not acknowledged; trying again",
-                announcements=len(failed),
-                first=f"{key.user_id}:{key.group_slug}",
-                error=str(error),
-                seconds=_RETRY_SECONDS,
-            )
-        self._metrics.count("signal_glaze.announcements", len(news) - len(failed))
-        return set(failed)
-
-    def _settle(self, token: str, outcomes: Sequence[Outcome], failed: set[ProfileKey]) -> None:
-        """Settle what is done, and give back what failed."""
-        folder = self._folder.identity.id
-        done = [
-            Settlement(one.claim, one.reading.version, one.hash, one.hash)
-            for one in outcomes
-            if one.claim.key not in failed
-        ]
-        if done:
-            self._store.settle(folder, token, done, self._lease)
-        if failed:
-            claims = [one.claim for one in outcomes if one.claim.key in failed]
-            self._store.defer(folder, token, claims, _RETRY_SECONDS)
-
-    def _counted(self, outcomes: Sequence[Outcome], failed: set[ProfileKey]) -> Flushed:
-        done = [one for one in outcomes if one.claim.key not in failed]
-        flushed = Flushed(
-            written=sum(one.to_write and one.snapshot is not None for one in done),
-            removed=sum(one.to_write and one.snapshot is None for one in done),
-            unchanged=sum(not one.to_write for one in done),
-            announced=sum(one.to_announce for one in done),
-            failed=len(failed),
+    def _complain_of_files(self, errors: Mapping[ProfileKey, OSError]) -> None:
+        if not errors:
+            return
+        key, error = next(iter(errors.items()))
+        reason = error.strerror or str(error)
+        self._unwritten.say(reason, files=len(errors), first=str(self._folder.place(key)))
+        self.trouble = (
+            f"{self._folder.place(key)} can't be written ({reason}); mend that, or choose another folder with "
+            "--output-dir or SNAPSHOT_STORAGE_DIR"
         )
+
+    # --------------------------------------------------------------------------------------------------------- step 6
+
+    def _announce(self, one: _Round) -> None:
+        """A file without its announcement is written again, whatever the hash is by then."""
+        news = [outcome for outcome in one.open() if outcome.to_announce]
+        if not news:
+            return
+        if self._late(one):
+            for outcome in news:
+                one.leave(_again(outcome.claim) if outcome.to_write else outcome.claim)
+            return
+        answers = self._announcer.announce([_announcement(outcome) for outcome in news])
+        failed = {
+            outcome.claim.key: error for outcome, error in zip(news, answers, strict=True) if error is not None
+        }
+        for key in failed:
+            one.fail(_again(one.outcomes[key].claim))
+        self._complain_of_announcements(failed)
+        self._metrics.count("signal_glaze.announcements", len(news) - len(failed))
+
+    def _complain_of_announcements(self, errors: Mapping[ProfileKey, Exception]) -> None:
+        if not errors:
+            return
+        key, error = next(iter(errors.items()))
+        self._unannounced.say(str(error), announcements=len(errors), first=_named(key))
+        self.trouble = f"the change of the profile {_named(key)} can't be announced: {error}"
+
+    # --------------------------------------------------------------------------------------------------------- step 7
+
+    def _end(self, ending: _Ending) -> None:
+        """Settle what is done and give back what is not. If the store is away, the next flush begins with this."""
+        self._ending = ending
+        folder = self._folder.identity.id
+        if ending.settlements:
+            self._store.settle(folder, ending.token, ending.settlements, self._lease)
+        for seconds in {seconds for _, seconds in ending.back}:
+            claims = [claim for claim, at in ending.back if at == seconds]
+            self._store.defer(folder, ending.token, claims, seconds)
+        self._ending = None
+
+    def _counted(self, one: _Round) -> Flushed:
+        done = one.open()
+        flushed = Flushed(
+            written=sum(outcome.to_write and outcome.snapshot is not None for outcome in done),
+            removed=sum(outcome.to_write and outcome.snapshot is None for outcome in done),
+            unchanged=sum(not outcome.to_write for outcome in done),
+            announced=sum(outcome.to_announce for outcome in done),
+            failed=len(one.failed),
+        )
+        self._tell_stuck(one)
         self._metrics.count("signal_glaze.snapshots_generated", flushed.written)
         self._metrics.count("signal_glaze.snapshots_removed", flushed.removed)
         self._metrics.count("signal_glaze.snapshots_unchanged", flushed.unchanged)
         self._metrics.count("signal_glaze.flush_failures", flushed.failed)
         return flushed
+
+
+    def _tell_stuck(self, one: _Round) -> None:
+        """Note which profiles failed, and which of those that did are done now."""
+        self._stuck -= one.outcomes.keys() - one.back.keys()
+        self._stuck |= one.failed
+        if not self._stuck:
+            self.trouble = None
+            for complaint in (self._unwritten, self._unannounced, self._unreadable):
+                complaint.over()
+
+
+def lies(folder: ProfileFolder, key: ProfileKey) -> str:
+    """The hash of the file that lies in the folder: NOTHING where there is none, DAMAGED where it is no snapshot."""
+    try:
+        content = folder.read(key)
+        return NOTHING if content is None else parse_file(content).snapshot_hash
+    except (OSError, ValueError):
+        return DAMAGED
+
+
+def _again(claim: Claim) -> Claim:
+    """The claim, to be done again whatever the hash is by then: file or announcement may be out already."""
+    return claim._replace(forced=True)
+
+
+def _head(reading: Reading) -> Head | None:
+    return None if reading.head is None else unpack_head(reading.head)
+
+
+def _named(key: ProfileKey) -> str:
+    return f"{key.user_id}:{key.group_slug}"
 
 
 def _announcement(one: Outcome) -> Announcement:

@@ -4,12 +4,15 @@ A file is written beside its place under a temporary name, flushed to the disk a
 reader, or a crash, never meets half a file.
 """
 
+import errno
 import hashlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,10 +23,18 @@ from projections.profile import ProfileKey
 from projections.store import Folder
 
 MARKER = ".signal-profiles"
-_TEMPORARY = ".tmp"
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _LONGEST_NAME = 200
 _STALE_SECONDS = 3600.0
 _WRITERS = 8
+
+
+class LeftError(TimeoutError):
+    """A file was not begun, because there was no time left."""
+
+
+class UnsafeError(OSError):
+    """A file lies there, but it is not known to outlive a power cut."""
 
 
 class _Marker(msgspec.Struct):
@@ -32,7 +43,7 @@ class _Marker(msgspec.Struct):
 
 
 def file_name(key: ProfileKey, group_slug: str | None) -> str:
-    """A profile's file name in a folder of that scope.
+    """A profile's file name in a folder of that scope. No two profiles of a scope have the same.
 
     >>> file_name(ProfileKey(7, "harvard"), "harvard")
     '7.json'
@@ -41,15 +52,19 @@ def file_name(key: ProfileKey, group_slug: str | None) -> str:
     """
     if group_slug is not None:
         return f"{key.user_id}.json"
-    slug = quote(key.group_slug, safe="")
-    slug = slug.replace("~", "%7E")
+    slug = quote(key.group_slug, safe="").replace("~", "%7E")
     if slug.startswith("."):
         slug = f"%2E{slug[1:]}"
     name = f"{key.user_id}-{slug}"
     if len(name) + len(".json") > _LONGEST_NAME:
         digest = hashlib.sha256(key.group_slug.encode()).hexdigest()[:32]
-        name = f"{name[: _LONGEST_NAME - len(digest) - len('-.json')]}-{digest}"
+        # The tilde stands in no other name, so no slug can be made to look like a cut one.
+        name = f"{name[: _LONGEST_NAME - len(digest) - len('~.json')]}~{digest}"
     return f"{name}.json"
+
+
+def _never() -> bool:
+    return False
 
 
 class ProfileFolder:
@@ -65,25 +80,32 @@ class ProfileFolder:
         return self.path / file_name(key, self.identity.group_slug)
 
     def read(self, key: ProfileKey) -> bytes | None:
-        """A profile's file; None where there is none."""
+        """A profile's file; None where there is none. Raises OSError where it can't be read."""
         try:
             return self.place(key).read_bytes()
         except FileNotFoundError:
             return None
 
-    def write(self, contents: Mapping[ProfileKey, bytes | None]) -> dict[ProfileKey, OSError]:
+    def write(
+        self, contents: Mapping[ProfileKey, bytes | None], enough: Callable[[], bool] = _never
+    ) -> dict[ProfileKey, OSError]:
         """Write files (None: remove one) so that they outlive a power cut; the errors of those that failed.
 
-        Several at once: the disk's flush is what takes the time.
+        Several at once: the disk's flush is what takes the time. Once it is `enough`, no more are begun (LeftError).
         """
-        errors = dict(zip(contents, self._writers.map(self._put, contents.items()), strict=True))
-        failed = {key: error for key, error in errors.items() if error is not None}
-        if len(failed) < len(contents):
-            _flush_folder(self.path)
-        return failed
+        outcomes = zip(contents, self._writers.map(lambda item: self._put(*item, enough), contents.items()), strict=True)
+        errors = {key: error for key, error in outcomes if error is not None}
+        if len(errors) < len(contents):
+            try:
+                _flush_folder(self.path)
+            except OSError as error:
+                unsafe = UnsafeError(error.errno, error.strerror)
+                errors = {key: errors.get(key, unsafe) for key in contents}
+        return errors
 
-    def _put(self, item: tuple[ProfileKey, bytes | None]) -> OSError | None:
-        key, content = item
+    def _put(self, key: ProfileKey, content: bytes | None, enough: Callable[[], bool]) -> OSError | None:
+        if enough():
+            return LeftError(errno.ETIME, os.strerror(errno.ETIME))
         try:
             if content is None:
                 self.place(key).unlink(missing_ok=True)
@@ -98,23 +120,46 @@ class ProfileFolder:
         with os.scandir(self.path) as entries:
             return sorted(entry.name for entry in entries if entry.name.endswith(".json"))
 
+    def keep(self) -> None:
+        """Make sure that this is still our folder; one that was removed is made again.
+
+        Raises OSError where it can't be made, OperatorError where somebody else made it for themselves.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        mine = _Marker(self.identity.id, self.identity.group_slug)
+        if _mark(self.path, mine) != mine:
+            raise OperatorError(
+                f"the folder {self.path} was removed and made anew by another run; start this one again"
+            )
+
     def close(self) -> None:
         """End the writing threads."""
         self._writers.shutdown()
 
 
 def replace(place: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and flush it to the disk."""
-    temporary = place.with_name(f".{secrets.token_hex(8)}{_TEMPORARY}")
+    """Write a file whole or not at all, and flush it to the disk. The folder's own flush is left to the caller."""
+    temporary = _written(place.parent, content)
+    try:
+        temporary.replace(place)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _written(folder: Path, content: bytes) -> Path:
+    """A new temporary file in that folder, flushed to the disk."""
+    temporary = folder / f".{secrets.token_hex(8)}.tmp"
     try:
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(place)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
+    return temporary
 
 
 def open_folder(path: Path, group_slug: str | None, clock: Callable[[], float] = time.time) -> ProfileFolder:
@@ -124,11 +169,12 @@ def open_folder(path: Path, group_slug: str | None, clock: Callable[[], float] =
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        marker = _mark(path, group_slug)
+        marker = _mark(path, _Marker(secrets.token_hex(8), group_slug))
+        _written(path, b"{}").unlink()  # a read-only folder is better found out now
         _sweep(path, clock())
     except OSError as error:
         raise OperatorError(
-            f"the folder {path} can't be written ({error.strerror}); give it to this user, or choose another "
+            f"the folder {path} can't be written ({_reason(error)}); mend that, or choose another folder "
             "with --output-dir or SNAPSHOT_STORAGE_DIR"
         ) from error
     if marker.group_slug != group_slug:
@@ -139,36 +185,44 @@ def open_folder(path: Path, group_slug: str | None, clock: Callable[[], float] =
     return ProfileFolder(path, Folder(marker.id, group_slug))
 
 
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{error.filename} is a file"
+    return error.strerror or str(error)
+
+
 def _scope(group_slug: str | None) -> str:
     return "all groups" if group_slug is None else f"the group {group_slug}"
 
 
-def _mark(path: Path, group_slug: str | None) -> _Marker:
+def _mark(path: Path, mine: _Marker) -> _Marker:
     """Read the marker, or make it: linked into its place whole, so that of two who make it at once one wins."""
     place = path / MARKER
     if not place.exists():
-        temporary = path / f".{secrets.token_hex(8)}{_TEMPORARY}"
-        temporary.write_bytes(msgspec.json.encode(_Marker(secrets.token_hex(8), group_slug)) + b"\n")
+        temporary = _written(path, msgspec.json.encode(mine) + b"\n")
         try:
             os.link(temporary, place)
         except FileExistsError:
             pass
         finally:
             temporary.unlink()
+        _flush_folder(path)
     try:
         return msgspec.json.decode(place.read_bytes(), type=_Marker)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise OperatorError(
             f"the marker {place} is damaged ({error}); remove it, and the next run makes it anew"
         ) from error
 
 
 def _sweep(path: Path, now: float) -> None:
-    """Remove temporary files that a crash left behind."""
+    """Remove temporary files of ours that a crash left behind."""
     with os.scandir(path) as entries:
         for entry in entries:
-            if entry.name.endswith(_TEMPORARY) and now - entry.stat().st_mtime > _STALE_SECONDS:
-                Path(entry.path).unlink(missing_ok=True)
+            if _TEMPORARY.fullmatch(entry.name):
+                with suppress(FileNotFoundError):  # another process' that just took its place
+                    if now - entry.stat().st_mtime > _STALE_SECONDS:
+                        Path(entry.path).unlink()
 
 
 def _flush_folder(path: Path) -> None:

@@ -1,47 +1,168 @@
-"""A slow pass in the background that compares the files with what was settled: somebody may have touched them."""
+"""A slow pass in the background that compares the files with what was settled: somebody may have touched them.
 
+After a bucket's epoch was raised all its files are looked at, and at once. Where the store fell back, a file may be
+newer than what the store says was settled, and downstream may have been told so: such a profile is written and announced
+again, whatever it is by then. Which epochs were looked at is kept in the folder, so a crash leaves none out.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
 import structlog
 
+from projections.buckets import bucket_of
 from projections.profile import ProfileKey
-from projections.store import Store
-from snapshot.folder import ProfileFolder
-from snapshot.schema import parse_file
+from projections.store import Mark, Store
+from snapshot.complaint import Complaint
+from snapshot.flusher import lies
+from snapshot.folder import ProfileFolder, replace
 
 log = structlog.get_logger()
 
-_USERS_A_STEP = 32
+EPOCHS = ".signal-profiles-epochs"
+"""The file in the folder that says for each bucket in which epoch its files were compared with the store."""
+
+_PROFILES_A_STEP = 32
+_USERS_AT_FIRST = 1024
+_FEW, _MANY = 500, 5_000
+_CONFIRMED_SECONDS = 2.0
 _HIGHEST = 2**63 - 1
 
 
-class Inspection:
-    """Goes round all profiles of a folder's scope, a few at each step; what differs is made due, and flushed anew."""
+class _Suspect(NamedTuple):
+    """A file that is not what was settled; it may just be on its way there, from another process."""
 
-    def __init__(self, store: Store, folder: ProfileFolder) -> None:
+    key: ProfileKey
+    settled: str
+    lies: str
+    seen_at: float
+
+
+class Inspection:
+    """Goes round all profiles of a folder's scope, a few at each step; what differs is made due, and flushed anew.
+
+    `now` is a clock in seconds. Used by the flusher's thread.
+    """
+
+    def __init__(self, store: Store, folder: ProfileFolder, now: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._folder = folder
-        self._waiting: list[ProfileKey] = []
+        self._now = now
+        self._id = folder.identity.id
+        self._waiting: deque[ProfileKey] = deque()
+        self._next_user, self._users = 0, _USERS_AT_FIRST
+        self._suspects: list[_Suspect] = []
+        self._known: dict[int, str] | None = None
+        self._complaint = Complaint("the folder can't be looked at; trying again", now)
 
     def step(self) -> list[ProfileKey]:
-        """Compare the next few files; the profiles whose file was missing, changed, or should not be there."""
-        if not self._waiting:
-            slug = self._folder.identity.group_slug
-            everybody = self._store.profiles(0, _HIGHEST)
-            self._waiting = [key for key in reversed(everybody) if slug in (None, key.group_slug)]
-        keys = [self._waiting.pop() for _ in range(min(_USERS_A_STEP, len(self._waiting)))]
-        settled = self._store.settled(self._folder.identity.id, keys)
+        """Look at the buckets that are new or in a new epoch, then at a few files; the profiles that were made due.
+
+        Raises OperatorError where the folder has become somebody else's.
+        """
+        try:
+            self._folder.keep()
+            found = self._epochs(self._store.marks()) + self._round()
+        except OSError as error:
+            self._complaint.say(error.strerror or str(error), folder=str(self._folder.path))
+            return []
+        self._complaint.over()
+        return found
+
+    def behind(self) -> list[int]:
+        """The buckets whose files have to be looked at, because they are in a new epoch."""
+        return self._behind(self._store.marks())
+
+    # -------------------------------------------------------------------------------------------------------- epochs
+
+    def _behind(self, marks: Iterable[Mark | None]) -> list[int]:
+        if self._known is None:
+            self._known = self._read()
+        return [
+            bucket for bucket, mark in enumerate(marks) if mark is not None and self._known.get(bucket) != _epoch(mark)
+        ]
+
+    def _epochs(self, marks: list[Mark | None]) -> list[ProfileKey]:
+        buckets = set(self._behind(marks))
+        if not buckets:
+            return []
+        keys = [key for key in self._scope(0, _HIGHEST) if bucket_of(key.user_id) in buckets]
+        settled = self._store.settled(self._id, keys)
         wrong = [
-            key for key, known in zip(keys, settled, strict=True) if known is not None and known != self._lies(key)
+            key
+            for key, known in zip(keys, settled, strict=True)
+            if known is not None and known != lies(self._folder, key)
         ]
         if wrong:
-            first = str(self._folder.place(wrong[0]))
-            log.warning("files are not as they were written; writing them again", files=len(wrong), first=first)
-            self._store.recheck(self._folder.identity.id, wrong)
+            log.warning(
+                "files are not as the store says; writing and announcing them again",
+                files=len(wrong),
+                first=str(self._folder.place(wrong[0])),
+            )
+            self._store.force(self._id, wrong)
+        known = {bucket: _epoch(mark) for bucket, mark in enumerate(marks) if mark is not None}
+        replace(self._folder.path / EPOCHS, msgspec.json.encode(known, order="deterministic") + b"\n")
+        self._known = known
         return wrong
 
-    def _lies(self, key: ProfileKey) -> str:
-        """The hash of the snapshot that lies there; empty where there is no file."""
-        content = self._folder.read(key)
+    def _read(self) -> dict[int, str]:
         try:
-            return "" if content is None else parse_file(content).snapshot_hash
-        except ValueError:
-            return "damaged"
+            return msgspec.json.decode((self._folder.path / EPOCHS).read_bytes(), type=dict[int, str])
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return {}  # then all are looked at
+
+    def _scope(self, first_user: int, last_user: int) -> list[ProfileKey]:
+        slug = self._folder.identity.group_slug
+        return [key for key in self._store.profiles(first_user, last_user) if slug in (None, key.group_slug)]
+
+    # --------------------------------------------------------------------------------------------------------- round
+
+    def _round(self) -> list[ProfileKey]:
+        """Look at the next few files, and again at those that were suspect a while ago."""
+        wrong = [one.key for one in self._confirmed()]
+        if wrong:
+            log.warning(
+                "files are not as they were written; writing them again",
+                files=len(wrong),
+                first=str(self._folder.place(wrong[0])),
+            )
+            self._store.recheck(self._id, wrong)
+        if not self._waiting:
+            self._waiting.extend(self._next_keys())
+        keys = [self._waiting.popleft() for _ in range(min(_PROFILES_A_STEP, len(self._waiting)))]
+        self._suspects += self._compared(keys)
+        return wrong
+
+    def _next_keys(self) -> list[ProfileKey]:
+        """The profiles of the next users; of so many that all of them need not be in memory at once."""
+        last = min(self._next_user + self._users - 1, _HIGHEST)
+        found = self._scope(self._next_user, last)
+        if len(found) < _FEW:
+            self._users = min(4 * self._users, _HIGHEST)
+        elif len(found) > _MANY:
+            self._users = max(1, self._users // 4)
+        self._next_user = 0 if last == _HIGHEST else last + 1
+        return found
+
+    def _confirmed(self) -> list[_Suspect]:
+        """Those suspects that are so still."""
+        ripe = [one for one in self._suspects if self._now() - one.seen_at >= _CONFIRMED_SECONDS]
+        self._suspects = [one for one in self._suspects if one not in ripe]
+        again = {one.key: one for one in self._compared([one.key for one in ripe])}
+        return [one for one in ripe if one.key in again and again[one.key][:3] == one[:3]]
+
+    def _compared(self, keys: list[ProfileKey]) -> list[_Suspect]:
+        settled = self._store.settled(self._id, keys)
+        found = [
+            _Suspect(key, known, lies(self._folder, key), self._now())
+            for key, known in zip(keys, settled, strict=True)
+            if known is not None
+        ]
+        return [one for one in found if one.settled != one.lies]
+
+
+def _epoch(mark: Mark) -> str:
+    return f"{mark.birth}:{mark.epoch}"

@@ -1,6 +1,15 @@
 """The names of all metrics, and where they go. docs/operations/metrics.md is checked against `Counter` and `Gauge`."""
 
-from typing import Literal, Protocol
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol
+
+import statsd
+import structlog
+
+log = structlog.get_logger()
 
 Counter = Literal[
     "signal_glaze.snapshots_generated",
@@ -10,11 +19,28 @@ Counter = Literal[
     "signal_glaze.flush_failures",
     "signal_glaze.events_applied",
     "signal_glaze.events_invalid",
+    "signal_glaze.events_published",
+    "signal_glaze.rows_unreadable",
     "signal_glaze.conflicts",
     "signal_glaze.losses",
     "signal_glaze.source_remade",
+    "signal_glaze.drift",
+    "signal_glaze.repairs",
+    "signal_glaze.runs",
+    "signal_glaze.run_failures",
 ]
-Gauge = Literal["signal_glaze.due", "signal_glaze.lag"]
+Gauge = Literal[
+    "signal_glaze.due",
+    "signal_glaze.lag",
+    "signal_glaze.run_seconds",
+    "signal_glaze.gaps",
+    "signal_glaze.sweep_round_seconds",
+]
+
+_SECONDS = 1.0
+_RESOLVED_SECONDS = 300.0
+_UNRESOLVED_SECONDS = 30.0
+_LAST_WORDS_SECONDS = 0.5
 
 
 class Metrics(Protocol):
@@ -37,3 +63,107 @@ class NoMetrics:
 
     def gauge(self, name: Gauge, value: float) -> None:
         """Forget it."""
+
+
+class StatsD:
+    """Sums figures up and sends them about once a second, over UDP, from a thread of its own.
+
+    Only that thread resolves the name and sends, so a name that is not found, or a server that is away or slow, costs
+    the caller nothing. The log says it once. The name is resolved again every five minutes: servers move.
+    """
+
+    def __init__(self, host: str, port: int, connect: Callable[..., Any] = statsd.StatsClient) -> None:
+        self._host = host
+        self._port = port
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
+        self._gauges: dict[str, float] = {}
+        self._client: Any = None
+        self._resolve_at = 0.0
+        self._complained = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="metrics", daemon=True)
+        self._thread.start()
+
+    def count(self, name: Counter, by: int = 1) -> None:
+        """See `Metrics`."""
+        with self._lock:
+            self._counts[name] = self._counts.get(name, 0) + by
+
+    def gauge(self, name: Gauge, value: float) -> None:
+        """See `Metrics`."""
+        with self._lock:
+            self._gauges[name] = value
+
+    def close(self) -> None:
+        """Send what is left; gives up after half a second."""
+        self._stopping.set()
+        self._thread.join(_LAST_WORDS_SECONDS)
+
+    def _work(self) -> None:
+        stopped = False
+        while not stopped:
+            self._resolve()
+            stopped = self._stopping.wait(_SECONDS)
+            self._send()
+        if self._client is not None:
+            self._client.close()
+
+    def _resolve(self) -> None:
+        if time.monotonic() < self._resolve_at:
+            return
+        before = self._client
+        try:
+            self._client = self._connected()
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label of the name is too long
+            self._complain(str(error))
+            self._resolve_at = time.monotonic() + _UNRESOLVED_SECONDS
+            return
+        self._resolve_at = time.monotonic() + _RESOLVED_SECONDS
+        if before is not None:
+            before.close()
+
+    def _connected(self) -> Any:  # noqa: ANN401 - the library has no types
+        try:
+            return self._connect(self._host, self._port)
+        except OSError:
+            return self._connect(self._host, self._port, ipv6=True)
+
+    def _send(self) -> None:
+        if self._client is None:
+            return  # kept: sums don't grow
+        with self._lock:
+            counts, self._counts = self._counts, {}
+            gauges, self._gauges = self._gauges, {}
+        with self._client.pipeline() as pipeline:  # many figures in one packet; swallows what sending raises
+            for name, by in sorted(counts.items()):
+                if by:
+                    pipeline.incr(name, by)
+            for name, value in sorted(gauges.items()):
+                pipeline.gauge(name, value)
+
+    def _complain(self, reason: str) -> None:
+        if not self._complained:
+            self._complained = True
+            log.warning(
+                "no metrics are sent: the StatsD server can't be found; correct STATSD_HOST",
+                host=self._host,
+                reason=reason,
+            )
+
+
+@contextmanager
+def statsd_metrics(host: str | None, port: int) -> Iterator[Metrics]:
+    """Send figures to this StatsD server while the block runs; without a host, nowhere.
+
+    Never raises, never waits for the server but for half a second at the end.
+    """
+    if not host:
+        yield NoMetrics()
+        return
+    metrics = StatsD(host, port)
+    try:
+        yield metrics
+    finally:
+        metrics.close()

@@ -1,30 +1,75 @@
 """Reconcile: rows against registers, and what differs as events for the ordinary path.
 
-For a range of users: 1 read the registers; 2 then the database's time; 3 then the groups and the rows, a page at a
-time, each in a transaction of its own that has ended before the page is looked at; 4 compare both ways. Whatever is
-committed later, and whatever the live path reads later, has a higher revision and wins.
+For some users: 1 read the registers; 2 then the database's time; 3 then the groups and the rows, a page at a time, each
+in a transaction of its own that has ended before the page is looked at; 4 compare both ways. What is committed later,
+and what the live path reads later, has a higher revision and wins.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import structlog
 
 from projections.database import Database
 from projections.events import Event
-from projections.history import UnreadableRowError
+from projections.groups import Groups
+from projections.history import CommentRow, UnreadableRowError
 from projections.profile import ProfileKey
 from projections.projection import Projection
 from projections.store import Store
 from snapshot.differences import Comparison, Unreadable
-from snapshot.digests import analyses_of, differing_users, heads_of, stored_digests
+from snapshot.digests import analyses_of, differing_users, stored_digests
+from snapshot.stored import Stored, read_stored
 
 log = structlog.get_logger()
 
 COMMENTS_A_RANGE = 20_000
 PAGE = 5_000
-_FEW = 4
-"""Where fewer than a quarter of a range's users are asked for, each is read alone."""
+_FEW = 64
+_RANGES = 5
+"""Where no more than `_FEW` users of a range are asked for, they are put together with those of its neighbours."""
+
+
+class Scope(NamedTuple):
+    """What is compared: the profiles of one group, or of all; `deep` also checks aggregates."""
+
+    group_slug: str | None = None
+    deep: bool = False
+
+    def covers(self, key: ProfileKey) -> bool:
+        """Whether this profile is looked at."""
+        return self.group_slug is None or self.group_slug == key.group_slug
+
+    def groups(self, groups: Groups) -> Groups:
+        """Leave the other groups out."""
+        slug = self.group_slug
+        if slug is None:
+            return groups
+        members = {user: {slug: mine[slug]} for user, mine in groups.members.items() if slug in mine}
+        return Groups(members, groups.requests)
+
+
+class Part(NamedTuple):
+    """Users who are compared together: those in the closed range [first, last], or only the named ones of them.
+
+    `alone`: they are so few that each one's rows are read for themselves, not those of the range.
+    """
+
+    first: int
+    last: int
+    users: frozenset[int] | None = None
+    alone: bool = False
+
+    def asks(self, user_id: int) -> bool:
+        """Whether this user is asked for."""
+        return self.users is None or user_id in self.users
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """The closed ranges of users whose rows have to be read."""
+        if self.users is None or not self.alone:
+            return [(self.first, self.last)]
+        return [(user, user) for user in sorted(self.users)]
 
 
 def everybody(_user: int) -> bool:
@@ -52,15 +97,42 @@ def repairs(  # noqa: PLR0913 - which users, and what becomes of odd rows
     what a page is compared with is read as late as that. Aggregates that don't fit their registers are mended on the
     way. Raises what the store and the database raise; to begin again is harmless.
     """
-    ranges = user_ranges(database, first_user, last_user)
-    if len(ranges) > 1 and only is everybody:
-        stored = stored_digests(projection.store, first_user, last_user)
-        if 2 * len(stored) > len(database.groups().members):
-            only = differing_users(database, stored, unreadable).__contains__
-    for first, last in ranges:
-        for part in parts(projection.store, database, first, last, only):
-            comparison = yield from compare(projection.store, database, part, unreadable)
-            mend_unexplained(projection, comparison)
+    for part in cut(
+        user_ranges(database, first_user, last_user),
+        _wanted(projection, database, first_user, last_user, only, unreadable),
+    ):
+        stored = read_part(projection.store, part, Scope())
+        remove_damaged(projection.store, stored)
+        yield from PartComparison(database, part, Scope(), stored, unreadable).pages()
+        mend_unfit(projection, stored)
+
+
+def _wanted(  # noqa: PLR0913, PLR0917 - those of `repairs`
+    projection: Projection,
+    database: Database,
+    first_user: int,
+    last_user: int,
+    only: Callable[[int], bool],
+    unreadable: Unreadable,
+) -> frozenset[int] | None:
+    """Whom to compare, None for everybody: a store that has most of them is asked who differs."""
+    if first_user == last_user:
+        return None if only(first_user) else frozenset()
+    keys = projection.store.profiles(first_user, last_user)
+    if only is not everybody:
+        return frozenset(filter(only, {key.user_id for key in keys}.union(_users(database, first_user, last_user))))
+    if 2 * len(keys) <= len(database.groups().members):
+        return None
+    return frozenset(differing_users(database, stored_digests(projection.store, keys), unreadable))
+
+
+def _users(database: Database, first_user: int, last_user: int) -> Iterator[int]:
+    after = first_user - 1
+    while page := database.users_after(after):
+        yield from (user for user in page if user <= last_user)
+        after = page[-1]
+        if after >= last_user:
+            return
 
 
 def user_ranges(database: Database, first_user: int, last_user: int) -> list[tuple[int, int]]:
@@ -71,63 +143,78 @@ def user_ranges(database: Database, first_user: int, last_user: int) -> list[tup
     return [(first, last) for first, last in clipped if first <= last]
 
 
-class Part(NamedTuple):
-    """Users who are compared together: those in the closed range [first, last] whom `only` names."""
-
-    first: int
-    last: int
-    only: Callable[[int], bool] = everybody
-
-
-def parts(
-    store: Store, database: Database, first: int, last: int, only: Callable[[int], bool] = everybody
-) -> Iterator[Part]:
-    """Split a range where few of its users are asked for, so that the rows of the others aren't read."""
-    if only is everybody or first == last:
-        if only(first) or first != last:
-            yield Part(first, last)
+def cut(ranges: Iterable[tuple[int, int]], users: frozenset[int] | None) -> Iterator[Part]:
+    """Cut these users, or all (None), into parts that are compared together."""
+    if users is None:
+        yield from (Part(first, last) for first, last in ranges)
         return
-    users = {key.user_id for key in store.profiles(first, last)}
-    after = first - 1
-    while page := [user for user in database.users_after(after) if user <= last]:
-        users.update(page)
-        after = page[-1]
-    wanted = sorted(filter(only, users))
-    if len(wanted) * _FEW > len(users):
-        yield Part(first, last, only)
-    else:
-        yield from (Part(user, user) for user in wanted)
+    wanted = sorted(users)
+    few: list[int] = []
+    gathered = 0
+    for first, last in ranges:
+        mine = wanted[bisect_left(wanted, first) : bisect_right(wanted, last)]
+        if len(mine) > _FEW:
+            yield Part(first, last, frozenset(mine))
+        elif mine:
+            few += mine
+            gathered += 1
+        if gathered == _RANGES:
+            yield Part(few[0], few[-1], frozenset(few), alone=True)
+            few, gathered = [], 0
+    if few:
+        yield Part(few[0], few[-1], frozenset(few), alone=True)
 
 
-def compare(
-    store: Store, database: Database, part: Part, unreadable: Unreadable
-) -> Generator[list[Event], None, Comparison]:
-    """Compare one part by the steps above, giving pages of events; in the end, what was seen."""
-    keys = [key for key in store.profiles(part.first, part.last) if part.only(key.user_id)]
-    registers = {key: _packed(store, key) for key in keys}
-    comparison = Comparison(registers, database.clock(), unreadable)
-    groups = database.groups()
-    after: tuple[int, int] | None = None
-    while page := database.comments_of_users(part.first, part.last, after, PAGE):
-        after = page[-1].user_id, page[-1].comment_id
-        asked = [row for row in page if part.only(row.user_id)]
-        if asked and (events := comparison.page(asked, analyses_of(database, asked), groups)):
-            yield events
-    yield from comparison.rest(PAGE)
-    return comparison
+def read_part(store: Store, part: Part, scope: Scope) -> Stored:
+    """Step 1."""
+    keys = [key for key in store.profiles(part.first, part.last) if part.asks(key.user_id) and scope.covers(key)]
+    return read_stored(store, keys, deep=scope.deep)
 
 
-def _packed(store: Store, key: ProfileKey) -> dict[int, bytes]:
-    return {int(name[1:]): value for name, value in store.scan(key) if name[:1] == b"c"}
+class PartComparison:
+    """One part compared by steps 2 to 4.
 
-
-def mend_unexplained(projection: Projection, comparison: Comparison) -> list[ProfileKey]:
-    """After the events were applied, mend the profiles whose digest still is not their rows'; name them.
-
-    Under live traffic a digest may have moved on; then mending changes nothing.
+    `ended` is when all rows had been read, in microseconds of the database's clock; `comments` counts them. Damaged profiles are compared as if they weren't there: remove them before the events are applied.
     """
-    tallies = comparison.tallies
-    wrong = [key for key, _, digest in heads_of(projection.store, tallies) if digest != tallies[key].rows_digest]
-    for key in wrong:
-        projection.mend(key)
-    return wrong
+
+    def __init__(self, database: Database, part: Part, scope: Scope, stored: Stored, unreadable: Unreadable) -> None:
+        self._database = database
+        self._part = part
+        time = database.clock()  # step 2
+        self._groups = scope.groups(database.groups())  # step 3
+        self.comparison = Comparison(stored.registers, time, unreadable)
+        self.comments = 0
+        self.ended = 0
+
+    def pages(self) -> Iterator[list[Event]]:
+        """Give the events that are asked for; read once, to the end."""
+        for first, last in self._part.ranges():
+            for rows in self._rows(first, last):
+                if events := self.comparison.page(rows, analyses_of(self._database, rows), self._groups):  # step 4
+                    yield events
+        self.ended = self._database.clock()
+        yield from self.comparison.rest(PAGE)
+
+    def _rows(self, first: int, last: int) -> Iterator[list[CommentRow]]:
+        after: tuple[int, int] | None = None
+        while page := self._database.comments_of_users(first, last, after, PAGE):
+            after = page[-1].user_id, page[-1].comment_id
+            asked = [row for row in page if self._part.asks(row.user_id)]
+            self.comments += len(asked)
+            if asked:
+                yield asked
+            if len(page) < PAGE:
+                return
+
+
+def remove_damaged(store: Store, stored: Stored) -> None:
+    """Make room for profiles that have to be made anew."""
+    for key, version in stored.damaged.items():
+        store.remove(key, version)
+
+
+def mend_unfit(projection: Projection, stored: Stored) -> None:
+    """After the events were applied, mend what no event does: aggregates that don't follow from their registers."""
+    for key, names in stored.unfit.items():
+        if names:
+            projection.mend(key)

@@ -1,0 +1,67 @@
+"""The whole history, published user by user."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+
+from consumer.publisher import Publisher
+from consumer.tail_state import HIGHEST_ID
+from projections.database import Database
+from projections.events import Event
+from snapshot.progress import Meter
+
+_PAGE = 2_000
+
+
+class Backfill:
+    """A stage of the relay's start. `cursor` is the user up to whom everything was handed out; it goes on after it.
+
+    `pristine`: the store is new. What it publishes is remembered, so a first backfill needs no filling of the memory.
+    `meter` opens what shows the progress; it is closed at the end, or by `close`.
+    """
+
+    held = False
+
+    def __init__(
+        self,
+        database: Database,
+        publisher: Publisher,
+        cursor: int,
+        meter: Callable[[], AbstractContextManager[Meter]],
+        *,
+        pristine: bool,
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._open_meter = meter
+        self._meter: Meter | None = None
+        self._opened = ExitStack()
+        self._pristine = pristine
+        self._after: tuple[int, int] | None = None
+        self.cursor = cursor
+        self.done = cursor >= HIGHEST_ID
+
+    def turn(self) -> list[Event] | None:
+        """Give the next page; None at the end."""
+        if self.done:
+            return None
+        meter = self._meter = self._meter or self._begin()
+        rows = self._database.comments_of_users(self.cursor + 1, HIGHEST_ID, self._after, _PAGE)
+        found = self._publisher.publish(rows, pristine=self._pristine)
+        meter.advance(len(rows))
+        if len(rows) < _PAGE:
+            self.cursor, self.done = HIGHEST_ID, True
+            self.close()
+        else:
+            self._after = rows[-1].user_id, rows[-1].comment_id
+            self.cursor = max(self.cursor, rows[-1].user_id - 1)  # the last one's comments may go on
+        return found
+
+    def close(self) -> None:
+        """Take the progress away."""
+        self._opened.close()
+
+    def _begin(self) -> Meter:
+        ahead = sum(last > self.cursor for _, last in self._database.user_ranges(_PAGE))
+        meter = self._opened.enter_context(self._open_meter())
+        meter.phase("Backfill", ahead * _PAGE)
+        return meter

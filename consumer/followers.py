@@ -1,0 +1,59 @@
+"""Whether the consumers have what earlier relays published."""
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from consumer.complaint import Complaint
+from projections.errors import OperatorError
+from projections.store import Store
+from snapshot.drift import holds
+
+log = structlog.get_logger()
+
+_LOOK_SECONDS = 1.0
+
+
+class Followers:
+    """Whether all consumers have what had been published when this relay began.
+
+    `ends` looks up where the topics end. With `patience` (seconds): None, once they have stood still for so long.
+    """
+
+    def __init__(
+        self, store: Store, ends: Callable[[], Mapping[str, int]], now: Callable[[], float], patience: float | None
+    ) -> None:
+        self._store = store
+        self._ends_now = ends
+        self._now = now
+        self._patience = patience
+        self._complaint = Complaint("how far the consumers are can't be seen; trying again", now)
+        self._ends: Mapping[str, int] | None = None
+        self._looked_at = -_LOOK_SECONDS
+        self._stood: list[dict[str, int]] = []
+        self._since = 0.0
+
+    def ready(self) -> bool | None:
+        """Look, at most once a second. Raises StoreUnavailableError."""
+        now = self._now()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return False
+        self._looked_at = now
+        try:
+            self._ends = self._ends or {name: end for name, end in self._ends_now().items() if end}
+        except OperatorError as error:
+            self._complaint.say(str(error))
+            return False
+        self._complaint.over()
+        stand = [{} if mark is None else dict(mark.positions) for mark in self._store.marks()]
+        if all(holds(positions, self._ends) for positions in stand):
+            return True
+        if stand != self._stood:
+            self._stood, self._since = stand, now
+        if self._patience is None or now - self._since < self._patience:
+            return False
+        log.warning(
+            "the consumers stand still; what changed while no relay ran and has no key of its own is left to the "
+            "next start"
+        )
+        return None

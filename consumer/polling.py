@@ -1,0 +1,184 @@
+"""What has a key, or is small enough to be read whole: looked at in every interval, if anything was committed."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from consumer.gaps import Gap, Gaps
+from consumer.publisher import Publisher
+from consumer.tail_memory import analysis_print, ids_of
+from consumer.tasks import SHARE
+from projections.database import Database
+from projections.events import Event
+from projections.history import AnalysisRow, CommentRow
+
+
+class Moment(NamedTuple):
+    """When a look began: the database's clock and then its change token, both read before any row."""
+
+    at: int
+    token: str
+
+
+class Whole(Protocol):
+    """Something small that is read whole after a change."""
+
+    def look(self) -> bool:
+        """Read it, and put off what a difference asks for as tasks. False: look again, even without a change."""
+        ...
+
+
+class Resting:
+    """A `Whole` that is not looked at again before it has rested, however often something is committed.
+
+    `token` is the change token that it is in step with.
+    """
+
+    def __init__(self, whole: Whole, now: Callable[[], float]) -> None:
+        self._whole = whole
+        self._now = now
+        self._rested_at = now()
+        self.token: str | None = None
+
+    def look(self, token: str) -> None:
+        """Look, if anything was committed since the last look and it has rested."""
+        began = self._now()
+        if token == self.token or began < self._rested_at:
+            return
+        complete = self._whole.look()
+        self._rested_at = self._now() + SHARE * (self._now() - began)
+        if complete:
+            self.token = token
+
+
+class Heads(NamedTuple):
+    """Where polling stands: the highest keys that were read, and what is missing below them."""
+
+    comment_id: int
+    analysis_comment_id: int
+    comment_gaps: Sequence[Gap] = ()
+    analysis_gaps: Sequence[Gap] = ()
+
+
+class Polling:
+    """Looks for what is new, and at `wholes` besides.
+
+    `last` is when the last poll began, `seen` the last moment up to which all was handed out or made a task.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that the tail wires
+        self,
+        database: Database,
+        publisher: Publisher,
+        heads: Heads,
+        wholes: Iterable[Whole],
+        *,
+        page: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._comment_head, self._analysis_head = heads.comment_id, heads.analysis_comment_id
+        self._comment_gaps, self._analysis_gaps = Gaps(heads.comment_gaps), Gaps(heads.analysis_gaps)
+        self._wholes = [Resting(whole, now) for whole in wholes]
+        self._page = page
+        self._rows_token: str | None = None
+        self.last = self.seen = Moment(0, "")
+
+    @property
+    def heads(self) -> Heads:
+        """Where it stands, after what was handed out."""
+        return Heads(self._comment_head, self._analysis_head, list(self._comment_gaps), list(self._analysis_gaps))
+
+    def work(self) -> Iterator[list[Event]]:
+        """Do one poll, in pages of events. Where nothing was committed since the last one, nothing is read."""
+        moment = Moment(self._database.clock(), self._database.change_token())
+        for whole in self._wholes:
+            whole.look(moment.token)
+        if moment.token != self._rows_token:
+            heads = self._database.heads()
+            # Lower than before: the last rows were deleted, and SQLite gives their ids to the next ones.
+            self._comment_head = min(self._comment_head, heads.comment_id)
+            self._analysis_head = min(self._analysis_head, heads.analysis_comment_id)
+            yield from self._missing_comments(moment.at)
+            yield from self._new_comments(moment.at, heads.comment_id)
+            yield from self._missing_analyses(moment.at)
+            yield from self._new_analyses(moment.at, heads.analysis_comment_id)
+            self._rows_token = moment.token
+        self.last = moment
+        if all(whole.token == moment.token for whole in self._wholes):
+            self.seen = moment
+
+    # ---------------------------------------------------------------------------------------------------- comments
+
+    def _new_comments(self, at: int, highest: int) -> Iterator[list[Event]]:
+        while self._comment_head < highest:
+            rows = self._database.comments_after(self._comment_head, self._page)
+            if not rows:
+                return
+            found = self._publisher.publish(rows)
+            self._note(self._comment_gaps, self._comment_head, ids_of(rows), at)
+            self._comment_head = rows[-1].comment_id
+            yield found
+
+    def _missing_comments(self, at: int) -> Iterator[list[Event]]:
+        gaps = self._comment_gaps
+        if not gaps:
+            return
+        horizon = self._database.horizon()
+        rows: list[CommentRow] = []
+        if ids := gaps.narrow_ids():
+            rows += self._database.comments_by_ids(ids)
+        for gap in gaps.wide():
+            within = self._database.comments_after(gap.low - 1, self._page)
+            rows += [row for row in within if row.comment_id <= gap.high]
+        found = self._publisher.publish(rows)
+        if rows:
+            gaps.fill(ids_of(rows), at, self._xmax())
+        gaps.expire(at, horizon.xmin if horizon else 0)
+        yield found
+
+    # ---------------------------------------------------------------------------------------------------- analyses
+
+    def _new_analyses(self, at: int, highest: int) -> Iterator[list[Event]]:
+        while self._analysis_head < highest:
+            analyses = self._database.analyses_after(self._analysis_head, self._page)
+            if not analyses:
+                return
+            found = publish_analyses(self._database, self._publisher, analyses)
+            self._note(self._analysis_gaps, self._analysis_head, [one.comment_id for one in analyses], at)
+            self._analysis_head = analyses[-1].comment_id
+            yield found
+
+    def _missing_analyses(self, at: int) -> Iterator[list[Event]]:
+        """Most of these are comments that were never analysed; they are given up like the others."""
+        gaps = self._analysis_gaps
+        if not gaps:
+            return
+        horizon = self._database.horizon(insights=True)
+        analyses = self._database.analyses_by_ids(gaps.narrow_ids())
+        found = publish_analyses(self._database, self._publisher, list(analyses.values()))
+        gaps.fill(analyses, at, 0)
+        gaps.expire(at, horizon.xmin if horizon else 0)
+        yield found
+
+    def _note(self, gaps: Gaps, after: int, found: list[int], at: int) -> None:
+        insights = gaps is self._analysis_gaps
+        if found[-1] - after > len(found) and (horizon := self._database.horizon(insights=insights)):
+            gaps.note(after, found, at, horizon.xmax)
+
+    def _xmax(self) -> int:
+        horizon = self._database.horizon()
+        return horizon.xmax if horizon else 0
+
+
+def publish_analyses(database: Database, publisher: Publisher, analyses: Sequence[AnalysisRow]) -> list[Event]:
+    """Give the present state of the comments whose analyses are not as remembered."""
+    known = publisher.memory.get(one.comment_id for one in analyses)
+    changed = {
+        one.comment_id: one
+        for one in analyses
+        if one.comment_id not in known or known[one.comment_id].analysis != analysis_print(one)
+    }
+    if not changed:
+        return []
+    return publisher.publish(database.comments_by_ids(changed), changed)

@@ -1,0 +1,170 @@
+"""The entry point `snapshot-relay`."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from rich.console import Console
+
+from consumer.event_producer import EventProducer
+from consumer.kafka_ends import event_ends
+from consumer.relay import Relay
+from consumer.tail_state import TailSettings
+from consumer.topics import ensure_topics
+from projections.database import open_databases
+from projections.errors import OperatorError
+from projections.projection import Projection
+from snapshot.command import command
+from snapshot.kafka_producer import Producer
+from snapshot.kafka_settings import KafkaSettings
+from snapshot.metrics import Metrics
+from snapshot.opening import OpenStore, open_metrics, open_store
+from snapshot.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions
+from snapshot.progress import meter
+
+log = structlog.get_logger()
+
+_STEP_SECONDS = 0.5
+_DELIVERY_SECONDS = 2.5
+"""A send ends, either way, before the lease does, and before a supervisor loses its patience."""
+_DATABASE_PATIENCE = 2.0
+_STILL_SECONDS = 30.0
+_DEFAULTS = TailSettings()
+_PANEL = "Relay"
+
+
+@dataclass(frozen=True)
+class RelayOptions:
+    """How the database is followed."""
+
+    backfill: Annotated[
+        bool,
+        typer.Option(
+            "--backfill",
+            help="Publish the whole history (again); the first start does so by itself.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
+    until_caught_up: Annotated[
+        bool,
+        typer.Option("--until-caught-up", help="Publish what is there, and end.", rich_help_panel=_PANEL),
+    ] = False
+    interval: Annotated[
+        float,
+        typer.Option(
+            envvar="RELAY_INTERVAL", min=0.05, max=60.0, help="Seconds between two polls.", rich_help_panel=_PANEL
+        ),
+    ] = _DEFAULTS.poll_interval
+    sweep_interval: Annotated[
+        float,
+        typer.Option(
+            envvar="RELAY_SWEEP_INTERVAL",
+            min=0.0,
+            max=3600.0,
+            help="Seconds at least between the beginnings of two sweep rounds.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = _DEFAULTS.sweep_interval
+    sweep_rows_per_second: Annotated[
+        int,
+        typer.Option(
+            envvar="RELAY_SWEEP_ROWS_PER_SECOND",
+            min=1,
+            help="Rows that a sweep reads in a second.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = _DEFAULTS.sweep_rows_per_second
+    prune_all: Annotated[
+        bool,
+        typer.Option(
+            "--prune-all",
+            help="Confirm that much may disappear at once (the log says what is held back).",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
+    storage_dir: Annotated[
+        Path,
+        typer.Option(
+            envvar="SNAPSHOT_STORAGE_DIR",
+            help="Holds, without REDIS_URL, the private Redis.",
+            rich_help_panel="Files",
+        ),
+    ] = Path("storage")
+
+    @property
+    def settings(self) -> TailSettings:
+        """The tail's part of it."""
+        return TailSettings(
+            poll_interval=self.interval,
+            sweep_interval=self.sweep_interval,
+            sweep_rows_per_second=self.sweep_rows_per_second,
+            batch=1_000,
+            prune_all=self.prune_all,
+        )
+
+
+def _relay(
+    database: DatabaseOptions, store: StoreOptions, kafka: KafkaOptions, metrics: MetricOptions, options: RelayOptions
+) -> None:
+    """Publish everything that changes in WhiteBalloon's database to Kafka; its user needs SELECT only."""
+    if kafka.settings is None:
+        raise OperatorError(
+            "KAFKA_BOOTSTRAP_SERVERS is not set, so there is nowhere to publish to; set it, or run snapshot-consumer "
+            "alone: without a broker it follows the database itself"
+        )
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with (
+        open_metrics(metrics) as figures,
+        open_store(store, FileOptions(options.storage_dir)) as opened,
+        _open_relay(database, kafka.settings, options, opened, figures) as relay,
+    ):
+        typer.echo(f"{_run(relay, opened, stopping, options)} events published")
+
+
+def _run(relay: Relay, opened: OpenStore, stopping: threading.Event, options: RelayOptions) -> int:
+    published = 0
+    while not stopping.is_set():
+        published += relay.step(_STEP_SECONDS)
+        if relay.away:
+            opened.revive()
+        if options.until_caught_up and relay.caught_up():
+            break
+    return published
+
+
+@contextmanager
+def _open_relay(
+    options: DatabaseOptions, kafka: KafkaSettings, relay_options: RelayOptions, opened: OpenStore, metrics: Metrics
+) -> Iterator[Relay]:
+    for difference in ensure_topics(kafka).differences:
+        log.warning("a topic is not as it should be", difference=difference)
+    sender = EventProducer(Producer(kafka, delivery_timeout=_DELIVERY_SECONDS))
+    urls = options.database_url, options.insights_database_url
+    with open_databases(*urls, patience=_DATABASE_PATIENCE) as database:
+        relay = Relay(
+            Projection(opened.store),
+            database,
+            sender,
+            lambda: event_ends(kafka),
+            relay_options.settings,
+            backfill=relay_options.backfill,
+            patience=_STILL_SECONDS if relay_options.until_caught_up else None,
+            metrics=metrics,
+            meter=lambda: meter(Console(stderr=True)),
+        )
+        try:
+            yield relay
+        finally:
+            relay.close()
+            sender.close()
+
+
+relay = command(_relay, "snapshot-relay")

@@ -1,0 +1,73 @@
+"""The lease that only one tail holds, and the document that only its holder writes."""
+
+from collections.abc import Callable
+
+import structlog
+
+from consumer.tail_state import TailState, decode, encode
+from projections.store import Store, StoreUnavailableError
+from projections.watermark import TAIL
+
+log = structlog.get_logger()
+
+RENEWALS = 3
+"""How often a lease is renewed while it lasts."""
+
+
+class TailLease:
+    """One process' view of the lease. `now` is a monotonic clock in seconds, `length` in seconds."""
+
+    def __init__(self, store: Store, token: str, length: float, now: Callable[[], float]) -> None:
+        self._store = store
+        self._token = token
+        self._length = length
+        self._now = now
+        self._asked_at = -length
+        self._until = now()
+        self.away = False
+        """Whether the store could not be reached when the lease was last asked for."""
+        self.held = False
+        self.renewed = False
+        """Whether the last `hold` took or renewed it, not only remembered it."""
+
+    def hold(self) -> bool:
+        """Take or renew the lease if that is due; whether it is ours.
+
+        Where the store is away, it is ours for as long as nobody else can have taken it. Raises nothing.
+        """
+        now = self._now()
+        self.renewed = False
+        if now - self._asked_at >= self._length / RENEWALS:
+            self._asked_at = now
+            try:
+                self.held = self.renewed = self._store.lease(TAIL, self._token, self._length)
+                self._until = now + self._length
+                self.away = False
+            except StoreUnavailableError:
+                self.away = True
+        self.held = self.held and self._now() < self._until
+        return self.held
+
+    def tell(self) -> None:
+        """Say in the log whose the lease is, after that changed."""
+        if self.held:
+            log.info("tailing the database")
+        elif self.away:
+            log.warning("the tail waits: its lease can't be held while the store is away")
+        else:
+            log.info("another process tails the database; waiting to take over")
+
+    def load(self) -> TailState | None:
+        """Read the document; None where there is none."""
+        found = self._store.document(TAIL)
+        return None if found is None else decode(found)
+
+    def save(self, state: TailState) -> bool:
+        """Write the document; False: the lease is another's."""
+        self.held = self._store.put_document(TAIL, self._token, encode(state))
+        return self.held
+
+    def release(self) -> None:
+        """Let others have it at once."""
+        self.held = False
+        self._store.release(TAIL, self._token)

@@ -1,0 +1,45 @@
+"""One term of the lease: what the last holder left, and what this one leaves."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from consumer.revisions import Revisions
+from consumer.tail_lease import TailLease
+from consumer.tail_state import RESERVE, TailState
+
+
+class Session:
+    """Begins with the document of the last holder: revisions and numbers lie above its ceiling.
+
+    Raises StoreUnavailableError wherever it reads or writes. `state` is what is written next, without the ceiling.
+    """
+
+    def __init__(self, lease: TailLease, clock: Callable[[], int]) -> None:
+        self._lease = lease
+        self.before = lease.load()
+        self.state = self.before or TailState()
+        self._ceiling = self.state.ceiling
+        self.first = 0 if self.before is None else self._ceiling + 1
+        """No number or revision from here on was ever given out."""
+        self.revisions = Revisions(clock, self.first)
+
+    def reserve(self) -> bool:
+        """Keep the ceiling above everything that is handed out; False: the lease was lost, hand out nothing."""
+        if self.revisions.last <= self._ceiling:
+            return True
+        self._ceiling = self.revisions.last + RESERVE
+        return self.save()
+
+    def put(self, state: TailState, positions: Mapping[str, int], position: int) -> None:
+        """Have this state written next: these positions were acknowledged."""
+        self.state = msgspec.structs.replace(state, positions=dict(positions), position=position)
+
+    def save(self) -> bool:
+        """Write the document; False: the lease was lost."""
+        return self._lease.save(msgspec.structs.replace(self.state, ceiling=self._ceiling))
+
+    def end(self) -> bool:
+        """Write the document for the last time: nothing above what was handed out is reserved any more."""
+        self._ceiling = self.revisions.last
+        return self.save()

@@ -1,0 +1,291 @@
+"""A folder of profiles made to say what the database says, without a store: what `wb signal-profile snapshot` does.
+
+1 read the groups and split the users into ranges; 2 range by range, in several processes, build the snapshots and
+prepare the files that differ; 3 find the files whose profile is no more; 4 stop before anything has changed where too
+much would end; 5 move all files to their places, and remove the others.
+"""
+
+import re
+import secrets
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from projections.database import Database
+from projections.errors import OperatorError
+from projections.groups import Groups
+from projections.history import UnreadableRowError
+from projections.profile import ProfileKey
+from snapshot import forks
+from snapshot.brake import Endings, Totals, held
+from snapshot.differences import Cause
+from snapshot.direct import direct_snapshots, warn
+from snapshot.folder import ProfileFolder, file_name
+from snapshot.schema import SignalProfileSnapshot, parse_file
+from snapshot.staging import Place, Staging
+
+log = structlog.get_logger()
+
+Range = tuple[int, int]
+OpenDatabase = Callable[[], AbstractContextManager[Database]]
+
+COMMENTS_A_RANGE = 5_000
+_RANGES_A_WORKER = 4
+_ONE = r"([0-9]+)\.json"
+_SEVERAL = r"([0-9]+)-.+\.json"
+"""File names in a folder of one group, and of all; see `snapshot.folder.file_name`."""
+
+
+class Seen(msgspec.Struct):
+    """What was seen of some profiles: as they are now, as their files were (`filed`), and what of these would end."""
+
+    profiles: int = 0
+    comments: int = 0
+    unchanged: int = 0
+    unreadable: int = 0
+    filed_profiles: int = 0
+    filed_comments: int = 0
+    filed_tagged: int = 0
+    """Profiles whose files show a tag."""
+    ended_comments: int = 0
+    ended_tagged: int = 0
+
+    def add(self, other: "Seen") -> None:
+        """Add the same of other profiles."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Part(NamedTuple):
+    """One range's outcome: the names of its files, those of them that were prepared, and what was seen."""
+
+    names: list[str]
+    prepared: list[Place]
+    seen: Seen
+
+
+class Stale(NamedTuple):
+    """The file of a profile that is no more."""
+
+    key: ProfileKey
+    place: Place
+    snapshot: SignalProfileSnapshot
+
+
+class Exported(NamedTuple):
+    """What a run did; `overtaken` files were left to somebody else who wrote them meanwhile."""
+
+    profiles: int
+    comments: int
+    written: int
+    unchanged: int
+    removed: int
+    overtaken: int
+    unreadable: int
+
+
+class Preparation:
+    """Step 2 for one range; each process opens databases of its own, once."""
+
+    def __init__(self, open_database: OpenDatabase, groups: Groups, folder: ProfileFolder, staging: Staging) -> None:
+        self._open_database = open_database
+        self._groups = groups
+        self._group_slug = folder.identity.group_slug
+        self._staging = staging
+        self.found = frozenset(folder.names())
+        """The names of the files that lay there at the beginning."""
+        self._stack = ExitStack()
+        self._database: Database | None = None
+
+    def __call__(self, users: Range) -> Part:
+        """Build and prepare. Raises OperatorError, DatabaseUnavailable, OSError."""
+        if self._database is None:
+            self._database = self._stack.enter_context(self._open_database())
+        part = Part([], [], Seen())
+
+        def unreadable(error: UnreadableRowError) -> None:
+            part.seen.unreadable += 1
+            warn(error)
+
+        for snapshot in direct_snapshots(self._database, self._groups, *users, unreadable):
+            self._prepare(snapshot, part)
+        return part
+
+    def close(self) -> None:
+        """Let go of the databases."""
+        self._stack.close()
+
+    def _prepare(self, snapshot: SignalProfileSnapshot, part: Part) -> None:
+        name = file_name(ProfileKey(snapshot.user_id, snapshot.group_slug), self._group_slug)
+        content = snapshot.file_bytes()
+        before, stamp = self._staging.current(name) if name in self.found else (None, None)
+        part.names.append(name)
+        if before != content:
+            self._staging.prepare(name, content)
+            part.prepared.append(Place(name, stamp))
+        _note(part.seen, snapshot, before, same=before == content)
+
+
+def _note(seen: Seen, snapshot: SignalProfileSnapshot, before: bytes | None, *, same: bool) -> None:
+    seen.profiles += 1
+    seen.comments += snapshot.message_count
+    seen.unchanged += same
+    filed = snapshot if same else _parsed(before)
+    if filed is not None:
+        seen.filed_profiles += 1
+        seen.filed_comments += filed.message_count
+        seen.filed_tagged += bool(filed.top_tags)
+        seen.ended_comments += max(0, filed.message_count - snapshot.message_count)
+        seen.ended_tagged += bool(filed.top_tags) and not snapshot.top_tags
+
+
+def _parsed(content: bytes | None) -> SignalProfileSnapshot | None:
+    try:
+        return None if content is None else parse_file(content)
+    except ValueError:
+        return None  # damaged: nothing ends with it
+
+
+class Export:
+    """One run into one folder. `users`: only these, else all; `progress` is told each range that is done."""
+
+    def __init__(
+        self,
+        open_database: OpenDatabase,
+        groups: Groups,
+        folder: ProfileFolder,
+        users: Collection[int] | None = None,
+        token: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self._groups = groups
+        self._folder = folder
+        self._users = users
+        self._staging = Staging(folder.path, token())
+        self._preparation = Preparation(open_database, groups, folder, self._staging)
+
+    def has_files(self, user_id: int) -> bool:
+        """Whether a file of this user's lies in the folder."""
+        return any(self._user_of(name) == user_id for name in self._preparation.found)
+
+    def run(
+        self, ranges: Sequence[Range], *, processes: int, prune_all: bool, progress: Callable[[], object]
+    ) -> Exported:
+        """Do steps 2 to 5. Raises OperatorError where the brake holds or the folder can't be written."""
+        try:
+            part = self._prepared(forks.each(self._preparation, ranges, processes), progress)
+            stale = list(self._stale(set(part.names)))
+            if not prune_all:
+                self._brake(part.seen, stale)
+            overtaken = self._staging.move(part.prepared, [one.place for one in stale])
+        except OSError as error:
+            self._abandon()
+            raise OperatorError(
+                f"the folder {self._folder.path} can't be written ({error.strerror}); make room "
+                "there, give it to this user, or choose another with --output-dir"
+            ) from error
+        except BaseException:
+            self._abandon()
+            raise
+        finally:
+            self._preparation.close()
+        seen = part.seen
+        if overtaken:
+            log.info("files were left to somebody else who wrote them meanwhile", files=overtaken)
+        return Exported(
+            profiles=seen.profiles,
+            comments=seen.comments,
+            written=len(part.prepared),
+            unchanged=seen.unchanged,
+            removed=len(stale),
+            overtaken=overtaken,
+            unreadable=seen.unreadable,
+        )
+
+    def _abandon(self) -> None:
+        with suppress(OSError):  # the folder's next user sweeps
+            self._staging.abandon()
+
+    def _prepared(self, parts: Iterable[Part], progress: Callable[[], object]) -> Part:
+        whole = Part([], [], Seen())
+        for part in parts:
+            whole.names.extend(part.names)
+            whole.prepared.extend(part.prepared)
+            whole.seen.add(part.seen)
+            progress()
+        return whole
+
+    def _stale(self, names: Collection[str]) -> Iterator[Stale]:
+        """Step 3. A file that is no snapshot of ours is left where it is."""
+        slug = self._folder.identity.group_slug
+        for name in sorted(self._preparation.found.difference(names)):
+            if not self._covers(name):
+                continue
+            content, stamp = self._staging.current(name)
+            snapshot = _parsed(content)
+            if snapshot is None or file_name(key := _key(snapshot), slug) != name:
+                log.warning("a file that is no profile lies among them, and stays", file=str(self._folder.path / name))
+            else:
+                yield Stale(key, Place(name, stamp), snapshot)
+
+    def _covers(self, name: str) -> bool:
+        """Whether this run would have written a file of that name, were there such a profile."""
+        user_id = self._user_of(name)
+        return user_id is not None and (self._users is None or user_id in self._users)
+
+    def _user_of(self, name: str) -> int | None:
+        """Whose profile a file of that name would be."""
+        found = re.fullmatch(_SEVERAL if self._folder.identity.group_slug is None else _ONE, name)
+        return None if found is None else int(found[1])
+
+    def _brake(self, seen: Seen, stale: Sequence[Stale]) -> None:
+        """Step 4: files against what they would become."""
+        endings = Endings({None: [0, seen.ended_comments]}, seen.ended_tagged)
+        totals = [seen.filed_profiles, seen.filed_comments, seen.filed_tagged]
+        for one in stale:
+            counts = endings.causes.setdefault(_cause(one, self._groups), [0, 0])
+            counts[0] += 1
+            counts[1] += one.snapshot.message_count
+            totals[0] += 1
+            totals[1] += one.snapshot.message_count
+            totals[2] += bool(one.snapshot.top_tags)
+        what = held(endings, Totals(*totals))
+        if what is not None:
+            raise OperatorError(
+                f"this run would end {what}, as after restoring half a database, so nothing was changed; "
+                "look at DATABASE_URL and INSIGHTS_DATABASE_URL, or confirm with --prune-all"
+            )
+
+
+def _key(snapshot: SignalProfileSnapshot) -> ProfileKey:
+    return ProfileKey(snapshot.user_id, snapshot.group_slug)
+
+
+def _cause(one: Stale, groups: Groups) -> Cause | None:
+    """The one fact that ends a profile: its membership is over, or its only request no longer is the group's."""
+    name = groups.members.get(one.key.user_id, {}).get(one.key.group_slug)
+    if name is None:
+        return Cause("membership", 0, one.key)
+    asked = one.snapshot.request_ids
+    if len(asked) == 1 and asked[0] not in groups.requests.get(name, ()):
+        return Cause("request", asked[0], None)
+    return None
+
+
+def ranges_of(database: Database, groups: Groups) -> list[Range]:
+    """Step 1: all users in ranges of about 5,000 comments, without those that hold nobody of these groups."""
+    members = sorted(groups.members)
+
+    def somebody(first: int, last: int) -> bool:
+        index = bisect_left(members, first)
+        return index < len(members) and members[index] <= last
+
+    return [(first, last) for first, last in database.user_ranges(COMMENTS_A_RANGE) if somebody(first, last)]
+
+
+def fitting(asked: int | None, ranges: Sequence[Range]) -> int:
+    """How many processes these ranges are worth."""
+    return forks.workers(asked, len(ranges) // _RANGES_A_WORKER)

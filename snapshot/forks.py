@@ -1,0 +1,68 @@
+"""The same work on many items, in several processes that share what was read before they were forked."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from projections.errors import OperatorError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_MOST = 4
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+
+
+def workers(asked: int | None, useful: int) -> int:
+    """How many processes to use: those asked for, else one a core and at most four; never more than are useful.
+
+    One where this process can't be forked safely: other threads run in it, or the system is no Linux. Not `spawn`:
+    that would run the main program anew, and under WhiteBalloon's command line it isn't ours.
+    """
+    if sys.platform != "linux" or threading.active_count() > 1:
+        return 1
+    return max(1, min(asked or min(len(os.sched_getaffinity(0)), _MOST), useful))
+
+
+def each(work: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
+    """Do the work on every item, results in order. What it raises is raised here; the rest is then left undone.
+
+    `work` is inherited by the fork, never pickled: it may hold anything but open connections.
+    """
+    if processes == 1:
+        yield from map(work, items)
+        return
+    fork = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(processes, fork, initializer=_begin, initargs=(work,))
+    try:
+        yield from pool.map(_do, items)
+    except BrokenProcessPool as error:
+        raise OperatorError(
+            "a worker process was ended from outside, perhaps for want of memory; try again with --workers 1"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_work: Callable[[Any], Any] | None = None  # a worker process' own
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
+    global _work  # noqa: PLW0603 - what a pool's initializer is for
+    _work = work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them; the parent ends the others
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Waiting for work, a process would outlive a parent that was killed: its siblings hold the other end of the pipe.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _do(item: Any) -> Any:  # noqa: ANN401 - whatever the work takes and gives
+    assert _work is not None  # noqa: S101 - set by `_begin`
+    return _work(item)

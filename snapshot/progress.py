@@ -1,0 +1,56 @@
+"""How far a long run is: a bar with the time left on a terminal, nothing anywhere else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Meter(Protocol):
+    """Is told of phases, one after the other, and of what is done in each."""
+
+    def phase(self, name: str, total: int | None) -> None:
+        """Another phase begins; `total` is how much there is to do, None where it isn't known."""
+        ...
+
+    def advance(self, by: int = 1) -> None:
+        """So much more is done."""
+        ...
+
+
+class NoMeter:
+    """Nobody watches."""
+
+    def phase(self, name: str, total: int | None) -> None:
+        """Forget it."""
+
+    def advance(self, by: int = 1) -> None:
+        """Forget it."""
+
+
+class _Bar:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def phase(self, name: str, total: int | None) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(name, total=total)
+
+    def advance(self, by: int = 1) -> None:
+        if self._task is not None:
+            self._progress.advance(self._task, by)
+
+
+@contextmanager
+def meter(console: Console) -> Iterator[Meter]:
+    """Show a bar on this console while the block runs, where it is a terminal; it leaves nothing behind."""
+    if not console.is_terminal:
+        yield NoMeter()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield _Bar(progress)

@@ -1,0 +1,170 @@
+"""After the repairs: files and announcements are brought in line, by the flusher, and empty profiles are let go.
+
+1 flush until nothing is due; 2 remove the profiles that have no row and no file any more; 3 compare all files with the
+heads; 4 what is wrong there is flushed again.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from projections.buckets import BUCKETS
+from projections.errors import OperatorError
+from projections.fields import read_registers
+from projections.profile import ProfileKey
+from projections.register import GONE
+from projections.store import ABSENT, Store
+from snapshot import work as pieces
+from snapshot.audit import Audited, Fault, WrongFile, foreign, owner
+from snapshot.drift import tailed
+from snapshot.flusher import LEASE_SECONDS, Flushed
+from snapshot.folder import ProfileFolder, file_name
+from snapshot.pool import Pool
+from snapshot.progress import Meter
+from snapshot.work import Output
+
+_STEP_SECONDS = 0.25
+_FAILING_ROUNDS = 3
+_BUCKETS_A_PIECE = 8
+_PROFILES_A_PIECE = 2_000
+_CLAIMS_END_SECONDS = LEASE_SECONDS + 5.0
+DAY = 86_400_000_000
+"""Microseconds that an empty profile is kept while somebody tails the database: an older event may still come."""
+
+
+class Published(NamedTuple):
+    """What became of the files; `wrong` are those that were not as they should be and that no flush was to write."""
+
+    flushed: Flushed
+    wrong: list[WrongFile]
+    pruned: int
+
+
+class Publication:
+    """Publishes into one folder what a rebuild left due. `sleep` takes seconds."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        store: Store,
+        output: Output,
+        meter: Meter,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._pool = pool
+        self._store = store
+        self._folder = output.folder
+        self._flusher = output.flusher
+        self._meter = meter
+        self._sleep = sleep
+
+    def publish(
+        self,
+        keys: Callable[[], list[ProfileKey]],
+        ours: Callable[[ProfileKey], bool],
+        empty: Collection[ProfileKey],
+        now: int,
+    ) -> Published:
+        """Do all steps. `keys` lists the stored profiles to look after, `empty` those without a row at the time `now`.
+
+        `ours` tells whose strange files are meant. `now` is in microseconds of the database's clock. Raises
+        OperatorError where nothing can be written.
+        """
+        self._meter.phase("writing files", None)
+        flushed = self._flush()  # step 1
+        pruned = [key for key in empty if prune(self._store, key, now)]  # step 2
+        stored = keys()
+        audited = self._audit(stored)  # step 3
+        wrong = audited.wrong
+        if self._quiet():  # what waits now waits for nobody
+            wrong += [self._unwritten(key) for key in audited.waiting]
+        wrong += [one for one in foreign_files(self._store, self._folder, stored) if ours(one.key)]
+        if wrong:
+            self._store.recheck(self._folder.identity.id, [one.key for one in wrong])  # step 4
+            flushed += self._flush()
+        return Published(flushed, wrong, len(pruned))
+
+    def inspect(self, keys: list[ProfileKey], ours: Callable[[ProfileKey], bool]) -> list[WrongFile]:
+        """Name the files that step 4 would mend, and change nothing; `ours` tells whose strange files are meant."""
+        audited = self._audit(keys)
+        strange = [one for one in foreign_files(self._store, self._folder, keys) if ours(one.key)]
+        unwritten = [self._unwritten(key) for key in audited.waiting] if self._quiet() else []
+        return [*audited.wrong, *unwritten, *strange]
+
+    def _quiet(self) -> bool:
+        return all(due is None for due in self._store.next_due(self._folder.identity.id))
+
+    def _audit(self, keys: list[ProfileKey]) -> Audited:
+        """Compare the files of these profiles with their heads."""
+        pages = list(_pages(keys))
+        self._meter.phase("comparing files", len(pages))
+        found = Audited([], [])
+        for one in self._pool.map(pieces.audit_files, pages):
+            found.wrong.extend(one.wrong)
+            found.waiting.extend(one.waiting)
+            self._meter.advance()
+        return found
+
+    def _unwritten(self, key: ProfileKey) -> WrongFile:
+        fault = Fault.MISSING if self._folder.read(key) is None else Fault.STALE
+        return WrongFile(file_name(key, self._folder.identity.group_slug), fault, key)
+
+    def _flush(self) -> Flushed:
+        """Flush until nothing is due, or until what was due at the beginning was, and every claim of then has ended.
+
+        Others may make profiles due as fast as they are flushed; and buckets that heal are not flushed at all.
+        """
+        total, failing = Flushed(), 0
+        until = self._store.clock() + int(_CLAIMS_END_SECONDS * 1e6)
+        shares = [range(first, first + _BUCKETS_A_PIECE) for first in range(0, BUCKETS, _BUCKETS_A_PIECE)]
+        while True:
+            flushed = Flushed()
+            for one in self._pool.map(pieces.flush, shares):
+                flushed += one
+                self._meter.advance(one.claims)
+            total += flushed._replace(failed=0)
+            failing = failing + 1 if flushed.failed else 0
+            if failing == _FAILING_ROUNDS:
+                raise OperatorError(
+                    f"{flushed.failed} profiles can't be written or announced, the log says why; "
+                    "mend that and run again"
+                )
+            due = None if self._flusher is None else self._flusher.wait()
+            if due is None or self._store.clock() > until:
+                return total
+            self._sleep(min(due, _STEP_SECONDS))
+
+
+def prune(store: Store, key: ProfileKey, now: int) -> bool:
+    """Remove a profile that holds nothing but comments that are gone; whether it was removed.
+
+    While somebody tails the database it is kept for a day after its last comment went, so that an older event that is
+    still on its way meets a newer reading.
+    """
+    version = store.load({key: ()})[key].version
+    if version == ABSENT:
+        return False
+    registers = read_registers(store.scan(key)).values()
+    if any(register.comment is None or register.comment.state != GONE for register in registers):
+        return False
+    newest = max((register.comment_revision for register in registers), default=0)
+    if tailed(store) and newest > now - DAY:
+        return False
+    return store.remove(key, version)
+
+
+def foreign_files(store: Store, folder: ProfileFolder, keys: Iterable[ProfileKey]) -> list[WrongFile]:
+    """Name the files that look like ours and belong to no stored profile; `keys` are those known so far."""
+    slug = folder.identity.group_slug
+    known = {file_name(key, slug) for key in keys}
+    strange = [key for name in folder.names() if name not in known and (key := owner(folder, name)) is not None]
+    found: list[WrongFile] = []
+    for page in _pages(strange):
+        loaded = store.load(dict.fromkeys(page, ()))
+        found += foreign(folder, [key for key in page if loaded[key].version == ABSENT])
+    return found
+
+
+def _pages(keys: Iterable[ProfileKey]) -> Iterator[list[ProfileKey]]:
+    known = list(keys)
+    return (known[start : start + _PROFILES_A_PIECE] for start in range(0, len(known), _PROFILES_A_PIECE))

@@ -1,0 +1,208 @@
+"""A rebuild: reconcile everybody, or some users, and report.
+
+1 survey: who differs, and what repairing them would end; nothing is saved;
+2 the brake;
+3 repair: compare again those that differ, part by part, and apply the differences by the ordinary path;
+4 publish: flush, prune, compare the files;
+5 judge: what of the differences was drift, what only lag.
+A dry run looks and judges, and changes no byte. Interrupted anywhere and run again, it ends the same.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from projections.database import HIGHEST_ID
+from projections.errors import OperatorError
+from projections.profile import ProfileKey
+from snapshot import work as pieces
+from snapshot.drift import Observation, Verdict, at_once, covered, later, observe
+from snapshot.findings import Finding
+from snapshot.pool import Pool
+from snapshot.progress import Meter
+from snapshot.publication import Publication
+from snapshot.reconcile import cut, user_ranges
+from snapshot.report import Report
+from snapshot.survey import Survey, Surveyor
+from snapshot.work import Outcome, Work
+
+_STEP_SECONDS = 0.5
+LAG_SECONDS = 60.0
+_UNDECIDED_AT_MOST = 50_000
+
+
+class Order(NamedTuple):
+    """What is asked for. `users` None: everybody. `lag_seconds`: how long to wait until lag is told from drift."""
+
+    users: frozenset[int] | None
+    dry_run: bool = False
+    prune_all: bool = False
+    lag_seconds: float = LAG_SECONDS
+
+
+class _Open(NamedTuple):
+    """A finding that isn't judged yet, and what was observed of the tail before it was made."""
+
+    finding: Finding
+    before: Observation
+
+
+class Rebuild:
+    """One run. `now` and `sleep` are in seconds."""
+
+    def __init__(  # noqa: PLR0913 - its parts, and what tests replace
+        self,
+        work: Work,
+        pool: Pool,
+        order: Order,
+        meter: Meter,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._work = work
+        self._store = work.store
+        self._pool = pool
+        self._order = order
+        self._meter = meter
+        self._now = now
+        self._sleep = sleep
+        self._report = Report(dry_run=order.dry_run, deep=work.scope.deep, group_slug=work.scope.group_slug)
+        self._open: list[_Open] = []
+        self._shown = 0
+
+    def run(self) -> Report:
+        """Do all steps. Raises OperatorError, StoreUnavailableError, DatabaseUnavailable."""
+        began = self._now()
+        self._refuse_strangers()
+        surveyor = Surveyor(self._work, self._pool, self._order.users, self._meter)
+        survey = surveyor.survey()  # step 1
+        self._report.comments += survey.comments
+        self._report.unreadable.update(survey.unreadable)
+        if survey.held is not None and not self._order.prune_all:  # step 2
+            self._report.held = survey.held
+        if self._order.dry_run or self._report.held is None:
+            if self._work.output is not None and self._work.output.flusher is not None:
+                self._work.output.flusher.register()
+            self._repair(surveyor.ranges, survey)  # step 3
+            self._publish(survey)  # step 4
+            self._judge()  # step 5
+        self._report.users = len(self._members() if self._order.users is None else self._order.users)
+        self._report.in_step = survey.stored - self._shown
+        self._report.healing = sum(mark is not None and mark.healing is not None for mark in self._store.marks())
+        self._report.seconds = self._now() - began
+        return self._report
+
+    def _members(self) -> Collection[int]:
+        return self._work.scope.groups(self._work.database.groups()).members
+
+    def _refuse_strangers(self) -> None:
+        work = self._work
+        for user in sorted(self._order.users or ()):
+            if work.database.users_after(user - 1, 1) != [user] and not work.store.profiles(user, user):
+                raise OperatorError(
+                    f"user {user} has no comment, no membership of a group and no profile; "
+                    "look the id up in WhiteBalloon's table users"
+                )
+
+    # ------------------------------------------------------------------------------------------------------- step 3
+
+    def _repair(self, ranges: list[tuple[int, int]], survey: Survey) -> None:
+        parts = list(cut(ranges, survey.users))
+        task = pieces.rehearsal if self._order.dry_run else pieces.repair
+        self._meter.phase("comparing" if self._order.dry_run else "repairing", len(parts))
+        for outcome in self._pool.map(task, parts):
+            self._take(outcome, survey)
+            self._meter.advance()
+
+    def _take(self, outcome: Outcome, survey: Survey) -> None:
+        report = self._report
+        report.comments += outcome.comments
+        report.events += 0 if self._order.dry_run else outcome.events
+        report.unreadable.update(outcome.unreadable)
+        survey.empty.update(outcome.empty)
+        for finding in outcome.findings:
+            self._shown += finding.shown
+            verdict = at_once(finding, outcome.before, survey.looks.get(finding.key))
+            if verdict is None and outcome.before is not None and len(self._open) < _UNDECIDED_AT_MOST:
+                self._open.append(_Open(finding, outcome.before))
+            else:
+                report.judge(finding, verdict or Verdict.UNDECIDED)
+
+    # ------------------------------------------------------------------------------------------------------- step 4
+
+    def _publish(self, survey: Survey) -> None:
+        output = self._work.output
+        if output is None:
+            return
+        publication = Publication(self._pool, self._store, output, self._meter, self._sleep)
+        if self._order.dry_run:
+            # Of a missing profile the file may be there already.
+            wrong = publication.inspect(self._keys(), lambda key: self._ours(key) and not survey.suspects(key.user_id))
+            self._report.judge_files(wrong)
+            return
+        now = self._work.database.clock()
+        published = publication.publish(self._keys, self._ours, survey.empty, now)
+        self._report.judge_files(published.wrong)
+        self._report.written = published.flushed.written
+        self._report.removed = published.flushed.removed
+        self._report.announced = published.flushed.announced
+        self._report.unchanged = published.flushed.unchanged
+        self._report.pruned = published.pruned
+
+    def _ours(self, key: ProfileKey) -> bool:
+        """Whether this run is about this profile."""
+        users = self._order.users
+        return (users is None or key.user_id in users) and self._work.scope.covers(key)
+
+    def _keys(self) -> list[ProfileKey]:
+        """The stored profiles that this run looks after."""
+        users = self._order.users
+        ranges = [(0, HIGHEST_ID)] if users is None else [(user, user) for user in sorted(users)]
+        return [key for first, last in ranges for key in self._store.profiles(first, last) if self._ours(key)]
+
+    # ------------------------------------------------------------------------------------------------------- step 5
+
+    def _judge(self) -> None:
+        deadline = self._now() + self._order.lag_seconds
+        while self._open and self._now() < deadline:
+            self._meter.phase("telling lag from drift", None)
+            self._open = self._looked_again() if self._order.dry_run else self._followed()
+            if self._open:
+                self._sleep(_STEP_SECONDS)
+        for finding, _ in self._open:
+            self._report.judge(finding, Verdict.UNDECIDED)
+
+    def _followed(self) -> list[_Open]:
+        """Judge what was repaired by what happened since; what stays open."""
+        present, left = observe(self._store), []
+        for one in self._open:
+            verdict = later(self._store, one.finding, one.before, present)
+            if verdict is None:
+                left.append(one)
+            else:
+                self._report.judge(one.finding, verdict)
+        return left
+
+    def _looked_again(self) -> list[_Open]:
+        """Look again at what the tail has passed since: drift is still there, and just so; what stays open."""
+        present = observe(self._store)
+        ripe = {
+            one.finding.key: one.finding for one in self._open if covered(present, one.finding.key, one.finding.time)
+        }
+        left = [one for one in self._open if one.finding.key not in ripe]
+        ranges = user_ranges(self._work.database, 0, HIGHEST_ID)
+        for outcome in self._pool.map(pieces.look, cut(ranges, frozenset(key.user_id for key in ripe))):
+            for finding in outcome.findings:
+                before = ripe.get(finding.key)
+                if before is None:
+                    continue
+                if finding.digests == before.digests:
+                    self._report.judge(before, Verdict.DRIFT)
+                    del ripe[finding.key]
+                elif outcome.before is not None:
+                    left.append(_Open(finding._replace(fields=before.fields), outcome.before))
+                    del ripe[finding.key]
+        for finding in ripe.values():
+            self._report.judge(finding, Verdict.LAG)
+        return left

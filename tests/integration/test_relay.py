@@ -1,0 +1,218 @@
+"""`snapshot-relay` on real databases, real Kafka and real Redis."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from consumer.tail_state import HIGHEST_ID, decode
+from projections.database import open_databases
+from projections.events import COMMENT_CREATED, Event
+from projections.events import decode as decode_event
+from projections.projection import Projection
+from projections.redis_store import RedisStore, connect
+from projections.watermark import TAIL
+from snapshot.reconcile import repairs
+from support.changes import Changes, people
+from support.commands import Started, environment, on, run
+from support.kafka_broker import Broker
+from support.kafka_topics import everything
+from support.whiteballoon import WhiteBalloon
+
+CATCH_UP = "--until-caught-up"
+
+
+@pytest.fixture
+def white_balloon(tmp_path: Path) -> WhiteBalloon:
+    return WhiteBalloon.in_folder(tmp_path / "wb")
+
+
+@pytest.fixture
+def settings(white_balloon: WhiteBalloon, tmp_path: Path, fresh_kafka: str, redis_url: str) -> dict[str, str]:
+    assert white_balloon
+    return on(tmp_path / "wb", tmp_path / "storage", KAFKA_BOOTSTRAP_SERVERS=fresh_kafka, REDIS_URL=redis_url)
+
+
+def comments_on(kafka: str) -> list[int]:
+    return sorted(
+        decode_event(COMMENT_CREATED, record.value).comment_id for record in everything(kafka, COMMENT_CREATED)
+    )
+
+
+def test_the_oracle_through_the_relay_and_two_consumers(
+    oracle_databases: Path,
+    tmp_path: Path,
+    fresh_kafka: str,
+    redis_url: str,
+    oracle_compare: Callable[[Path], None],
+) -> None:
+    env = on(oracle_databases, tmp_path / "storage", KAFKA_BOOTSTRAP_SERVERS=fresh_kafka, REDIS_URL=redis_url)
+    relayed = run("snapshot-relay", "--backfill", CATCH_UP, env=env)
+    assert relayed.returncode == 0, relayed.stderr
+    assert int(relayed.stdout.split()[0]) > 40_000
+    words = ("snapshot-consumer", CATCH_UP, "--output-dir", str(tmp_path / "out"))
+    with (
+        Started(*words, env=env, log=tmp_path / "one.log") as one,
+        Started(*words, env=env, log=tmp_path / "two.log") as two,
+    ):
+        assert one.process.wait(120) == 0, one.said()
+        assert two.process.wait(120) == 0, two.said()
+    oracle_compare(tmp_path / "out")
+    again = run("snapshot-relay", CATCH_UP, env=env)
+    assert again.stdout == "0 events published\n", again.stderr
+
+
+def test_a_new_comment_is_published_while_it_runs_and_sigterm_ends_it(
+    white_balloon: WhiteBalloon, settings: dict[str, str], tmp_path: Path, fresh_kafka: str
+) -> None:
+    request, users = white_balloon.add_group("elm", "Elm St")
+    first = white_balloon.comment(users[0], request)
+    with Started("snapshot-relay", env=settings, log=tmp_path / "relay.log") as relay:
+        relay.until(lambda: "tailing the database" in relay.said())
+        relay.until(lambda: comments_on(fresh_kafka) == [first])
+        second = white_balloon.comment(users[0], request)
+        relay.until(lambda: comments_on(fresh_kafka) == [first, second])
+        assert relay.terminate(5) == 0, relay.said()
+    assert "2 events published" in relay.said()
+
+
+def test_another_relay_takes_over_within_ten_seconds(
+    white_balloon: WhiteBalloon, settings: dict[str, str], tmp_path: Path, fresh_kafka: str
+) -> None:
+    request, users = white_balloon.add_group("elm", "Elm St")
+    with (
+        Started("snapshot-relay", env=settings, log=tmp_path / "one.log") as one,
+        Started("snapshot-relay", env=settings, log=tmp_path / "two.log") as two,
+    ):
+        one.until(lambda: "tailing" in one.said() or "tailing" in two.said())
+        two.until(lambda: "waiting to take over" in one.said() + two.said())
+        working, waiting = (one, two) if "tailing" in one.said() else (two, one)
+        working.kill()
+        comment = white_balloon.comment(users[0], request)
+        waiting.until(lambda: "tailing" in waiting.said(), patience=10)
+        waiting.until(lambda: comments_on(fresh_kafka) == [comment])
+
+
+def test_kafka_may_be_away_for_a_while(
+    white_balloon: WhiteBalloon, own_kafka: Broker, tmp_path: Path, redis_url: str
+) -> None:
+    env = on(tmp_path / "wb", tmp_path, KAFKA_BOOTSTRAP_SERVERS=own_kafka.bootstrap, REDIS_URL=redis_url)
+    request, users = white_balloon.add_group("elm", "Elm St")
+    with Started("snapshot-relay", env=env, log=tmp_path / "relay.log") as relay:
+        first = white_balloon.comment(users[0], request)
+        relay.until(lambda: first in comments_on(own_kafka.bootstrap))
+        own_kafka.stop()
+        second = white_balloon.comment(users[0], request)
+        relay.until(lambda: "Kafka doesn't take the events" in relay.said())
+        own_kafka.start()
+        relay.until(lambda: second in comments_on(own_kafka.bootstrap))
+
+
+def test_without_a_broker_it_says_what_to_do(white_balloon: WhiteBalloon, tmp_path: Path, redis_url: str) -> None:
+    assert white_balloon
+    env = on(tmp_path / "wb", tmp_path / "storage", REDIS_URL=redis_url)
+    done = run("snapshot-relay", env=env)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "KAFKA_BOOTSTRAP_SERVERS is not set" in done.stderr
+
+
+# --------------------------------------------------------------------------------------- thousands of random changes
+
+
+class Relays:
+    """One relay after the other, each killed when its time has come."""
+
+    def __init__(self, env: dict[str, str], seed: str, log: Path) -> None:
+        self._env = env
+        self._random = random.Random(seed)  # noqa: S311  no secret is made of it
+        self._log = log
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self.killed = 0
+
+    def __enter__(self) -> "Relays":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            with Started(*RELAY, env=self._env, log=self._log) as relay:
+                if self._stopping.wait(self._random.uniform(1.5, 9)):
+                    return
+                relay.kill()
+                self.killed += 1
+
+
+RELAY = ("snapshot-relay", "--interval", "0.1", "--sweep-interval", "0.2", "--prune-all")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def crowd(request: pytest.FixtureRequest, white_balloon: WhiteBalloon) -> Iterator[WhiteBalloon]:
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+        white_balloon = WhiteBalloon(url, url)
+        white_balloon.create()
+    people(white_balloon)
+    yield white_balloon
+
+
+@pytest.mark.timeout(240)
+def test_thousands_of_random_changes_with_the_relay_killed_at_random_leave_no_drift(
+    crowd: WhiteBalloon, tmp_path: Path, fresh_kafka: str, redis_url: str
+) -> None:
+    env = environment(
+        DATABASE_URL=crowd.main_url,
+        INSIGHTS_DATABASE_URL=crowd.insights_url,
+        SNAPSHOT_STORAGE_DIR=str(tmp_path / "storage"),
+        KAFKA_BOOTSTRAP_SERVERS=fresh_kafka,
+        REDIS_URL=redis_url,
+    )
+    writers = [threading.Thread(target=Changes(crowd, f"2024-{n}").make, args=(700, 0.02)) for n in range(4)]
+    with Started("snapshot-consumer", env=env, log=tmp_path / "consumer.log") as consumer:
+        with Relays(env, "2024", tmp_path / "relay.log") as relays:
+            for writer in writers:
+                writer.start()
+            for writer in writers:
+                writer.join()
+        assert relays.killed >= 2
+        with Started(*RELAY, env=env, log=tmp_path / "last.log") as relay:
+            database = open_databases(crowd.main_url, crowd.insights_url)
+            store = RedisStore(connect(redis_url))
+            swept(store, database.clock(), relay)
+            consumer.until(lambda: not list(drift(crowd, store)), patience=30)
+            more = threading.Thread(target=Changes(crowd, "2025").make, args=(300,))
+            more.start()
+            more.join()
+            swept(store, database.clock(), relay)
+            consumer.until(lambda: not list(drift(crowd, store)), patience=30)
+            database.close()
+            store.close()
+
+
+def swept(store: RedisStore, since: int, relay: Started) -> None:
+    """Wait until everything committed before is published, and the consumers have it."""
+
+    def done() -> bool:
+        document = store.document(TAIL)
+        if document is None:
+            return False
+        state = decode(document)
+        marks = [mark for mark in store.marks() if mark is not None]
+        behind = [name for mark in marks for name, end in state.positions.items() if mark.positions.get(name, -1) < end]
+        return state.backfilled == HIGHEST_ID and min(state.polled_until, state.swept_until) >= since and not behind
+
+    relay.until(done, patience=60)
+
+
+def drift(white_balloon: WhiteBalloon, store: RedisStore) -> list[Event]:
+    with open_databases(white_balloon.main_url, white_balloon.insights_url) as database:
+        time.sleep(0.2)
+        return [event for page in repairs(Projection(store), database, 0, HIGHEST_ID) for event in page]

@@ -1,0 +1,137 @@
+"""Every kind of change reaches the store through the tail in process."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from support.tailing import Embedded
+from support.whiteballoon import WhiteBalloon
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def white_balloon(request: pytest.FixtureRequest, tmp_path: Path) -> WhiteBalloon:
+    if request.param == "sqlite":
+        return WhiteBalloon.in_folder(tmp_path / "wb")
+    url: str = request.getfixturevalue("postgres_url")
+    made = WhiteBalloon(url, url)
+    made.create()
+    return made
+
+
+@pytest.fixture
+def embedded(white_balloon: WhiteBalloon) -> Iterator[Embedded]:
+    made = Embedded(white_balloon)
+    yield made
+    made.close()
+
+
+def counts(embedded: Embedded) -> dict[tuple[int, str], int]:
+    keys = embedded.projection.store.profiles(0, 2**63 - 1)
+    shown = embedded.projection.shown(keys)
+    return {
+        (key.user_id, key.group_slug): one.head.count
+        for key, one in shown.items()
+        if one.head is not None and one.head.count
+    }
+
+
+def test_backfills_an_empty_store(white_balloon: WhiteBalloon, embedded: Embedded) -> None:
+    request, users = white_balloon.add_group("elm", "Elm St", members=3)
+    for user in users:
+        for _ in range(4):
+            white_balloon.analyse(white_balloon.comment(user, request), tags=["a"])
+    embedded.catch_up()
+    assert counts(embedded) == {(user, "elm"): 4 for user in users}
+    assert embedded.drift() == []
+
+
+class Scene(NamedTuple):
+    """A group "elm" with two members; the first has three comments, the second of them analysed."""
+
+    wb: WhiteBalloon
+    request: int
+    user: int
+    other: int
+    comment: int
+
+
+def scene(wb: WhiteBalloon) -> Scene:
+    request, (user, other) = wb.add_group("elm", "Elm St", members=2)
+    for number in (10, 20, 30):
+        wb.comment(user, request, comment_id=number)
+    wb.analyse(20, tags=["old"])
+    return Scene(wb, request, user, other, 20)
+
+
+CHANGES: dict[str, Callable[[Scene], object]] = {
+    "a new comment": lambda at: at.wb.comment(at.user, at.request),
+    "a soft deletion": lambda at: at.wb.soft_delete(at.comment),
+    "an edit": lambda at: at.wb.edit(at.comment, "https://example.org/edited"),
+    "a hard deletion": lambda at: at.wb.hard_delete(at.comment),
+    "a move to another user": lambda at: at.wb.move(at.comment, user_id=at.other),
+    "a move to a request of no group": lambda at: at.wb.move(at.comment, request_id=at.wb.add_request("Sofa")),
+    "a new analysis": lambda at: at.wb.analyse(10, tags=["new"], run_id="run-9"),
+    "a replaced analysis": lambda at: at.wb.analyse(at.comment, tags=["new"]),
+    "a vanished analysis": lambda at: at.wb.remove_analysis(at.comment),
+    "an ended membership": lambda at: at.wb.leave(at.user, "elm"),
+    "a begun membership": lambda at: at.wb.join(at.user, "oak", "Elm St"),
+    "a member whose group gets another name": lambda at: at.wb.join(at.user, "elm", "Elsewhere"),
+    "a title that leaves the group": lambda at: at.wb.rename_request(at.request, "Sofa"),
+    "an id below the head": lambda at: at.wb.comment(at.user, at.request, comment_id=15),
+}
+every_change = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+
+
+@every_change
+def test_a_change_is_followed_while_it_runs(
+    white_balloon: WhiteBalloon, embedded: Embedded, change: Callable[[Scene], object]
+) -> None:
+    at = scene(white_balloon)
+    embedded.catch_up()
+    assert counts(embedded) == {(at.user, "elm"): 3}
+    change(at)
+    assert embedded.drift()
+    embedded.catch_up()
+    assert embedded.drift() == []
+
+
+@every_change
+def test_a_change_while_nobody_looked_is_found_at_the_next_start(
+    white_balloon: WhiteBalloon, embedded: Embedded, change: Callable[[Scene], object]
+) -> None:
+    at = scene(white_balloon)
+    embedded.catch_up()
+    embedded.source.close()
+    change(at)
+    successor = Embedded(white_balloon, embedded.projection.store)
+    assert successor.drift()
+    successor.catch_up()
+    assert successor.drift() == []
+    successor.close()
+
+
+@every_change
+def test_a_change_and_its_undoing_leave_no_trace(
+    white_balloon: WhiteBalloon, embedded: Embedded, change: Callable[[Scene], object]
+) -> None:
+    at = scene(white_balloon)
+    embedded.catch_up()
+    change(at)
+    embedded.catch_up()
+    undo(at)
+    embedded.catch_up()
+    assert embedded.drift() == []
+    assert counts(embedded) == {(at.user, "elm"): 3}
+
+
+def undo(at: Scene) -> None:
+    """Bring back what `scene` made, whatever happened to it."""
+    at.wb.rename_request(at.request, "[Signal] Elm St")
+    at.wb.join(at.user, "elm", "Elm St")
+    at.wb.leave(at.user, "oak")
+    for number in range(1, 40):
+        at.wb.hard_delete(number)
+    for number in (10, 20, 30):
+        at.wb.comment(at.user, at.request, comment_id=number)

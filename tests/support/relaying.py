@@ -1,0 +1,109 @@
+"""A relay in process, whose events go into a list that a test applies when it likes."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+
+from consumer.event_producer import EventDeliveryError
+from consumer.relay import Relay
+from consumer.tail_state import TailSettings
+from projections.database import open_databases
+from projections.events import Event, topic_of
+from projections.memory_store import MemoryStore
+from projections.projection import MEANING, Fence, Projection
+from projections.store import Origin, Store
+from snapshot.metrics import NoMetrics
+from snapshot.progress import NoMeter
+from snapshot.reconcile import repairs
+from support.tailing import HIGHEST, QUICK, microseconds
+from support.whiteballoon import WhiteBalloon
+
+
+class Topics:
+    """Two topics of one partition each, and one consumer."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.projection = Projection(store or MemoryStore(microseconds))
+        self.log: list[Event] = []
+        self.refuses: Callable[[Sequence[Event]], Exception | None] = lambda _events: None
+        self._consumed = 0
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Take all or, as the test wants it, none."""
+        if (error := self.refuses(events)) is not None:
+            raise EventDeliveryError(str(error)) from error
+        self.log += events
+
+    @property
+    def ends(self) -> Mapping[str, int]:
+        return self._ends(self.log)
+
+    @staticmethod
+    def _ends(events: Sequence[Event]) -> dict[str, int]:
+        names = [f"{topic_of(event)}/0" for event in events]
+        return {name: names.count(name) for name in set(names)}
+
+    def consume(self) -> None:
+        """Apply what is new, and move all buckets there."""
+        store = self.projection.store
+        store.bear(Origin(dict.fromkeys(("comment-created/0", "insight-created/0"), 0), {}, MEANING))
+        fence = {name: (0, end) for name, end in self.ends.items()}
+        fences = {bucket: Fence(mark.epoch, fence) for bucket, mark in enumerate(store.marks()) if mark is not None}
+        self.projection.apply(self.log[self._consumed :], fences)
+        self._consumed = len(self.log)
+
+
+class Running:
+    """A relay stepped by the test."""
+
+    def __init__(
+        self,
+        white_balloon: WhiteBalloon,
+        topics: Topics,
+        settings: TailSettings = QUICK,
+        *,
+        backfill: bool = False,
+        patience: float | None = None,
+    ) -> None:
+        self.topics = topics
+        self.database = open_databases(white_balloon.main_url, white_balloon.insights_url, patience=2.0)
+        self.relay = Relay(
+            topics.projection,
+            self.database,
+            topics,
+            lambda: topics.ends,
+            settings,
+            backfill=backfill,
+            patience=patience,
+            metrics=NoMetrics(),
+            meter=lambda: nullcontext(NoMeter()),
+        )
+
+    def until(self, wanted: Callable[[], bool], seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not wanted():
+            assert time.monotonic() < deadline, "it never came to that"
+            self.relay.step(0.05)
+
+    def catch_up(self, *, consume: bool = True) -> None:
+        """Until everything committed by now is published, a sweep round included."""
+        self.relay._asked = None  # noqa: SLF001 - the question is asked anew
+
+        def done() -> bool:
+            if consume:
+                self.topics.consume()
+            return self.relay.caught_up()
+
+        self.until(done)
+
+    def drift(self) -> list[Event]:
+        """What reconcile would still change."""
+        return [event for page in repairs(self.topics.projection, self.database, 0, HIGHEST) for event in page]
+
+    def vanish(self) -> None:
+        """End as `kill -9` does."""
+        self.database.close()
+
+    def close(self) -> None:
+        self.relay.close()
+        self.database.close()
