@@ -1,11 +1,11 @@
 """The entry point `snapshot-consumer`."""
 
-import signal
 from typing import Annotated
 
 import typer
 
 from consumer.daemon import Settings, Summary, open_daemon
+from consumer.stopping import stopping
 from snapshot.command import command
 from snapshot.opening import open_metrics
 from snapshot.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions
@@ -41,9 +41,12 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
     Reads from Kafka where KAFKA_BOOTSTRAP_SERVERS is set, else straight from WhiteBalloon's database.
     """
     settings = Settings(database, files, store, kafka.settings, group_id, instance_id, until_caught_up)
-    with open_metrics(metrics) as figures, open_daemon(settings, figures) as (daemon, revive):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: daemon.stop())
+    with (
+        stopping() as signals,
+        open_metrics(metrics) as figures,
+        open_daemon(settings, figures) as (daemon, revive),
+    ):
+        signals.call(daemon.stop)
         summary = daemon.run(revive, until_caught_up=until_caught_up)
     _tell(summary)
 

@@ -16,6 +16,7 @@ import structlog
 
 from consumer.database_tail import DatabaseTail
 from consumer.dead_letters import BadStreak, DeadLetters, FileDeadLetters, KafkaDeadLetters
+from consumer.flushing import Flushing
 from consumer.healer import Healer
 from consumer.kafka_options import SourceOptions
 from consumer.kafka_source import KafkaSource
@@ -23,7 +24,7 @@ from consumer.loop import Loop
 from consumer.source import Source
 from consumer.topics import ensure_topics
 from consumer.workers import Worker
-from projections.database import Database, open_databases
+from projections.database import Database, DatabaseUnavailable, open_databases
 from projections.errors import OperatorError
 from projections.projection import Projection
 from projections.store import StoreUnavailableError
@@ -35,14 +36,18 @@ from snapshot.kafka_settings import KafkaSettings
 from snapshot.metrics import Metrics
 from snapshot.opening import make_storage, open_announcer, open_store
 from snapshot.options import DatabaseOptions, FileOptions, StoreOptions
+from snapshot.witness import Witness
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.5
 _DEAD_LETTER_SECONDS = 10.0
+_DATABASE_PATIENCE = 2.0
 _BEAT_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 3.0
-_FAILING_ROUNDS = 3
+_AWAY_SECONDS = 60.0
+_FAILURES = 3
+_SHOWN_GROUPS = 10
 
 
 class Settings(NamedTuple):
@@ -64,44 +69,17 @@ class Summary(NamedTuple):
     flushed: Flushed
 
 
-class _Flushing:
-    """The flusher's thread: flush while anything is due; else look at a few files, and wait."""
-
-    def __init__(self, flusher: Flusher, inspection: Inspection, now: Callable[[], float]) -> None:
-        self._flusher = flusher
-        self._inspection = inspection
-        self._now = now
-        self._inspected_at = now()
-        self.flushed = Flushed()
-        self.failing = 0
-        """How many rounds in a row ended with nothing but failures."""
-
-    def step(self) -> float:
-        """Flush a batch; the seconds until the next."""
-        flushed = self._flusher.flush()
-        self.flushed += flushed
-        if flushed.claims:
-            self.failing = self.failing + 1 if flushed.failed == flushed.claims else 0
-            return 0.0
-        if self._now() - self._inspected_at >= 1.0:
-            self._inspected_at = self._now()
-            self._inspection.step()
-        due = self._flusher.wait()
-        return 0.25 if due is None else min(max(due, 0.02), 0.25)
-
-
 class Daemon:
-    """A wired consumer. `stop` ends it from a signal handler or another thread."""
+    """A wired consumer. `stop` ends it from another thread."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts that `open_daemon` wires
-        self, loop: Loop, source: Source, flushing: _Flushing, workers: list[Worker], flusher: Flusher, beat: Path
-    ) -> None:
+    def __init__(self, loop: Loop, source: Source, flushing: Flushing, healer: Healer, beat: Path) -> None:
         self._loop = loop
         self._source = source
         self._flushing = flushing
-        self._workers = workers
-        self._flusher = flusher
+        self._healer = healer
+        self._workers = [Worker("flusher", flushing.step), Worker("healer", healer.step)]
         self._beat = beat
+        self._away_since: float | None = None
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -109,7 +87,10 @@ class Daemon:
         self._stopping.set()
 
     def run(self, revive: Callable[[], None], *, until_caught_up: bool) -> Summary:
-        """Consume and flush until stopped, or until nothing is left to do."""
+        """Consume and flush until stopped, or until nothing is left to do.
+
+        Raises OperatorError where going on would do harm; `until_caught_up`, also where it would lead nowhere.
+        """
         for worker in self._workers:
             worker.start()
         events, beaten = 0, 0.0
@@ -135,17 +116,25 @@ class Daemon:
             self._beat.touch()
 
     def _done(self) -> bool:
-        if not self._loop.caught_up():
-            return False
+        self._give_up()
         try:
-            self._loop.commit()
-            if not self._loop.caught_up() or self._flusher.wait() is not None:
-                if self._flushing.failing >= _FAILING_ROUNDS:
-                    raise OperatorError("nothing that is due can be written or announced; the log says why")
+            if not self._loop.finish():
                 return False
+            self._flushing.refuse_failures(_FAILURES)
+            return self._flushing.idle()
         except StoreUnavailableError:
             return False
-        return True
+
+    def _give_up(self) -> None:
+        """A run that is to end does not wait for ever."""
+        if self._healer.failures >= _FAILURES and self._healer.trouble is not None:
+            raise OperatorError(self._healer.trouble)
+        if not self._loop.away:
+            self._away_since = None
+            return
+        self._away_since = self._away_since or time.monotonic()
+        if time.monotonic() - self._away_since > _AWAY_SECONDS:
+            raise OperatorError(f"gave up after {_AWAY_SECONDS:.0f} s: {self._loop.reason}")
 
     def _look_at_workers(self) -> None:
         for worker in self._workers:
@@ -160,7 +149,10 @@ class Daemon:
                 self._loop.commit()
         except Exception as error:  # noqa: BLE001 - the end goes on: what is not committed is read again
             log.warning("the last positions are not committed; they are read again", reason=str(error))
-        self._source.close()
+        try:
+            self._source.close()
+        except Exception as error:  # noqa: BLE001 - the end goes on: others take over when the membership runs out
+            log.warning("the source is not left in order; others take over a little later", reason=str(error))
         deadline = time.monotonic() + _LAST_WORDS_SECONDS
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
@@ -172,26 +164,29 @@ def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, 
     with ExitStack() as stack:
         files = settings.files
         make_storage(files)
+        _refuse_unknown_group(settings)
         folder = open_folder(files.profiles, files.group_slug)
         stack.callback(folder.close)
         opened = stack.enter_context(open_store(settings.store, files))
         projection = Projection(opened.store)
         announcer = stack.enter_context(open_announcer(settings.kafka, files))
-        flusher = Flusher(projection, folder, announcer, metrics)
+        witness = Witness(opened.store)
+        flusher = Flusher(projection, folder, announcer, metrics, witness=witness)
         flusher.register()
-        flushing = _Flushing(flusher, Inspection(opened.store, folder), time.monotonic)
-        source, dead_letters = _source(settings, projection, stack)
-        loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic)
+        flushing = Flushing(flusher, Inspection(opened.store, folder), witness, time.monotonic)
+        source, dead_letters = _source(settings, projection, metrics, stack)
+        loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, witness=witness)
         healer = Healer(projection, lambda: _database(settings.database), time.monotonic)
-        workers = [Worker("flusher", flushing.step), Worker("healer", healer.step)]
-        yield Daemon(loop, source, flushing, workers, flusher, files.storage_dir / "alive"), opened.revive
+        yield Daemon(loop, source, flushing, healer, files.storage_dir / "alive"), opened.revive
 
 
-def _source(settings: Settings, projection: Projection, stack: ExitStack) -> tuple[Source, DeadLetters]:
+def _source(
+    settings: Settings, projection: Projection, metrics: Metrics, stack: ExitStack
+) -> tuple[Source, DeadLetters]:
     if settings.kafka is None:
         database = stack.enter_context(_database(settings.database))
         letters = FileDeadLetters(settings.files.storage_dir / "dead-letters.jsonl", lambda: datetime.now(UTC))
-        return DatabaseTail(projection, database), letters
+        return DatabaseTail(projection, database, metrics=metrics), letters
     for difference in ensure_topics(settings.kafka).differences:
         log.warning("a topic is not as it should be", difference=difference)
     producer = Producer(settings.kafka, delivery_timeout=_DEAD_LETTER_SECONDS)
@@ -201,5 +196,26 @@ def _source(settings: Settings, projection: Projection, stack: ExitStack) -> tup
     return source, KafkaDeadLetters(producer, lambda: datetime.now(UTC))
 
 
+def _refuse_unknown_group(settings: Settings) -> None:
+    """Nothing would be written for a misspelt group. With a broker, the database need not be reachable from here."""
+    slug = settings.files.group_slug
+    if slug is None:
+        return
+    try:
+        with _database(settings.database) as database:
+            known = sorted({name for names in database.groups().members.values() for name in names})
+    except (OperatorError, DatabaseUnavailable) as error:
+        if settings.kafka is None:
+            raise
+        log.warning("can't tell whether there is such a group", group_slug=slug, reason=str(error))
+        return
+    if slug not in known:
+        shown = ", ".join(known[:_SHOWN_GROUPS]) or "none"
+        more = ", …" if len(known) > _SHOWN_GROUPS else ""
+        raise OperatorError(
+            f"nobody is in the group {slug!r} of GROUP_SLUG; DATABASE_URL has these groups: {shown}{more}"
+        )
+
+
 def _database(options: DatabaseOptions) -> AbstractContextManager[Database]:
-    return open_databases(options.database_url, options.insights_database_url)
+    return open_databases(options.database_url, options.insights_database_url, patience=_DATABASE_PATIENCE)

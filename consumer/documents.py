@@ -57,8 +57,8 @@ def _asyncapi(schemas: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
             "send",
             "user_id:group_slug",
             (
-                "A profile's canonical hash changed. No value: the profile is gone; ce_sequence and ce_previoushash are "
-                "in the headers then as well. Compacted. At least once: ignore a lower sequence than the last."
+                "A profile's canonical hash changed. No value: the profile is gone; ce_sequence and ce_previoushash "
+                "are in the headers then as well. Compacted. At least once: ignore a lower sequence than the last."
             ),
         ),
     }

@@ -10,17 +10,25 @@ import structlog
 from projections.buckets import bucket_of
 from projections.database import Database, DatabaseUnavailable
 from projections.errors import OperatorError
+from projections.history import UnreadableRowError
 from projections.projection import Projection
 from projections.store import Mark
-from snapshot.reconcile import repairs
+from snapshot.brake import Endings, Totals, held
+from snapshot.complaint import Complaint
+from snapshot.digests import stored_digests
+from snapshot.reconcile import PartComparison, Scope, cut, read_part, repairs, user_ranges
 
 log = structlog.get_logger()
 
 _LEASE = "healing"
 _LEASE_SECONDS = 15.0
 _PAUSE = 1.0
-_COMPLAINT_SECONDS = 60.0
 _HIGHEST = 2**63 - 1
+_COUNTLESS = 2**62
+
+
+class _LeaseLostError(Exception):
+    """It took too long; whoever has the lease now does it again."""
 
 
 class Healer:
@@ -32,49 +40,81 @@ class Healer:
         database: Callable[[], AbstractContextManager[Database]],
         now: Callable[[], float],
     ) -> None:
+        self.trouble: str | None = None
+        """Why what was lost could not be reconciled at the last attempt, for the operator."""
+        self.failures = 0
+        """How many attempts in a row failed."""
         self._projection = projection
         self._store = projection.store
         self._database = database
-        self._now = now
         self._token = secrets.token_hex(8)
-        self._complained_at = -_COMPLAINT_SECONDS
+        self._complaint = Complaint("can't reconcile what was lost; its profiles are not written until it can", now)
 
     def step(self) -> float:
         """Reconcile what asks for it; the seconds until the next look."""
-        lost = {bucket: mark for bucket, mark in enumerate(self._store.marks()) if mark is not None and _asks(mark)}
+        lost = [bucket for bucket, mark in enumerate(self._store.marks()) if _asks(mark)]
         if lost and self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
             try:
-                self._reconcile(lost)
+                self._reconcile(frozenset(lost))
             except (DatabaseUnavailable, OperatorError) as error:
-                self._complain(str(error), sorted(lost))
+                self.trouble, self.failures = str(error), self.failures + 1
+                self._complaint.say(str(error), buckets=lost)
+            except _LeaseLostError:
+                log.info("another process goes on with reconciling what was lost")
+            else:
+                self.trouble, self.failures = None, 0
+                self._complaint.over()
             finally:
                 self._store.release(_LEASE, self._token)
         return _PAUSE
 
-    def _reconcile(self, lost: dict[int, Mark]) -> None:
+    def _reconcile(self, lost: frozenset[int]) -> None:
         log.warning("reconciling what was lost with the database", buckets=sorted(lost))
+        marks = self._store.marks()
+        events = 0
         with self._database() as database:
-            pages = repairs(self._projection, database, 0, _HIGHEST, only=lambda user: bucket_of(user) in lost)
-            events = 0
-            for page in pages:
+            self._brake(database, lost)
+            for page in repairs(self._projection, database, 0, _HIGHEST, only=lambda user: bucket_of(user) in lost):
                 self._projection.apply(page)
                 events += len(page)
-                if not self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
-                    return  # it took too long; whoever has the lease does it again
-        for bucket, mark in lost.items():
-            if mark.healing is not None:
-                self._store.heal(bucket, mark.epoch, msgspec.structs.replace(mark.healing, reconcile=False))
+                self._renew()
+        self._done(lost, marks)
         log.info("reconciled", buckets=sorted(lost), events=events)
 
-    def _complain(self, reason: str, buckets: list[int]) -> None:
-        if self._now() - self._complained_at >= _COMPLAINT_SECONDS:
-            self._complained_at = self._now()
-            log.error(
-                "can't reconcile what was lost; its profiles are not written until it can",
-                reason=reason,
-                buckets=buckets,
+    def _done(self, lost: frozenset[int], before: list[Mark | None]) -> None:
+        """Note it, but for buckets that were lost again; others may have added to what healing has to reach."""
+        for bucket, (was, mark) in enumerate(zip(before, self._store.marks(), strict=True)):
+            if bucket in lost and was is not None and mark is not None and mark.healing is not None:
+                self._store.heal(bucket, was.epoch, msgspec.structs.replace(mark.healing, reconcile=False))
+
+    def _brake(self, database: Database, lost: frozenset[int]) -> None:
+        """Save nothing where so much would end that the database itself looks half-restored."""
+        keys = [key for key in self._store.profiles(0, _HIGHEST) if bucket_of(key.user_id) in lost]
+        endings = Endings()
+        for part in cut(user_ranges(database, 0, _HIGHEST), frozenset(key.user_id for key in keys)):
+            compared = PartComparison(database, part, Scope(), read_part(self._store, part, Scope()), _unreadable)
+            for _ in compared.pages():
+                self._renew()
+            for tally in compared.comparison.tallies.values():
+                endings.add(tally)
+        if not endings.worth_asking():
+            return
+        stored = stored_digests(self._store, keys)
+        much = held(endings, Totals(stored.shown, stored.comments, _COUNTLESS))
+        if much is not None:
+            raise OperatorError(
+                f"the store lost writes, and reconciling it with the database would end {much}; restore the database, "
+                "or confirm it with `snapshot-rebuild --all --prune-all`"
             )
 
+    def _renew(self) -> None:
+        if not self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
+            raise _LeaseLostError
 
-def _asks(mark: Mark) -> bool:
-    return mark.healing is not None and mark.healing.reconcile
+
+def _asks(mark: Mark | None) -> bool:
+    return mark is not None and mark.healing is not None and mark.healing.reconcile
+
+
+def _unreadable(_error: UnreadableRowError) -> None:
+    """Said when the row is reconciled."""

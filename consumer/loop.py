@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from consumer.complaint import Complaint
 from consumer.dead_letters import BadStreak, DeadLetterError, DeadLetters
 from consumer.positions import Positions
 from consumer.source import EMPTY, Batch, OffsetOutOfRangeError, Source, SourceUnavailableError
@@ -22,10 +23,15 @@ from projections.errors import OperatorError
 from projections.projection import Projection
 from projections.store import EpochError, HoleError, StoreUnavailableError
 from snapshot.metrics import Metrics
+from snapshot.witness import Witness
 
 log = structlog.get_logger()
 
 COMMIT_SECONDS = 1.0
+
+
+class _GapError(Exception):
+    """A batch does not begin where the last one ended; the text says which partition and how."""
 
 
 class Loop:
@@ -39,6 +45,8 @@ class Loop:
         bad_streak: BadStreak,
         metrics: Metrics,
         now: Callable[[], float],
+        *,
+        witness: Witness | None = None,
     ) -> None:
         self._source = source
         self._projection = projection
@@ -46,10 +54,15 @@ class Loop:
         self._bad_streak = bad_streak
         self._metrics = metrics
         self._now = now
-        self._positions = Positions(projection.store, self._lost)
+        self._positions = Positions(projection.store, self._lost, witness)
         self._generation = 0
         self._held: Batch | None = None
+        self._buried = 0
+        self._applied = 0
         self._away = False
+        self.reason = ""
+        """Why it is, or was last, `away`."""
+        self._waiting = Complaint("waiting", now)
         self._committed_at = now()
         self._committed: dict[str, int] = {}
 
@@ -58,41 +71,67 @@ class Loop:
 
         Raises OperatorError where going on would do harm.
         """
+        before = self._applied
+        self._guarded(lambda: self._round(seconds))
+        return self._applied - before
+
+    def finish(self) -> bool:
+        """Commit now, and say whether everything that was there is in the store, and shown."""
+        found = False
+
+        def finish() -> None:
+            nonlocal found
+            if self.caught_up():
+                self.commit()
+                found = self.caught_up()
+
+        return self._guarded(finish) and found
+
+    def _guarded(self, act: Callable[[], None]) -> bool:
+        """Do it; False where it has to be done again, later or from the start."""
         try:
-            batch = self._source.poll(seconds)  # step 1
-            if self._away and self._generation and not self._positions.check():
-                self._restart()  # it came back without what it had
-            if self._assign():  # step 2
-                batch = EMPTY  # of partitions that were another's, or from a position that was left
-            applied = self._handle(batch)
-            self._come_back()
+            act()
         except (StoreUnavailableError, SourceUnavailableError, DeadLetterError) as error:
             self._go_away(str(error))
-        except (EpochError, HoleError, OffsetOutOfRangeError) as error:
+        except (EpochError, HoleError, OffsetOutOfRangeError, _GapError) as error:
             log.warning("reading again", reason=str(error))
             self._restart()
         else:
-            return applied
-        return 0
+            return True
+        return False
 
-    def _handle(self, batch: Batch) -> int:
-        if self._held is None and batch is not EMPTY:
+    def _round(self, seconds: float) -> None:
+        batch = self._source.poll(seconds)  # step 1
+        if self._away and self._generation and not self._positions.check():
+            self._restart()  # it came back without what it had
+        if self._assign():  # step 2
+            batch = EMPTY  # of partitions that were another's, or from a position that was left
+        self._handle(batch)
+        self._come_back()
+
+    def _handle(self, batch: Batch) -> None:
+        if batch is not EMPTY:
+            # A paused source gives nothing, so nothing is held then. If it did, `_follows` would find the gap.
             self._held = batch
-        applied = 0 if self._held is None else self._take(self._held)
-        self._held = None
+            self._buried = 0
+        if self._held is not None:
+            self._take(self._held)
         if self._now() - self._committed_at >= COMMIT_SECONDS:
             self.commit()  # step 6
-        return applied
 
-    def _take(self, batch: Batch) -> int:
-        if batch.invalid:
+    def _take(self, batch: Batch) -> None:
+        self._follows(batch)
+        if batch.invalid and not self._buried:
             self._dead_letters.send(batch.invalid)  # step 3
-            self._metrics.count("signal_glaze.events_invalid", len(batch.invalid))
+            self._buried = len(batch.invalid)  # once, however often the rest has to be tried
+            self._metrics.count("signal_glaze.events_invalid", self._buried)
         ends = {name: end for name, (_, end) in batch.intervals.items()}
         buckets = {bucket_of(event.user_id) for event in batch.events}
         applied = self._projection.apply(batch.events, self._positions.fences(buckets, ends))  # step 4
         self._positions.advance(buckets, ends)  # step 5
         self._positions.read(ends)
+        self._held = None
+        self._applied += len(batch.events)
         self._metrics.count("signal_glaze.events_applied", len(batch.events))
         if applied.conflicts:
             self._metrics.count("signal_glaze.conflicts", applied.conflicts)
@@ -101,7 +140,13 @@ class Loop:
                 f"most of the last messages are no events (the last: {batch.invalid[-1].error}); they are among the "
                 "dead letters; mend what publishes them, then start again"
             )
-        return len(batch.events)
+
+    def _follows(self, batch: Batch) -> None:
+        """Refuse a batch that leaves something out: its positions would cover what was never applied."""
+        for name, (start, _) in batch.intervals.items():
+            reached = self._positions.reached.get(name)
+            if reached is None or start > reached:
+                raise _GapError(f"a batch of {name} begins at {start}, and it was read up to {reached}")
 
     def commit(self) -> None:
         """Bring every bucket to what was read, then tell the source."""
@@ -143,7 +188,7 @@ class Loop:
         if assignment.generation == self._generation:
             return False
         self._held = None
-        starts = self._positions.assign(self._source.offsets(assignment.partitions))
+        starts = self._positions.assign(lambda: self._source.offsets(assignment.partitions))
         self._source.start(assignment.generation, starts)
         self._generation = assignment.generation
         self._committed = {}
@@ -165,8 +210,9 @@ class Loop:
 
     def _go_away(self, reason: str) -> None:
         """Go on polling without taking anything, so that the membership lives and memory stays bounded."""
+        self.reason = reason
+        self._waiting.say(reason)
         if not self._away:
-            log.warning("waiting", reason=reason)
             self._source.pause()
         self._away = True
 
@@ -174,4 +220,4 @@ class Loop:
         if self._away:
             self._source.resume()
             self._away = False
-            log.info("going on")
+            self._waiting.over()

@@ -35,9 +35,7 @@ class _Loss(NamedTuple):
 class Positions:
     """What one process knows of all buckets. `lost` is told of buckets whose epoch this process raised, and why."""
 
-    def __init__(
-        self, store: Store, lost: Callable[[Mapping[int, str]], None], witness: Witness | None = None
-    ) -> None:
+    def __init__(self, store: Store, lost: Callable[[Mapping[int, str]], None], witness: Witness | None = None) -> None:
         self._store = store
         self._lost = lost
         self._witness = witness or Witness(store)
@@ -57,8 +55,11 @@ class Positions:
         before = self._store.marks()
         offsets = look_up()
         marks, fallen = self._witness.look()
-        self._raise_epochs(offsets, before, marks, fallen)
-        self._store.bear(Origin({name: known.earliest for name, known in offsets.items()}, _topic_ids(offsets), MEANING))
+        while not self._raise_epochs(offsets, before, marks, fallen):
+            marks, fallen = self._witness.look()
+        self._store.bear(
+            Origin({name: known.earliest for name, known in offsets.items()}, _topic_ids(offsets), MEANING)
+        )
         self._marks = self._join(self._witness.accept(), offsets)
         starts = {name: self._start(name, known) for name, known in offsets.items()}
         self._reached = [dict(starts) for _ in ALL]
@@ -71,16 +72,23 @@ class Positions:
         before: list[Mark | None],
         marks: list[Mark | None],
         fallen: Mapping[int, str],
-    ) -> None:
+    ) -> bool:
+        """False: another process was first with some, and what is left for us has to be looked at again."""
         losses: dict[int, str] = {}
+        complete = True
         try:
             for bucket in ALL:
                 loss = self._loss(bucket, before[bucket], marks[bucket], offsets, fallen.get(bucket))
-                if loss is not None and self._raise_epoch(bucket, marks[bucket], loss, offsets):
+                if loss is None:
+                    continue
+                if self._raise_epoch(bucket, marks[bucket], loss, offsets):
                     losses[bucket] = loss.reason
+                else:
+                    complete = False
         finally:
             if losses:
                 self._lost(losses)
+        return complete
 
     def _raise_epoch(self, bucket: int, mark: Mark | None, loss: _Loss, offsets: Mapping[str, Offsets]) -> bool:
         """Raise the epoch that was seen; False: another process was first."""
@@ -113,7 +121,11 @@ class Positions:
     ) -> _Loss | None:
         if mark is None:
             lost = fallen or _any_committed(offsets)
-            return _Loss("its mark is missing", {name: known.earliest for name, known in offsets.items()}) if lost else None
+            return (
+                _Loss("its mark is missing", {name: known.earliest for name, known in offsets.items()})
+                if lost
+                else None
+            )
         if mark.meaning != MEANING:
             _refuse_newer(mark.meaning)
             return _Loss(f"it was counted by rules {mark.meaning}, these are {MEANING}", {})
@@ -204,8 +216,9 @@ def _any_committed(offsets: Mapping[str, Offsets]) -> bool:
 
 
 def _ends(mark: Mark | None, offsets: Mapping[str, Offsets], *, anew: bool) -> dict[str, int]:
-    """What healing has to reach: our partitions' present ends (those known before, unless it begins anew), and those
-    of others' partitions that are still read by anybody.
+    """What healing has to reach: the ends of our partitions and of those that others still read.
+
+    Ours are the present ones; where the healing goes on, those that it had.
     """
     known = {} if mark is None or mark.healing is None else mark.healing.ends
     ours = {name: one.end if anew else known.get(name, one.end) for name, one in offsets.items()}
@@ -236,7 +249,7 @@ def _lost_log(name: str, known: Offsets, before: Mark | None, mark: Mark) -> str
 
 
 def _lost_position(name: str, known: Offsets, mark: Mark) -> str | None:
-    """Why the bucket lacks what it had been given of the partition; not while it heals, then it is read again already."""
+    """Why the bucket lacks what it had of the partition; not while it heals: then it is read again already."""
     if known.committed is None or mark.healing is not None:
         return None
     stored = mark.positions.get(name)

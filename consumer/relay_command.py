@@ -1,6 +1,8 @@
 """The entry point `snapshot-relay`."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from consumer.topics import ensure_topics
 from projections.database import open_databases
 from projections.errors import OperatorError
 from projections.projection import Projection
+from snapshot import logs
 from snapshot.command import command
 from snapshot.kafka_producer import Producer
 from snapshot.kafka_settings import KafkaSettings
@@ -113,6 +116,7 @@ def _relay(
     database: DatabaseOptions, store: StoreOptions, kafka: KafkaOptions, metrics: MetricOptions, options: RelayOptions
 ) -> None:
     """Publish everything that changes in WhiteBalloon's database to Kafka; its user needs SELECT only."""
+    logs.configure_from(os.environ, sys.stderr)
     if kafka.settings is None:
         raise OperatorError(
             "KAFKA_BOOTSTRAP_SERVERS is not set, so there is nowhere to publish to; set it, or run snapshot-consumer "

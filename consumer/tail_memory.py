@@ -13,6 +13,7 @@ from projections.history import AnalysisRow, CommentRow
 _BLOCK = 10
 """Bits of an id within its block."""
 _WIDTH = 5
+_FEW = 100
 _LOWEST = -(2**63)
 
 
@@ -70,7 +71,7 @@ class Memory:
         for comment_id in comment_ids:
             block = self._blocks.get(comment_id >> _BLOCK)
             if block is not None:
-                at = bisect_left(range(0, len(block), _WIDTH), comment_id, key=block.__getitem__) * _WIDTH
+                at = _place(block, comment_id)
                 if at < len(block) and block[at] == comment_id:
                     found[comment_id] = Remembered(*block[at + 1 : at + _WIDTH])
         return found
@@ -78,7 +79,10 @@ class Memory:
     def put(self, entries: Mapping[int, Remembered]) -> None:
         """Remember these, in place of what was known of them."""
         for number, part in _by_block(entries).items():
-            self._replace(number, {**self._unpacked(number), **part})
+            if len(part) < _FEW and number in self._blocks:
+                self._insert(self._blocks[number], part)
+            else:
+                self._replace(number, {**self._unpacked(number), **part})
 
     def fill(self, entries: Mapping[int, Remembered]) -> None:
         """Remember those of which nothing is known."""
@@ -125,6 +129,15 @@ class Memory:
             for at in range(0, len(block), _WIDTH)
         }
 
+    def _insert(self, block: "array[int]", entries: Mapping[int, Remembered]) -> None:
+        """Change a block in place: users' comments are scattered over all blocks, a few in each."""
+        for comment_id, entry in entries.items():
+            at = _place(block, comment_id)
+            there = at < len(block) and block[at] == comment_id
+            block[at : at + _WIDTH * there] = array("q", (comment_id, *entry))
+            self._count += not there
+        self.highest = max(self.highest, *entries)
+
     def _replace(self, number: int, entries: Mapping[int, Remembered]) -> None:
         before = self._blocks.pop(number, None)
         self._count += len(entries) - (0 if before is None else len(before) // _WIDTH)
@@ -133,6 +146,10 @@ class Memory:
             self.highest = max(self.highest, *entries)
         if (before is None) == bool(entries):
             self._order = None
+
+
+def _place(block: "array[int]", comment_id: int) -> int:
+    return bisect_left(range(0, len(block), _WIDTH), comment_id, key=block.__getitem__) * _WIDTH
 
 
 def _by_block(entries: Mapping[int, Remembered]) -> dict[int, dict[int, Remembered]]:

@@ -1,12 +1,15 @@
 """What every command shares: how it is run, and how it says that something is wrong."""
 
+import os
 import sys
 from collections.abc import Callable
 
 import typer
 
 from projections.errors import OperatorError
+from projections.faults import DatabaseUnavailable
 from projections.store import StoreUnavailableError
+from snapshot import logs
 from snapshot.options import with_options
 
 COULD_NOT_RUN = 2
@@ -23,9 +26,11 @@ def command(function: Callable[..., None], name: str) -> Callable[[], None]:
 def run(app: Callable[[], None]) -> None:
     """Run a Typer app; what the operator has to mend becomes one line on standard error and exit code 2."""
     try:
+        logs.configure_from(os.environ, sys.stderr)
         app()
-    except (OperatorError, StoreUnavailableError) as error:
-        sys.stderr.write(f"{error}\n")
+    except (OperatorError, StoreUnavailableError, DatabaseUnavailable) as error:
+        line = str(error).replace("\n", " ")
+        sys.stderr.write(f"{line}\n")
         sys.exit(COULD_NOT_RUN)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -75,13 +75,16 @@ def build_snapshots(user_id: int, session: Session) -> list[SignalProfileSnapsho
 
 def _groups(user_id: int, session: Session) -> Groups:
     attribute, request = user_attributes.c, help_requests.c
-    memberships = session.execute(
-        select(attribute.user_id, attribute.key, cast(attribute.value, Text)).where(attribute.user_id == user_id)
-    ).tuples()
-    members = Groups.from_rows(memberships, ()).members
-    titles = {TITLE_PREFIX + name for name in members.get(user_id, {}).values()}
-    requests = session.execute(select(request.id, request.title).where(request.title.in_(sorted(titles)))).tuples()
-    return Groups(members, Groups.from_rows((), requests).requests)
+    attributes = select(attribute.user_id, attribute.key, cast(attribute.value, Text))
+    memberships = session.execute(attributes.where(attribute.user_id == user_id).order_by(attribute.id))
+    members = Groups.from_rows(map(_plain, memberships), ()).members
+    titles = sorted({TITLE_PREFIX + name for name in members.get(user_id, {}).values()})
+    requests = session.execute(select(request.id, request.title).where(request.title.in_(titles)))
+    return Groups(members, Groups.from_rows((), map(_plain, requests)).requests)
+
+
+def _plain(row: Any) -> Any:  # noqa: ANN401 - a row, as a tuple of its own types
+    return tuple(row)
 
 
 def _snapshots(user_id: int, session: Session, groups: Groups) -> list[SignalProfileSnapshot]:
@@ -112,7 +115,7 @@ def _analyses(session: Session, comments: list[CommentRow]) -> dict[int, Analysi
     column = comment_llm_analyses.c
     query = select(column.comment_id, column.resource_tags, column.request_tags, column.tags, column.recorded_at)
     rows = session.execute(query.where(column.comment_id.in_([row.comment_id for row in comments])))
-    return {row.comment_id: AnalysisRow(*row) for row in rows}
+    return {row.comment_id: AnalysisRow._make(row) for row in rows}
 
 
 # ------------------------------------------------------------------------------------------------------- many users

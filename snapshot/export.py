@@ -26,7 +26,7 @@ from snapshot.differences import Cause
 from snapshot.direct import direct_snapshots, warn
 from snapshot.folder import ProfileFolder, file_name
 from snapshot.schema import SignalProfileSnapshot, parse_file
-from snapshot.staging import Place, Staging
+from snapshot.staging import Place, Prepared, Staging
 
 log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ class Part(NamedTuple):
     """One range's outcome: the names of its files, those of them that were prepared, and what was seen."""
 
     names: list[str]
-    prepared: list[Place]
+    prepared: list[Prepared]
     seen: Seen
 
 
@@ -125,8 +125,7 @@ class Preparation:
         before, stamp = self._staging.current(name) if name in self.found else (None, None)
         part.names.append(name)
         if before != content:
-            self._staging.prepare(name, content)
-            part.prepared.append(Place(name, stamp))
+            part.prepared.append(self._staging.prepare(Place(name, stamp), content))
         _note(part.seen, snapshot, before, same=before == content)
 
 
@@ -159,7 +158,7 @@ class Export:
         groups: Groups,
         folder: ProfileFolder,
         users: Collection[int] | None = None,
-        token: Callable[[], str] = lambda: secrets.token_hex(8),
+        token: Callable[[], str] = lambda: secrets.token_hex(3),
     ) -> None:
         self._groups = groups
         self._folder = folder
@@ -180,7 +179,7 @@ class Export:
             stale = list(self._stale(set(part.names)))
             if not prune_all:
                 self._brake(part.seen, stale)
-            overtaken = self._staging.move(part.prepared, [one.place for one in stale])
+            moved = self._staging.move(part.prepared, [one.place for one in stale])
         except OSError as error:
             self._abandon()
             raise OperatorError(
@@ -193,15 +192,15 @@ class Export:
         finally:
             self._preparation.close()
         seen = part.seen
-        if overtaken:
-            log.info("files were left to somebody else who wrote them meanwhile", files=overtaken)
+        if moved.left:
+            log.info("files were left to somebody else who wrote them meanwhile", files=moved.left)
         return Exported(
             profiles=seen.profiles,
             comments=seen.comments,
-            written=len(part.prepared),
+            written=moved.written,
             unchanged=seen.unchanged,
-            removed=len(stale),
-            overtaken=overtaken,
+            removed=moved.removed,
+            overtaken=moved.left,
             unreadable=seen.unreadable,
         )
 
@@ -287,5 +286,5 @@ def ranges_of(database: Database, groups: Groups) -> list[Range]:
 
 
 def fitting(asked: int | None, ranges: Sequence[Range]) -> int:
-    """How many processes these ranges are worth."""
-    return forks.workers(asked, len(ranges) // _RANGES_A_WORKER)
+    """How many processes to use: as asked for, else what these ranges are worth."""
+    return forks.workers(asked, len(ranges) if asked else len(ranges) // _RANGES_A_WORKER)

@@ -14,7 +14,6 @@ A crash anywhere: the lease runs out, and the flush is done again, to the same b
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -22,99 +21,23 @@ from projections.buckets import BUCKETS, bucket_of
 from projections.profile import Head, ProfileKey, unpack_head
 from projections.projection import Projection
 from projections.store import Claim, Reading, Settlement
-from snapshot.announce import Announcement, Announcer
+from snapshot.announce import Announcer
+from snapshot.batch import DAMAGED, NOTHING, Ending, Flushed, Outcome, Round, announcement, lies
 from snapshot.build import build
 from snapshot.complaint import Complaint
 from snapshot.folder import LeftError, ProfileFolder, UnsafeError
 from snapshot.metrics import Metrics
-from snapshot.schema import SignalProfileSnapshot, parse_file
 from snapshot.witness import Witness
 
+__all__ = ["LEASE_SECONDS", "Flushed", "Flusher", "Outcome"]
+
 LEASE_SECONDS = 30.0
-NOTHING = ""
-"""The hash that stands for 'no snapshot'."""
-DAMAGED = "damaged"
-"""The hash that stands for a file that holds no snapshot, or can't be read."""
+RETRY_SECONDS = 5.0
 
 _CLAIMS_A_BUCKET = 16
-_RETRY_SECONDS = 5.0
 _LOSS_SECONDS = 1.0
 # A clock that runs while the machine is suspended; macOS' monotonic one does.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-class Flushed(NamedTuple):
-    """What flushing did; `failed` profiles are due again."""
-
-    written: int = 0
-    removed: int = 0
-    unchanged: int = 0
-    announced: int = 0
-    failed: int = 0
-
-    def __add__(self, other: object) -> "Flushed":
-        if not isinstance(other, Flushed):
-            return NotImplemented
-        return Flushed(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
-
-    @property
-    def claims(self) -> int:
-        """How many profiles were dealt with; those that were given back untouched, for want of time, are not."""
-        return self.written + self.removed + self.unchanged + self.failed
-
-
-class Outcome(NamedTuple):
-    """A claim after step 3. `known` is the hash of the folder's file; `told` the one that downstream was told."""
-
-    claim: Claim
-    reading: Reading
-    snapshot: SignalProfileSnapshot | None
-    hash: str
-    known: str
-    told: str
-    cause: tuple[str, int]
-
-    @property
-    def to_write(self) -> bool:
-        """Whether the file has to be written."""
-        return self.hash != self.known or self.claim.forced or self.claim.taken_over
-
-    @property
-    def to_announce(self) -> bool:
-        """Whether downstream has to be told; after a take-over always, as an older flush may have come in between."""
-        return self.hash != self.told or self.claim.forced or self.claim.taken_over
-
-
-class _Ending(NamedTuple):
-    """Step 7: what is settled under a token, and what is given back, with the seconds until it is due again."""
-
-    token: str
-    settlements: Sequence[Settlement]
-    back: Sequence[tuple[Claim, float]]
-
-
-class _Round:
-    """A batch on its way through the steps. `began` is when its lease did, or before."""
-
-    def __init__(self, token: str, began: float) -> None:
-        self.token = token
-        self.began = began
-        self.outcomes: dict[ProfileKey, Outcome] = {}
-        self.back: dict[ProfileKey, tuple[Claim, float]] = {}
-        self.failed: set[ProfileKey] = set()
-
-    def open(self) -> list[Outcome]:
-        """What has not been given back."""
-        return [one for key, one in self.outcomes.items() if key not in self.back]
-
-    def leave(self, claim: Claim, seconds: float = 0.0) -> None:
-        """Give a claim back as it was: nothing was done."""
-        self.back[claim.key] = claim, seconds
-
-    def fail(self, claim: Claim) -> None:
-        """Give a claim back as it was, after an error."""
-        self.leave(claim, _RETRY_SECONDS)
-        self.failed.add(claim.key)
 
 
 class Flusher:
@@ -131,6 +54,7 @@ class Flusher:
         metrics: Metrics,
         *,
         lease: float = LEASE_SECONDS,
+        retry: float = RETRY_SECONDS,
         now: Callable[[], float] = lambda: time.clock_gettime(_CLOCK),
         token: Callable[[], str] = lambda: secrets.token_hex(8),
         witness: Witness | None = None,
@@ -143,12 +67,14 @@ class Flusher:
         self._announcer = announcer
         self._metrics = metrics
         self._lease = lease
+        self._retry = retry
         self._now = now
         self._token = token
         self._witness = witness
-        self._claiming: _Round | None = None
-        self._ending: _Ending | None = None
+        self._claiming: Round | None = None
+        self._ending: Ending | None = None
         self._stuck: set[ProfileKey] = set()
+        self._untold: set[ProfileKey] = set()
         self._unwritten = Complaint("files not written; trying again", now)
         self._unannounced = Complaint("announcements not acknowledged; trying again", now)
         self._unreadable = Complaint("profiles in the store can't be read", now)
@@ -170,34 +96,37 @@ class Flusher:
         if self._ending is not None:
             self._end(self._ending)
         one = self._begin()
-        claims = self._store.claim(self._folder.identity.id, buckets, _CLAIMS_A_BUCKET, self._lease, one.token)  # step 1
+        claims = self._store.claim(
+            self._folder.identity.id, buckets, _CLAIMS_A_BUCKET, self._lease, one.token
+        )  # step 1
         self._claiming = None
         if not claims:
             return Flushed()
-        self._ending = _Ending(one.token, (), [(claim, 0.0) for claim in claims])
+        self._ending = Ending(one.token, (), [(claim, 0.0) for claim in claims])
         self._read(one, claims)  # steps 2 and 3
-        self._leave_fallen(one)
+        self._leave_lost(one)
         self._write(one)  # steps 4 and 5
         self._announce(one)  # step 6
-        done = [Settlement(done.claim, done.reading.version, done.hash, done.hash) for done in one.open()]
-        self._end(_Ending(one.token, done, list(one.back.values())))  # step 7
+        done = [Settlement(own.claim, own.reading.version, own.hash, own.hash) for own in one.open()]
+        self._untold -= {own.claim.key for own in done}
+        self._end(Ending(one.token, done, list(one.back.values())))  # step 7
         return self._counted(one)
 
-    def _begin(self) -> _Round:
+    def _begin(self) -> Round:
         """A new round; or that of a claim whose answer never came: its token gets the same claims."""
         if self._claiming is None or self._late(self._claiming):
-            self._claiming = _Round(self._token(), self._now())
+            self._claiming = Round(self._token(), self._now(), self._retry)
         return self._claiming
 
-    def _age(self, one: _Round) -> float:
+    def _age(self, one: Round) -> float:
         return self._now() - one.began
 
-    def _late(self, one: _Round) -> bool:
+    def _late(self, one: Round) -> bool:
         return self._age(one) > self._lease / 2
 
     # -------------------------------------------------------------------------------------------------- steps 2 and 3
 
-    def _read(self, one: _Round, claims: Sequence[Claim]) -> None:
+    def _read(self, one: Round, claims: Sequence[Claim]) -> None:
         readings = self._store.read(self._folder.identity.id, claims)
         for claim, reading in zip(claims, readings, strict=True):
             try:
@@ -211,7 +140,7 @@ class Flusher:
                 self._unreadable.say(str(error), first=_named(claim.key))
 
     def _outcome(self, claim: Claim, reading: Reading) -> Outcome:
-        announced = reading.announced
+        announced = self._announced(claim, reading)
         head = _head(reading)
         while head is not None and head.needs_mend():
             self._projection.mend(claim.key)
@@ -230,18 +159,31 @@ class Flusher:
             cause=("", 0) if head is None else head.cause,
         )
 
-    def _leave_fallen(self, one: _Round) -> None:
-        """Show nothing of buckets that fell back; the marks are read after the heads, so no head is older than seen."""
-        if self._witness is None:
-            return
-        fallen = self._witness.look().fallen
+    def _announced(self, claim: Claim, reading: Reading) -> str | None:
+        """What downstream was told, as far as the store knew before we read it.
+
+        The first reading notes that nothing was told, and where it came to nothing the second one would believe it.
+        """
+        if reading.announced is None:
+            self._untold.add(claim.key)
+        return None if claim.key in self._untold and not reading.announced else reading.announced
+
+    def _leave_lost(self, one: Round) -> None:
+        """Show nothing of buckets that fell back, or began to heal since the claim.
+
+        The marks are read after the heads: what they say holds for every head that was read.
+        """
+        marks, fallen = (self._store.marks(), {}) if self._witness is None else self._witness.look()
+        lost = {bucket for bucket, mark in enumerate(marks) if mark is not None and mark.healing is not None} | {
+            *fallen
+        }
         for outcome in one.open():
-            if bucket_of(outcome.claim.key.user_id) in fallen:
+            if bucket_of(outcome.claim.key.user_id) in lost:
                 one.leave(outcome.claim, _LOSS_SECONDS)
 
     # -------------------------------------------------------------------------------------------------- steps 4 and 5
 
-    def _write(self, one: _Round) -> None:
+    def _write(self, one: Round) -> None:
         """Write for a quarter of the lease at most, so that a slow disk still leaves time to announce and settle."""
         changed = {outcome.claim.key: outcome for outcome in one.open() if outcome.to_write}
         if not changed:
@@ -256,6 +198,7 @@ class Flusher:
                 one.leave(claim)
             else:
                 one.fail(_again(claim) if isinstance(error, UnsafeError) else claim)
+        self._untold -= {key for key in changed if key not in errors or isinstance(errors[key], UnsafeError)}
         self._complain_of_files({key: error for key, error in errors.items() if not isinstance(error, LeftError)})
 
     def _complain_of_files(self, errors: Mapping[ProfileKey, OSError]) -> None:
@@ -271,7 +214,7 @@ class Flusher:
 
     # --------------------------------------------------------------------------------------------------------- step 6
 
-    def _announce(self, one: _Round) -> None:
+    def _announce(self, one: Round) -> None:
         """A file without its announcement is written again, whatever the hash is by then."""
         news = [outcome for outcome in one.open() if outcome.to_announce]
         if not news:
@@ -280,10 +223,8 @@ class Flusher:
             for outcome in news:
                 one.leave(_again(outcome.claim) if outcome.to_write else outcome.claim)
             return
-        answers = self._announcer.announce([_announcement(outcome) for outcome in news])
-        failed = {
-            outcome.claim.key: error for outcome, error in zip(news, answers, strict=True) if error is not None
-        }
+        answers = self._announcer.announce([announcement(outcome) for outcome in news])
+        failed = {outcome.claim.key: error for outcome, error in zip(news, answers, strict=True) if error is not None}
         for key in failed:
             one.fail(_again(one.outcomes[key].claim))
         self._complain_of_announcements(failed)
@@ -298,7 +239,7 @@ class Flusher:
 
     # --------------------------------------------------------------------------------------------------------- step 7
 
-    def _end(self, ending: _Ending) -> None:
+    def _end(self, ending: Ending) -> None:
         """Settle what is done and give back what is not. If the store is away, the next flush begins with this."""
         self._ending = ending
         folder = self._folder.identity.id
@@ -309,7 +250,7 @@ class Flusher:
             self._store.defer(folder, ending.token, claims, seconds)
         self._ending = None
 
-    def _counted(self, one: _Round) -> Flushed:
+    def _counted(self, one: Round) -> Flushed:
         done = one.open()
         flushed = Flushed(
             written=sum(outcome.to_write and outcome.snapshot is not None for outcome in done),
@@ -325,8 +266,7 @@ class Flusher:
         self._metrics.count("signal_glaze.flush_failures", flushed.failed)
         return flushed
 
-
-    def _tell_stuck(self, one: _Round) -> None:
+    def _tell_stuck(self, one: Round) -> None:
         """Note which profiles failed, and which of those that did are done now."""
         self._stuck -= one.outcomes.keys() - one.back.keys()
         self._stuck |= one.failed
@@ -334,15 +274,6 @@ class Flusher:
             self.trouble = None
             for complaint in (self._unwritten, self._unannounced, self._unreadable):
                 complaint.over()
-
-
-def lies(folder: ProfileFolder, key: ProfileKey) -> str:
-    """The hash of the file that lies in the folder: NOTHING where there is none, DAMAGED where it is no snapshot."""
-    try:
-        content = folder.read(key)
-        return NOTHING if content is None else parse_file(content).snapshot_hash
-    except (OSError, ValueError):
-        return DAMAGED
 
 
 def _again(claim: Claim) -> Claim:
@@ -356,16 +287,3 @@ def _head(reading: Reading) -> Head | None:
 
 def _named(key: ProfileKey) -> str:
     return f"{key.user_id}:{key.group_slug}"
-
-
-def _announcement(one: Outcome) -> Announcement:
-    event, comment_id = one.cause
-    return Announcement(
-        user_id=one.claim.key.user_id,
-        group_slug=one.claim.key.group_slug,
-        snapshot=None if one.snapshot is None else one.snapshot.to_dict(),
-        snapshot_hash=one.hash or None,
-        previous_hash=one.told or None,
-        sequence=one.reading.sequence,
-        cause={"event": event, "comment_id": comment_id},
-    )

@@ -93,7 +93,11 @@ class ProfileFolder:
 
         Several at once: the disk's flush is what takes the time. Once it is `enough`, no more are begun (LeftError).
         """
-        outcomes = zip(contents, self._writers.map(lambda item: self._put(*item, enough), contents.items()), strict=True)
+
+        def put(key: ProfileKey, content: bytes | None) -> OSError | None:
+            return LeftError(errno.ETIME, os.strerror(errno.ETIME)) if enough() else self._put(key, content)
+
+        outcomes = zip(contents, self._writers.map(put, contents, contents.values()), strict=True)
         errors = {key: error for key, error in outcomes if error is not None}
         if len(errors) < len(contents):
             try:
@@ -103,9 +107,7 @@ class ProfileFolder:
                 errors = {key: errors.get(key, unsafe) for key in contents}
         return errors
 
-    def _put(self, key: ProfileKey, content: bytes | None, enough: Callable[[], bool]) -> OSError | None:
-        if enough():
-            return LeftError(errno.ETIME, os.strerror(errno.ETIME))
+    def _put(self, key: ProfileKey, content: bytes | None) -> OSError | None:
         try:
             if content is None:
                 self.place(key).unlink(missing_ok=True)
@@ -174,7 +176,7 @@ def open_folder(path: Path, group_slug: str | None, clock: Callable[[], float] =
         _sweep(path, clock())
     except OSError as error:
         raise OperatorError(
-            f"the folder {path} can't be written ({_reason(error)}); mend that, or choose another folder "
+            f"the folder {path} can't be written ({_reason(path, error)}); mend that, or choose another folder "
             "with --output-dir or SNAPSHOT_STORAGE_DIR"
         ) from error
     if marker.group_slug != group_slug:
@@ -185,10 +187,9 @@ def open_folder(path: Path, group_slug: str | None, clock: Callable[[], float] =
     return ProfileFolder(path, Folder(marker.id, group_slug))
 
 
-def _reason(error: OSError) -> str:
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        return f"{error.filename} is a file"
-    return error.strerror or str(error)
+def _reason(path: Path, error: OSError) -> str:
+    files = [place for place in (path, *path.parents) if place.is_file()]
+    return f"{files[0]} is a file" if files else error.strerror or str(error)
 
 
 def _scope(group_slug: str | None) -> str:

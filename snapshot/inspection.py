@@ -1,8 +1,8 @@
 """A slow pass in the background that compares the files with what was settled: somebody may have touched them.
 
 After a bucket's epoch was raised all its files are looked at, and at once. Where the store fell back, a file may be
-newer than what the store says was settled, and downstream may have been told so: such a profile is written and announced
-again, whatever it is by then. Which epochs were looked at is kept in the folder, so a crash leaves none out.
+newer than what the store says was settled, and downstream may have been told so: such a profile is written and
+announced again, whatever it is by then. Which epochs were looked at is kept in the folder, so a crash leaves none out.
 """
 
 import time
@@ -16,8 +16,8 @@ import structlog
 from projections.buckets import bucket_of
 from projections.profile import ProfileKey
 from projections.store import Mark, Store
+from snapshot.batch import lies
 from snapshot.complaint import Complaint
-from snapshot.flusher import lies
 from snapshot.folder import ProfileFolder, replace
 
 log = structlog.get_logger()
@@ -48,6 +48,8 @@ class Inspection:
     """
 
     def __init__(self, store: Store, folder: ProfileFolder, now: Callable[[], float] = time.monotonic) -> None:
+        self.trouble: str | None = None
+        """Why the folder could not be looked at the last time, for the operator."""
         self._store = store
         self._folder = folder
         self._now = now
@@ -67,8 +69,14 @@ class Inspection:
             self._folder.keep()
             found = self._epochs(self._store.marks()) + self._round()
         except OSError as error:
-            self._complaint.say(error.strerror or str(error), folder=str(self._folder.path))
+            reason = error.strerror or str(error)
+            self.trouble = (
+                f"the folder {self._folder.path} can't be used ({reason}); mend that, or choose another with "
+                "--output-dir or SNAPSHOT_STORAGE_DIR"
+            )
+            self._complaint.say(reason, folder=str(self._folder.path))
             return []
+        self.trouble = None
         self._complaint.over()
         return found
 
@@ -104,7 +112,7 @@ class Inspection:
             )
             self._store.force(self._id, wrong)
         known = {bucket: _epoch(mark) for bucket, mark in enumerate(marks) if mark is not None}
-        replace(self._folder.path / EPOCHS, msgspec.json.encode(known, order="deterministic") + b"\n")
+        replace(self._folder.path / EPOCHS, msgspec.json.encode(known) + b"\n")
         self._known = known
         return wrong
 

@@ -81,7 +81,7 @@ class StatsD:
         self._gauges: dict[str, float] = {}
         self._client: Any = None
         self._resolve_at = 0.0
-        self._complained = False
+        self._silent = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="metrics", daemon=True)
         self._thread.start()
@@ -100,6 +100,7 @@ class StatsD:
         """Send what is left; gives up after half a second."""
         self._stopping.set()
         self._thread.join(_LAST_WORDS_SECONDS)
+        self._silent = True
 
     def _work(self) -> None:
         stopped = False
@@ -144,8 +145,8 @@ class StatsD:
                 pipeline.gauge(name, value)
 
     def _complain(self, reason: str) -> None:
-        if not self._complained:
-            self._complained = True
+        if not self._silent:
+            self._silent = True
             log.warning(
                 "no metrics are sent: the StatsD server can't be found; correct STATSD_HOST",
                 host=self._host,

@@ -1,5 +1,6 @@
 """Opening what commands need, from their options; everything is released when the block ends."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -7,17 +8,20 @@ from typing import NamedTuple
 from projections import embedded_redis
 from projections.errors import OperatorError
 from projections.redis_store import RedisStore, connect
+from projections.store import StoreUnavailableError
 from snapshot.announce import Announcer
+from snapshot.complaint import Complaint
 from snapshot.file_announcer import FileAnnouncer
 from snapshot.flusher import LEASE_SECONDS
 from snapshot.kafka_announcer import KafkaAnnouncer
 from snapshot.kafka_producer import Producer
 from snapshot.kafka_settings import KafkaSettings
-from snapshot.metrics import Metrics, NoMetrics
+from snapshot.metrics import Metrics, statsd_metrics
 from snapshot.options import FileOptions, MetricOptions, StoreOptions
 
 ANNOUNCEMENTS = "snapshot-changed.jsonl"
 """The file in the storage folder that takes the announcements where there is no Kafka."""
+_LOADING_SECONDS = 120.0
 
 
 def make_storage(files: FileOptions) -> None:
@@ -56,10 +60,26 @@ def open_store(options: StoreOptions, files: FileOptions) -> Iterator[OpenStore]
 def _connected(url: str, debounce: float) -> Iterator[RedisStore]:
     store = RedisStore(connect(url), debounce, url)
     try:
-        store.check()
+        _check(store)
         yield store
     finally:
         store.close()
+
+
+def _check(store: RedisStore) -> None:
+    """Refuse a store that is not fit for use; one that still loads its data is waited for."""
+    deadline = time.monotonic() + _LOADING_SECONDS
+    complaint = Complaint("waiting for the store", time.monotonic)
+    while True:
+        try:
+            store.check()
+        except StoreUnavailableError as error:
+            if time.monotonic() > deadline:
+                raise
+            complaint.say(str(error))
+            time.sleep(0.2)
+        else:
+            return
 
 
 def _revive(files: FileOptions) -> None:
@@ -83,4 +103,5 @@ def open_announcer(kafka: KafkaSettings | None, files: FileOptions) -> Iterator[
 @contextmanager
 def open_metrics(options: MetricOptions) -> Iterator[Metrics]:
     """Send figures to StatsD where STATSD_HOST is set."""
-    yield NoMetrics()
+    with statsd_metrics(options.statsd_host, options.statsd_port) as metrics:
+        yield metrics

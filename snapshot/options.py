@@ -44,6 +44,7 @@ class FileOptions:
     output_dir: Annotated[
         Path | None,
         typer.Option(
+            envvar="SNAPSHOT_OUTPUT_DIR",
             help="The folder for the profiles alone.",
             show_default="signal_profiles in the storage folder",
             rich_help_panel="Files",

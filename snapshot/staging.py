@@ -5,13 +5,12 @@ the folder's next user sweeps away. One flush of the file system costs a small p
 """
 
 import ctypes
+import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-_TEMPORARY = ".tmp"
-"""The ending that `snapshot.folder` sweeps away."""
 _FEW = 32
 """So many files are flushed one by one: flushing the file system flushes what others wrote there as well."""
 
@@ -26,15 +25,31 @@ class Place(NamedTuple):
     seen: Stamp
 
 
+class Prepared(NamedTuple):
+    """A file for a place, and the name under which it waits."""
+
+    place: Place
+    waiting: str
+
+
+class Moved(NamedTuple):
+    """How many files came to their places, how many were removed, and how many were left to somebody else."""
+
+    written: int
+    removed: int
+    left: int
+
+
 class Staging:
     """Files to be: `prepare` them, in several processes if need be, then `move` or `abandon` them all.
 
-    Everything raises OSError.
+    `token`: six hex digits that no other run has. Everything raises OSError.
     """
 
     def __init__(self, folder: Path, token: str) -> None:
         self._folder = str(folder)
-        self._ending = f".{token}{_TEMPORARY}"
+        self._token = token
+        self._numbers = itertools.count()
 
     def current(self, name: str) -> tuple[bytes | None, Stamp]:
         """What lies there under a name, and its state."""
@@ -45,54 +60,56 @@ class Staging:
         except FileNotFoundError:
             return None, None
 
-    def prepare(self, name: str, content: bytes) -> None:
+    def prepare(self, place: Place, content: bytes) -> Prepared:
         """Write a file beside its place."""
-        handle = os.open(self._beside(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        # Of the form that `snapshot.folder` sweeps away; a process that was forked counts for itself.
+        waiting = f".{self._token}{os.getpid() & 0xFFFF:04x}{next(self._numbers):06x}.tmp"
+        handle = os.open(f"{self._folder}/{waiting}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             left = memoryview(content)
             while left:
                 left = left[os.write(handle, left) :]
         finally:
             os.close(handle)
+        return Prepared(place, waiting)
 
-    def move(self, prepared: Sequence[Place], removed: Sequence[Place] = ()) -> int:
-        """Flush all prepared files and move them to their places; remove others. How many places were left alone.
+    def move(self, files: Sequence[Prepared], removed: Sequence[Place] = ()) -> Moved:
+        """Flush all prepared files and move them to their places; remove others.
 
-        That is where a file is no longer as it was seen: whoever wrote there meanwhile knew later things.
+        Where a file is no longer as it was seen, it is left alone: whoever wrote there meanwhile knew later things.
         """
-        self._flush([self._beside(place.name) for place in prepared])
-        left = [place for place in prepared if not self._change(place, self._replace)]
-        for place in left:
-            os.unlink(self._beside(place.name))  # noqa: PTH108 - see `current`
-        left += [place for place in removed if not self._change(place, self._unlink)]
+        self._flush([f"{self._folder}/{waiting}" for _, waiting in files])
+        left = [waiting for place, waiting in files if not self._replace(place, waiting)]
+        for waiting in left:
+            os.unlink(f"{self._folder}/{waiting}")  # noqa: PTH108 - see `current`
+        ended = sum(self._unlink(place) for place in removed)
         _flush_one(self._folder)
-        return len(left)
+        return Moved(len(files) - len(left), ended, len(left) + len(removed) - ended)
 
     def abandon(self) -> None:
         """Remove all that was prepared and not moved."""
         for name in os.listdir(self._folder):  # noqa: PTH208 - see `current`
-            if name.endswith(self._ending):
+            if name.startswith(f".{self._token}"):
                 os.unlink(f"{self._folder}/{name}")  # noqa: PTH108 - see `current`
 
-    def _beside(self, name: str) -> str:
-        return f"{self._folder}/.{name}{self._ending}"
+    def _replace(self, place: Place, waiting: str) -> bool:
+        if self._as_seen(place):
+            os.replace(f"{self._folder}/{waiting}", f"{self._folder}/{place.name}")  # noqa: PTH105 - see `current`
+            return True
+        return False
 
-    def _change(self, place: Place, how: Callable[[str], None]) -> bool:
+    def _unlink(self, place: Place) -> bool:
+        if self._as_seen(place):
+            os.unlink(f"{self._folder}/{place.name}")  # noqa: PTH108 - see `current`
+            return True
+        return False
+
+    def _as_seen(self, place: Place) -> bool:
         try:
             stat = os.stat(f"{self._folder}/{place.name}")  # noqa: PTH116 - see `current`
-            now: Stamp = (stat.st_ino, stat.st_mtime_ns)
         except FileNotFoundError:
-            now = None
-        if now != place.seen:
-            return False
-        how(place.name)
-        return True
-
-    def _replace(self, name: str) -> None:
-        os.replace(self._beside(name), f"{self._folder}/{name}")  # noqa: PTH105 - see `current`
-
-    def _unlink(self, name: str) -> None:
-        os.unlink(f"{self._folder}/{name}")  # noqa: PTH108 - see `current`
+            return place.seen is None
+        return place.seen == (stat.st_ino, stat.st_mtime_ns)
 
     def _flush(self, paths: Sequence[str]) -> None:
         if len(paths) > _FEW and _flush_file_system(self._folder):

@@ -75,6 +75,7 @@ def _snapshot(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
         asked = _read(database, files.group_slug, sorted(set(user)) if user else None)
         entry.users = len(asked.users)
         if dry_run:
+            _refuse(asked.strangers, files.group_slug)
             profiles = _print(database, asked)
             typer.echo(f"{_many(profiles, 'profile')} in {entry.seconds:.1f} s; nothing was written", err=True)
             return
@@ -171,7 +172,6 @@ def _refuse(strangers: list[int], slug: str | None) -> None:
 
 def _print(options: DatabaseOptions, asked: _Asked) -> int:
     """Print each profile: for a person as its file looks, else on one line, the very text that its hash is taken of."""
-    _refuse(asked.strangers, None)
     form = _pretty if sys.stdout.isatty() else _line
     profiles = 0
     with _opening(options)() as database:

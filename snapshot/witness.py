@@ -24,6 +24,8 @@ class Witness:
         self._store = store
         self._lock = threading.Lock()  # held while marks are read, or an older reading could look like a fall
         self._seen: dict[int, Mark] = {}
+        self.accepted = False
+        """Whether the store was found to be whole, or to be healing, at least once."""
 
     def look(self) -> Look:
         """Read the marks and compare them with what was seen before. Raises StoreUnavailableError."""
@@ -43,6 +45,7 @@ class Witness:
         with self._lock:
             marks = self._store.marks()
             self._seen = {bucket: mark for bucket, mark in enumerate(marks) if mark is not None}
+            self.accepted = True
             return marks
 
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings, target
 from hypothesis import event as note
 from hypothesis import strategies as st
 
-from projections import ranking
+from projections import fold, ranking
 from projections.events import Event
 from projections.profile import ProfileKey
 from projections.projection import Projection, Shown
@@ -49,10 +49,11 @@ def some(bench: Bench) -> settings:
 
 @pytest.fixture(params=["as it is", "tight"])
 def rankings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rankings as they are, and ones that keep so little that a mend is never far."""
+    """Rankings as they are, and ones that keep so little that a mend is never far, nor its end."""
     if request.param == "tight":
         monkeypatch.setattr(ranking, "KEPT", 1)
         monkeypatch.setattr(ranking, "LEADERS", naive.SHOWN)
+        monkeypatch.setattr(fold, "TOUCHED_AT_MOST", 2)
 
 
 @pytest.mark.usefixtures("rankings")

@@ -8,10 +8,22 @@ from projections.buckets import bucket_of
 from projections.memory_store import MemoryStore
 from projections.profile import ProfileKey
 from projections.redis_store import RedisStore, connect
-from projections.store import Claim, Folder, Loaded, Save, Store, Write
+from projections.store import Claim, Folder, Healing, Loaded, Mark, Origin, Save, Store, Write
 
 NOW, NEVER = 0.0, 10_000.0
 """Seconds that have passed at once, and seconds that don't pass in a test: so nothing depends on a machine's speed."""
+
+
+ANN = ProfileKey(1, "lions")
+BEN = ProfileKey(1, "tigers")
+CEM = ProfileKey(2, "lions")
+BUCKET = bucket_of(1)
+FOLDER = Folder("17ab", None)
+ORIGIN = Origin({"comment-created/0": 10}, {"comment-created": "topic-1"}, "1")
+HEALING = Healing({"comment-created/0": 50}, reconcile=True, reason="a restart with a cut file")
+EVERYTHING = 2**63 - 1
+AWKWARD = ("a:b", "a;b", "a=b", "*", "%2A", "two words", "line\nbreak", "ünï 🦁", "'\"\\", "nul\0", "../../etc", "1:")
+"""Group slugs that a careless spelling would break on."""
 
 
 class Bench(NamedTuple):
@@ -97,3 +109,18 @@ def save(store: Store, *writes: Write) -> list[ProfileKey]:
 
 def claim(store: Store, folder: Folder, seconds: float = NEVER, who: str = "claim") -> list[Claim]:
     return store.claim(folder.id, range(64), 1000, seconds, who)
+
+
+def fenced(end: int, start: int = 10, epoch: int | None = 0, partition: str = "comment-created/0") -> Save:
+    """A save of a position alone."""
+    return Save(BUCKET, [], epoch, {partition: (start, end)})
+
+
+def mark(store: Store, bucket: int = BUCKET) -> Mark:
+    found = store.marks()[bucket]
+    assert found is not None
+    return found
+
+
+def keys(claims: list[Claim]) -> set[ProfileKey]:
+    return {one.key for one in claims}

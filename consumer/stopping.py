@@ -1,0 +1,91 @@
+"""Ending on SIGTERM and Ctrl-C: orderly, and within a few seconds whatever the process is waiting for.
+
+Everything here may be killed at any time without harm: so when the orderly end takes too long (a server that accepts
+connections and says nothing, a disk that hangs), the process just ends.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import structlog
+
+log = structlog.get_logger()
+
+PATIENCE = 4.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopping:
+    """What a signal does: before `call` was given something it ends the program where it stands, then it calls that."""
+
+    def __init__(self, patience: float, end: Callable[[int], object]) -> None:
+        self._patience = patience
+        self._end = end
+        self._stop: Callable[[], None] | None = None
+        # The C part of Python's handler writes here even while the main thread is in a call that does not return.
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)  # noqa: FBT003 - the socket's own signature
+
+    def call(self, stop: Callable[[], None]) -> None:
+        """From now on a signal calls this, and the main thread is expected to come to its end."""
+        self._stop = stop
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """Python's part of the handler, in the main thread."""
+        if self._stop is None:
+            raise SystemExit(128 + number)
+
+    def watch(self) -> None:
+        """Wait for a signal, in a thread of its own; then give the main thread some time, or until a second signal."""
+        if not self._signalled():
+            return
+        if self._stop is not None:
+            self._stop()
+        self._reader.settimeout(self._patience)
+        try:
+            again = self._signalled()
+        except TimeoutError:
+            log.warning("ending at once: something does not answer; what is not committed is read again")
+            again = True
+        if again:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            self._end(0)
+
+    def _signalled(self) -> bool:
+        while data := self._reader.recv(1):
+            if data[0] in _SIGNALS:
+                return True
+        return False
+
+    def open(self) -> int:
+        """Give the file descriptor for the signals' numbers."""
+        return self._writer.fileno()
+
+    def close(self) -> None:
+        """The program has come to its end."""
+        self._writer.close()
+
+
+@contextmanager
+def stopping(patience: float = PATIENCE, end: Callable[[int], object] = os._exit) -> Iterator[Stopping]:
+    """Handle SIGTERM and SIGINT in this block; the main thread's business. `end` ends the process at once."""
+    found = Stopping(patience, end)
+    handlers = {number: signal.signal(number, found.handle) for number in _SIGNALS}
+    before = signal.set_wakeup_fd(found.open(), warn_on_full_buffer=False)
+    watcher = threading.Thread(target=found.watch, name="signals", daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        signal.set_wakeup_fd(before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        found.close()
+        watcher.join()
