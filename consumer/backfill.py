@@ -19,7 +19,7 @@ class Backfill:
     `meter` opens what shows the progress; it is closed at the end, or by `close`.
     """
 
-    held = False
+    given_up = False
 
     def __init__(
         self,

@@ -4,11 +4,20 @@ from typing import Annotated
 
 import typer
 
-from consumer.daemon import Settings, Summary, open_daemon
+from consumer.daemon import Rebuilding, Settings, Summary, open_daemon
+from consumer.nightly import nightly_rebuild
 from consumer.stopping import stopping
 from snapshot.command import command
 from snapshot.opening import open_metrics
-from snapshot.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions
+from snapshot.options import (
+    DatabaseOptions,
+    FileOptions,
+    KafkaOptions,
+    MetricOptions,
+    NightlyOptions,
+    StoreOptions,
+    environment_of,
+)
 
 _PANEL = "Kafka"
 
@@ -19,6 +28,7 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
     store: StoreOptions,
     kafka: KafkaOptions,
     metrics: MetricOptions,
+    nightly: NightlyOptions,
     group_id: Annotated[
         str,
         typer.Option("--kafka-group-id", envvar="KAFKA_GROUP_ID", help="The consumer group.", rich_help_panel=_PANEL),
@@ -40,7 +50,11 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
 
     Reads from Kafka where KAFKA_BOOTSTRAP_SERVERS is set, else straight from WhiteBalloon's database.
     """
-    settings = Settings(database, files, store, kafka.settings, group_id, instance_id, until_caught_up)
+    rebuilding = None
+    if nightly.profile_signal_glaze:
+        environment = environment_of(database, files, store, kafka, metrics)
+        rebuilding = Rebuilding(nightly.schedule, nightly_rebuild(files.profiles, environment))
+    settings = Settings(database, files, store, kafka.settings, group_id, instance_id, until_caught_up, rebuilding)
     with (
         stopping() as signals,
         open_metrics(metrics) as figures,

@@ -36,6 +36,7 @@ from snapshot.kafka_settings import KafkaSettings
 from snapshot.metrics import Metrics
 from snapshot.opening import make_storage, open_announcer, open_store
 from snapshot.options import DatabaseOptions, FileOptions, StoreOptions
+from snapshot.schedule import Nightly, Schedule
 from snapshot.witness import Witness
 
 log = structlog.get_logger()
@@ -60,6 +61,14 @@ class Settings(NamedTuple):
     group_id: str
     instance_id: str | None
     until_caught_up: bool
+    nightly: "Rebuilding | None" = None
+
+
+class Rebuilding(NamedTuple):
+    """A nightly rebuild: when, as a cron expression, and what runs then."""
+
+    schedule: str
+    run: Callable[[threading.Event], None]
 
 
 class Summary(NamedTuple):
@@ -72,12 +81,15 @@ class Summary(NamedTuple):
 class Daemon:
     """A wired consumer. `stop` ends it from another thread."""
 
-    def __init__(self, loop: Loop, source: Source, flushing: Flushing, healer: Healer, beat: Path) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that `open_daemon` wires
+        self, loop: Loop, source: Source, flushing: Flushing, healer: Healer, nightly: Nightly | None, beat: Path
+    ) -> None:
         self._loop = loop
         self._source = source
         self._flushing = flushing
         self._healer = healer
         self._workers = [Worker("flusher", flushing.step), Worker("healer", healer.step)]
+        self._nightly = nightly
         self._beat = beat
         self._away_since: float | None = None
         self._stopping = threading.Event()
@@ -102,6 +114,8 @@ class Daemon:
                     revive()
                 if time.monotonic() - beaten >= _BEAT_SECONDS:
                     self._alive()
+                    if self._nightly is not None:
+                        self._nightly.tick()
                     beaten = time.monotonic()
                 if until_caught_up and self._done():
                     break
@@ -154,6 +168,8 @@ class Daemon:
         except Exception as error:  # noqa: BLE001 - the end goes on: others take over when the membership runs out
             log.warning("the source is not left in order; others take over a little later", reason=str(error))
         deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        if self._nightly is not None:
+            self._nightly.close(_LAST_WORDS_SECONDS)
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
 
@@ -177,7 +193,8 @@ def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, 
         source, dead_letters = _source(settings, projection, metrics, stack)
         loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, witness=witness)
         healer = Healer(projection, lambda: _database(settings.database), time.monotonic)
-        yield Daemon(loop, source, flushing, healer, files.storage_dir / "alive"), opened.revive
+        nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
+        yield Daemon(loop, source, flushing, healer, nightly, files.storage_dir / "alive"), opened.revive
 
 
 def _source(

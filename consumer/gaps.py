@@ -4,6 +4,7 @@ On PostgreSQL an id is drawn before its transaction commits, so a lower one may 
 is looked for again until it is a minute old and every transaction that could still bring it has ended.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -28,7 +29,7 @@ class Gap(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Gaps:
-    """The missing ids of one table, oldest first. Beyond `limit` ranges the oldest are left to the sweep."""
+    """The missing ids of one table, ascending. Beyond `limit` ranges the oldest are left to the sweep."""
 
     def __init__(self, gaps: Iterable[Gap] = (), limit: int = LIMIT) -> None:
         self._gaps = list(gaps)
@@ -42,12 +43,14 @@ class Gaps:
 
     def note(self, after: int, found: Iterable[int], since: int, xmax: int) -> None:
         """Add what is missing between `after` and the last of the ids found (ascending)."""
-        for low, high in missing(after, found):
-            self._gaps.append(Gap(low, high, since, xmax))
-        del self._gaps[: -self._limit]
+        self._gaps += [Gap(low, high, since, xmax) for low, high in missing(after, found)]
+        if len(self._gaps) > self._limit:
+            self._gaps.sort(key=lambda gap: gap.since)
+            del self._gaps[: -self._limit]
+        self._gaps.sort(key=lambda gap: gap.low)
 
     def narrow_ids(self) -> list[int]:
-        """All ids of the narrow gaps, up to the limit."""
+        """All ids of the narrow gaps, up to about the limit."""
         ids: list[int] = []
         for gap in self._gaps:
             if gap.high - gap.low < NARROW and len(ids) < self._limit:
@@ -61,18 +64,20 @@ class Gaps:
     def fill(self, found: Iterable[int], since: int, xmax: int) -> None:
         """Take out ids that appeared.
 
-        What is left above one of them is missed anew from now: a sequence that works its way up a wide gap keeps it.
+        What is left above the last of them is missed anew from now: a sequence that works its way up a wide gap keeps
+        it in view.
         """
-        for number in sorted(found):
-            gap = next((one for one in self._gaps if one.low <= number <= one.high), None)
-            if gap is None:
+        ids = sorted(found)
+        left: list[Gap] = []
+        for gap in self._gaps:
+            inside = ids[bisect_left(ids, gap.low) : bisect_right(ids, gap.high)]
+            if not inside:
+                left.append(gap)
                 continue
-            self._gaps.remove(gap)
-            if gap.low < number:
-                self._gaps.append(msgspec.structs.replace(gap, high=number - 1))
-            if number < gap.high:
-                self._gaps.append(Gap(number + 1, gap.high, since, xmax))
-        self._gaps.sort(key=lambda gap: (gap.since, gap.low))
+            left += [Gap(low, high, gap.since, gap.xmax) for low, high in missing(gap.low - 1, inside)]
+            if inside[-1] < gap.high:
+                left.append(Gap(inside[-1] + 1, gap.high, since, xmax))
+        self._gaps = left
 
     def expire(self, now: int, xmin: int) -> None:
         """Forget what can't appear any more.

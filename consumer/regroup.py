@@ -43,7 +43,8 @@ class Regrouping:
         old = self._publisher.groups
         ended = len(lost(old, new))
         departures = Departures(self._publisher, concerned(old, new) if ended else (), new, count=ended > 1)
-        if ended > 1 and self._brake.holds("groups", Ended("comments", len(departures), departures.counted)):
+        leaving = [Ended("comments", len(departures), departures.counted)] if ended > 1 else []
+        if self._brake.holds("groups", *leaving):
             new = keeping(old, new)
             departures = Departures(self._publisher, (), new)
         users = concerned(old, new)

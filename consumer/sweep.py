@@ -28,7 +28,7 @@ class Filling:
     Whatever is remembered here is compared with the store later (`consumer.verification`), never earlier.
     """
 
-    held = False
+    given_up = False
 
     def __init__(self, database: Database, memory: Memory, head: int) -> None:
         self._database = database
@@ -58,9 +58,9 @@ class Filling:
 class Sweep:
     """Rounds, each from the first comment to the last.
 
-    `held` says that the brake kept back some of the last round, `seconds` how long it took, `due_at` when the next
-    page is due and `began_at` when the last round began, both by `now`. `head` tells the highest id that polling has
-    read: what is above it and not remembered is left to polling.
+    `seconds` is how long the last one took, `due_at` when the next page is due and `began_at` when the last round
+    began, both by `now`. `head` tells the highest id that polling has read: what is above it and not remembered is
+    left to polling.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that the tail wires
@@ -84,7 +84,6 @@ class Sweep:
         self._vanished: array[int] = array("q")
         self._after = HIGHEST_ID
         self.running = False
-        self.held = False
         self.began_at = -math.inf
         self.due_at = 0.0
         self.seconds = 0.0
@@ -137,10 +136,8 @@ class Sweep:
 
     def _end(self) -> Iterator[list[Event]]:
         memory = self._publisher.memory
-        self.held = bool(self._missing or self._vanished) and self._brake.holds(
-            "sweep", *ended(self._publisher, self._missing, self._vanished)
-        )
-        if self.held:
+        counts = ended(self._publisher, self._missing, self._vanished) if self._missing or self._vanished else []
+        if self._brake.holds("sweep", *counts):
             return
         for ids in _pages(self._missing):
             rows = self._database.comments_by_ids(ids)

@@ -30,10 +30,10 @@ UNREADABLE = "the database can't be read; trying again"
 
 
 class Stage(Protocol):
-    """Work of the start, done once. `done` once nothing is left; `held` where the brake kept some of it back."""
+    """Work of the start, done once. `done` once nothing is left; `given_up` where it was not all done."""
 
     done: bool
-    held: bool
+    given_up: bool
 
     def turn(self) -> list[Event] | None:
         """Do the next page; None while it waits for something, and when it is done."""
@@ -52,6 +52,7 @@ class Tail:
         sweep: Sweep,
         tasks: Tasks,
         stages: Sequence[Stage],
+        brake: Brake,
         before: Watermark,
         metrics: Metrics,
         now: Callable[[], float],
@@ -62,6 +63,7 @@ class Tail:
         self._sweep = sweep
         self._tasks = tasks
         self._stages = list(stages)
+        self._brake = brake
         self._now = now
         self._metrics = metrics
         self._poll: Iterator[list[Event]] | None = None
@@ -70,7 +72,7 @@ class Tail:
         self._look: Moment | None = None  # when the last look at all rows began: nothing to sweep for before a commit
         self._complete: Moment | None = None  # when the last look began whose findings are all handed out
         self._stage_began: Moment | None = None
-        self._held = False
+        self._given_up = False
         self._polled_until, self._swept_until = before.polled_until, before.swept_until
         self._seen_until = 0
 
@@ -129,7 +131,7 @@ class Tail:
             found = self._stages[0].turn()
             if found is not None or not self._stages[0].done:
                 return found
-            self._held |= self._stages.pop(0).held
+            self._given_up |= self._stages.pop(0).given_up
             self._stage_began = None
             if not self._stages:
                 self._complete = began
@@ -161,14 +163,16 @@ class Tail:
 
     def _note(self) -> None:
         """Move the watermark, where everything up to it was handed out."""
+        self._brake.remind()
         if self._tasks:
             return
-        self._polled_until = max(self._polled_until, self._polling.seen.at)
+        if self._polling.seen.at:
+            self._polled_until = self._polling.seen.at
         if self._complete is not None:
             idle = self._complete.token == self._polling.last.token
             self._seen_until = self._polling.last.at if idle else self._complete.at
-            if not self._held and not self._sweep.held:
-                self._swept_until = max(self._swept_until, self._seen_until)
+            if not self._given_up and not self._brake.holding:
+                self._swept_until = self._seen_until
 
     def caught_up(self, asked: int) -> bool:
         """Whether everything committed before this time (of the database's clock) was handed out, or is held back."""
@@ -234,6 +238,7 @@ def open_tail(  # noqa: PLR0913 - seams
         sweep=sweep,
         tasks=tasks,
         stages=stages(publisher, brake, heads),
+        brake=brake,
         before=before or Watermark(),
         metrics=metrics,
         now=now,

@@ -63,7 +63,7 @@ class Verification:
         self._held: list[Event] = []
         self._endings = Endings()
         self.done = False
-        self.held = False
+        self.given_up = False
 
     def turn(self) -> list[Event] | None:
         """Do the next page; None while it isn't ready, and when it is done."""
@@ -71,7 +71,7 @@ class Verification:
             return None
         if self._pages is None:
             ready = self._ready()
-            self.done = self.held = ready is None
+            self.done = self.given_up = ready is None
             if not ready:
                 return None
             self._pages = self._work()
@@ -142,8 +142,7 @@ class Verification:
     def _release(self) -> Iterator[list[Event]]:
         labelled = max(self._endings.labelled, tally(self._publisher.memory)[1])
         reason = held(self._endings, Totals(self._stored.shown, self._stored.comments, labelled))
-        self.held = bool(self._held) and reason is not None and self._brake.hold("start", reason)
-        if not self.held:
+        if not self._brake.hold("start", reason if self._held else None):
             yield self._held
         self._held = []
 

@@ -99,6 +99,24 @@ class MetricOptions:
     ] = 8125
 
 
+@dataclass(frozen=True)
+class NightlyOptions:
+    """The daemon's own nightly reconcile."""
+
+    profile_signal_glaze: Annotated[
+        bool,
+        typer.Option(
+            envvar="PROFILE_SIGNAL_GLAZE",
+            help="Reconcile every night, by one of several daemons.",
+            rich_help_panel="Schedule",
+        ),
+    ] = False
+    schedule: Annotated[
+        str,
+        typer.Option(envvar="SNAPSHOT_SCHEDULE", help="When: a cron expression.", rich_help_panel="Schedule"),
+    ] = "5 4 * * *"
+
+
 def _kafka(name: str, text: str) -> Any:  # noqa: ANN401 - what typer.Option gives
     flag = f"--kafka-{name.replace('_', '-')}"
     return typer.Option(flag, envvar=f"KAFKA_{name.upper()}", help=text, rich_help_panel="Kafka")
@@ -176,3 +194,16 @@ def _named(field: str, annotation: Any) -> Any:  # noqa: ANN401 - annotations ar
     if not option.param_decls and not isinstance(option.default, str):
         option.param_decls = (f"--{field.replace('_', '-')}",)
     return annotation
+
+
+def environment_of(*groups: Any) -> dict[str, str]:  # noqa: ANN401 - option groups
+    """The environment that gives another command of ours the same options; what has no variable is left out."""
+    environment: dict[str, str] = {}
+    for group in groups:
+        hints = get_type_hints(type(group), include_extras=True)
+        for field in fields(group):
+            variable = hints[field.name].__metadata__[0].envvar
+            value = getattr(group, field.name)
+            if variable is not None and value is not None:
+                environment[variable] = str(value)
+    return environment

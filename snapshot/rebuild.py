@@ -137,8 +137,9 @@ class Rebuild:
             return
         publication = Publication(self._pool, self._store, output, self._meter, self._sleep)
         if self._order.dry_run:
-            # Of a missing profile the file may be there already.
-            wrong = publication.inspect(self._keys(), lambda key: self._ours(key) and not survey.suspects(key.user_id))
+            # What the file of a profile that differs should be is known after the repair only.
+            keys = [key for key in self._keys() if not survey.suspects(key.user_id)]
+            wrong = publication.inspect(keys, lambda key: self._ours(key) and not survey.suspects(key.user_id))
             self._report.judge_files(wrong)
             return
         now = self._work.database.clock()

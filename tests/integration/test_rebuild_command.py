@@ -21,10 +21,10 @@ from projections.history import events
 from projections.profile import ProfileKey
 from projections.projection import Projection
 from projections.redis_store import RedisStore, connect
+from snapshot.options import DatabaseOptions, FileOptions, StoreOptions
 from snapshot.rebuild import Order
 from snapshot.rebuild_command import rebuild
 from snapshot.rebuild_opening import Settings
-from snapshot.options import DatabaseOptions, FileOptions, StoreOptions
 from support.commands import Started, environment, on
 from support.process import wait_until
 from support.rebuilding import EVERYTHING
@@ -79,7 +79,7 @@ def test_the_oracle_comes_out_and_the_second_run_is_in_step(
     assert second.stderr == ""
     assert lie(out) == before
     deep = report("--all", "--deep", "--output-dir", str(out), env=env)
-    assert (deep["exit_code"], deep["in_step"], deep["drift"] if "drift" in deep else 0) == (0, 1504, 0)
+    assert (deep["exit_code"], deep["in_step"]) == (0, 1504)
     other = report("--all", env=env)
     assert (other["exit_code"], other["written"], other["announced"]) == (0, 1504, 0)
     group = report("--all", "--group-slug", "harvard-st-commons", "--dry-run", env=env)
@@ -134,7 +134,7 @@ def demo(tmp_path: Path) -> Path:
 
 
 def break_everything(url: str, folder: Path, data: Path) -> None:
-    """A missing profile, an orphan, wrong aggregates, a lost register, wrong files, and rows that changed."""
+    """A missing profile, a lost head, a lost register, wrong files, and rows that changed."""
     store = RedisStore(connect(url), 0.0, url)
     first, second, third, *_ = store.profiles(0, EVERYTHING)
     store.remove(first, store.load({first: ()})[first].version)
@@ -143,11 +143,8 @@ def break_everything(url: str, folder: Path, data: Path) -> None:
         wrong, lost = names[f"{second.user_id}:{second.group_slug}"], names[f"{third.user_id}:{third.group_slug}"]
         client.hdel(wrong, "h")
         client.hdel(lost, next(name for name in client.hkeys(lost) if name[:1] == b"c"))
-        orphan = wrong.replace(b"p:%d:" % second.user_id, b"p:%d:" % (second.user_id + 64 * 10**6))
     store.close()
-    assert orphan
     (folder / "1234-nobody.json").write_text("{}")
-    sorted(folder.glob("*.json"))[3].write_text("{}")
     with sqlite3.connect(data / "app.db") as connection:
         connection.execute("UPDATE request_comments SET body = 'https://edited.org' WHERE id % 7 = 0")
     connection.close()

@@ -8,12 +8,13 @@ from typing import Any
 from projections.events import Event
 from projections.profile import ProfileKey
 from projections.projection import Projection
-from projections.store import Store
+from projections.store import Store, StoreUnavailableError
 from snapshot.announce import Announcement, key_of
 from snapshot.build import build
 from snapshot.flusher import Flushed, Flusher
 from snapshot.folder import ProfileFolder, open_folder
 from snapshot.metrics import NoMetrics
+from snapshot.schema import parse_file
 from snapshot.witness import Witness
 from support.stores import NOW, Bench
 
@@ -103,6 +104,12 @@ class Rig:
         """All profile files."""
         return {name: (self.folder.path / name).read_bytes() for name in self.folder.names()}
 
+    def content(self, key: ProfileKey) -> dict[str, Any]:
+        """What the file of this profile says."""
+        held = self.folder.read(key)
+        assert held is not None
+        return parse_file(held).to_dict()
+
     def right(self) -> None:
         """Nothing is due; files, settled hashes and what downstream believes are what the heads give."""
         assert self.flusher().wait() is None
@@ -145,6 +152,18 @@ class Interrupted:
             return answer
 
         return call
+
+
+def fail_at(name: str, when: str, times: int = 1) -> Callable[[str, str], None]:
+    """For `Interrupted`: the store is away, so many times, before or after this call has had its effect."""
+    left = [times]
+
+    def act(at: str, then: str) -> None:
+        if (at, then) == (name, when) and left[0]:
+            left[0] -= 1
+            raise StoreUnavailableError("it is away for a moment")
+
+    return act
 
 
 @contextmanager
