@@ -12,11 +12,17 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from support import kafka_broker, oracle_folder, services
 from support.redis_server import RedisServer
 
 Rows = dict[str, dict[str, Any]]
+
+# On CI the same examples every time: a change is judged by what it changes. Elsewhere new ones with every run.
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("here", deadline=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 
 @pytest.fixture(scope="session")
