@@ -167,10 +167,13 @@ class Loop:
 
     def _heal(self) -> None:
         """Let buckets be shown again that have reached what they had lost."""
+        healed = []
         for bucket, mark, healing in self._positions.healing():
             reached = all(mark.positions.get(name, 0) >= end for name, end in healing.ends.items())
             if reached and not healing.reconcile and self._projection.store.heal(bucket, mark.epoch, None):
-                log.info("healed", bucket=bucket)
+                healed.append(bucket)
+        if healed:
+            log.info("healed", buckets=healed)
 
     def caught_up(self) -> bool:
         """Whether everything that was there is in the store, and committed."""

@@ -4,7 +4,6 @@ It finds what no key tells: deletions and their undoing, edits, moves, analyses 
 disappeared altogether is put off to the end of a round, looked for once more, and then ends only if the brake lets it.
 """
 
-import math
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 
@@ -58,9 +57,8 @@ class Filling:
 class Sweep:
     """Rounds, each from the first comment to the last.
 
-    `seconds` is how long the last one took, `due_at` when the next page is due and `began_at` when the last round
-    began, both by `now`. `head` tells the highest id that polling has read: what is above it and not remembered is
-    left to polling.
+    `seconds` is how long the last one took, `due_at` when, by `now`, the next page is due. `head` tells the highest id
+    that polling has read: what is above it and not remembered is left to polling.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that the tail wires
@@ -84,14 +82,14 @@ class Sweep:
         self._vanished: array[int] = array("q")
         self._after = HIGHEST_ID
         self.running = False
-        self.began_at = -math.inf
+        self._began_at = 0.0
         self.due_at = 0.0
         self.seconds = 0.0
 
     def begin(self) -> None:
         """Begin a round."""
         self.running = True
-        self.began_at = self.due_at = self._now()
+        self._began_at = self.due_at = self._now()
         self._after = -1
         self._missing, self._vanished = array("q"), array("q")
 
@@ -108,7 +106,7 @@ class Sweep:
             raise
         if found is None:
             self._pages, self.running = None, False
-            self.seconds = self._now() - self.began_at
+            self.seconds = self._now() - self._began_at
         return found
 
     def _page(self) -> list[Event]:

@@ -70,6 +70,7 @@ class Tail:
         self._poll_due = self._retry_at = now()
         self._complaint = Complaint(UNREADABLE, now)
         self._look: Moment | None = None  # when the last look at all rows began: nothing to sweep for before a commit
+        self._looked_at = now()
         self._complete: Moment | None = None  # when the last look began whose findings are all handed out
         self._stage_began: Moment | None = None
         self._given_up = False
@@ -127,7 +128,8 @@ class Tail:
     def _start_up(self) -> list[Event] | None:
         while self._stages:
             began = self._stage_began = self._stage_began or self._polling.last
-            self._look = self._look or began
+            if self._look is None:
+                self._look, self._looked_at = began, self._now()
             found = self._stages[0].turn()
             if found is not None or not self._stages[0].done:
                 return found
@@ -144,7 +146,7 @@ class Tail:
         if not self._round_wanted() or self._now() < self._round_due():
             return None
         if not self._sweep.running:
-            self._look = self._polling.last
+            self._look, self._looked_at = self._polling.last, self._now()
             self._sweep.begin()
         found = self._sweep.turn()
         if found is None:
@@ -157,7 +159,7 @@ class Tail:
         return self._sweep.running or (self._look is not None and self._look.token != self._polling.last.token)
 
     def _round_due(self) -> float:
-        return self._sweep.due_at if self._sweep.running else self._sweep.began_at + self._settings.sweep_interval
+        return self._sweep.due_at if self._sweep.running else self._looked_at + self._settings.sweep_interval
 
     # ------------------------------------------------------------------------------------------------- how far it is
 
@@ -216,7 +218,7 @@ def open_tail(  # noqa: PLR0913 - seams
     highest = heads.comment_id
     if before is not None:
         heads = Heads(before.comment_head, before.analysis_head, before.comment_gaps, before.analysis_gaps)
-        highest = max(highest, before.highest)
+        highest = before.highest
     brake = Brake(prune_all=settings.prune_all, now=now)
     publisher = Publisher(database, database.groups(), Memory(highest), revisions, metrics)
     tasks = Tasks()

@@ -78,9 +78,12 @@ def decode(topic: str, value: bytes | None) -> Event:
     if value is None:
         raise InvalidEventError("the message has no value")
     try:
-        return _DECODERS[topic].decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        event = _DECODERS[topic].decode(value)
+        if isinstance(event, CommentCreated):
+            utc(event.created_at)  # a zone can push a moment out of the calendar
+    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
         raise InvalidEventError(str(error)) from error
+    return event
 
 
 def encode(event: Event) -> bytes:

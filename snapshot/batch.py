@@ -12,7 +12,7 @@ from snapshot.schema import SignalProfileSnapshot, parse_file
 NOTHING = ""
 """The hash that stands for 'no snapshot'."""
 DAMAGED = "damaged"
-"""The hash that stands for a file that holds no snapshot, or can't be read."""
+"""The hash that stands for a file that holds no snapshot of its profile, or can't be read."""
 
 
 class Flushed(NamedTuple):
@@ -93,13 +93,21 @@ class Round:
         self.failed.add(claim.key)
 
 
+def again(claim: Claim) -> Claim:
+    """The claim, to be done again whatever the hash is by then: file or announcement may be out already."""
+    return claim._replace(forced=True)
+
+
 def lies(folder: ProfileFolder, key: ProfileKey) -> str:
-    """The hash of the file that lies in the folder: NOTHING where there is none, DAMAGED where it is no snapshot."""
+    """The hash of the file that lies there: NOTHING where there is none, DAMAGED where it is not this profile."""
     try:
         content = folder.read(key)
-        return NOTHING if content is None else parse_file(content).snapshot_hash
+        if content is None:
+            return NOTHING
+        snapshot = parse_file(content)
     except (OSError, ValueError):
         return DAMAGED
+    return snapshot.snapshot_hash if (snapshot.user_id, snapshot.group_slug) == key else DAMAGED
 
 
 def announcement(one: Outcome) -> Announcement:

@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from projections.buckets import BUCKETS, bucket_of
+from projections.buckets import BUCKETS
 from projections.profile import Head, ProfileKey, unpack_head
 from projections.projection import Projection
 from projections.store import Claim, Reading, Settlement
 from snapshot.announce import Announcer
-from snapshot.batch import DAMAGED, NOTHING, Ending, Flushed, Outcome, Round, announcement, lies
+from snapshot.batch import DAMAGED, NOTHING, Ending, Flushed, Outcome, Round, again, announcement, lies
 from snapshot.build import build
+from snapshot.caution import Caution
 from snapshot.complaint import Complaint
 from snapshot.folder import LeftError, ProfileFolder, UnsafeError
 from snapshot.metrics import Metrics
@@ -35,7 +36,6 @@ LEASE_SECONDS = 30.0
 RETRY_SECONDS = 5.0
 
 _CLAIMS_A_BUCKET = 16
-_LOSS_SECONDS = 1.0
 # A clock that runs while the machine is suspended; macOS' monotonic one does.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -70,7 +70,7 @@ class Flusher:
         self._retry = retry
         self._now = now
         self._token = token
-        self._witness = witness
+        self._caution = Caution(projection.store, folder, witness, retry / 5)
         self._claiming: Round | None = None
         self._ending: Ending | None = None
         self._stuck: set[ProfileKey] = set()
@@ -104,7 +104,7 @@ class Flusher:
             return Flushed()
         self._ending = Ending(one.token, (), [(claim, 0.0) for claim in claims])
         self._read(one, claims)  # steps 2 and 3
-        self._leave_lost(one)
+        self._caution.leave(one)
         self._write(one)  # steps 4 and 5
         self._announce(one)  # step 6
         done = [Settlement(own.claim, own.reading.version, own.hash, own.hash) for own in one.open()]
@@ -168,19 +168,6 @@ class Flusher:
             self._untold.add(claim.key)
         return None if claim.key in self._untold and not reading.announced else reading.announced
 
-    def _leave_lost(self, one: Round) -> None:
-        """Show nothing of buckets that fell back, or began to heal since the claim.
-
-        The marks are read after the heads: what they say holds for every head that was read.
-        """
-        marks, fallen = (self._store.marks(), {}) if self._witness is None else self._witness.look()
-        lost = {bucket for bucket, mark in enumerate(marks) if mark is not None and mark.healing is not None} | {
-            *fallen
-        }
-        for outcome in one.open():
-            if bucket_of(outcome.claim.key.user_id) in lost:
-                one.leave(outcome.claim, _LOSS_SECONDS)
-
     # -------------------------------------------------------------------------------------------------- steps 4 and 5
 
     def _write(self, one: Round) -> None:
@@ -197,7 +184,7 @@ class Flusher:
             if isinstance(error, LeftError):
                 one.leave(claim)
             else:
-                one.fail(_again(claim) if isinstance(error, UnsafeError) else claim)
+                one.fail(again(claim) if isinstance(error, UnsafeError) else claim)
         self._untold -= {key for key in changed if key not in errors or isinstance(errors[key], UnsafeError)}
         self._complain_of_files({key: error for key, error in errors.items() if not isinstance(error, LeftError)})
 
@@ -221,12 +208,12 @@ class Flusher:
             return
         if self._late(one):
             for outcome in news:
-                one.leave(_again(outcome.claim) if outcome.to_write else outcome.claim)
+                one.leave(again(outcome.claim) if outcome.to_write else outcome.claim)
             return
         answers = self._announcer.announce([announcement(outcome) for outcome in news])
         failed = {outcome.claim.key: error for outcome, error in zip(news, answers, strict=True) if error is not None}
         for key in failed:
-            one.fail(_again(one.outcomes[key].claim))
+            one.fail(again(one.outcomes[key].claim))
         self._complain_of_announcements(failed)
         self._metrics.count("signal_glaze.announcements", len(news) - len(failed))
 
@@ -274,11 +261,6 @@ class Flusher:
             self.trouble = None
             for complaint in (self._unwritten, self._unannounced, self._unreadable):
                 complaint.over()
-
-
-def _again(claim: Claim) -> Claim:
-    """The claim, to be done again whatever the hash is by then: file or announcement may be out already."""
-    return claim._replace(forced=True)
 
 
 def _head(reading: Reading) -> Head | None:

@@ -1,6 +1,7 @@
 """The same work on many items, in several processes that share what was read before they were forked."""
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -57,6 +58,7 @@ _work: Callable[[Any], Any] | None = None  # a worker process' own
 def _begin(work: Callable[[Any], Any]) -> None:
     global _work  # noqa: PLW0603 - what a pool's initializer is for
     _work = work
+    gc.freeze()  # what was inherited is never looked through again, and stays shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them; the parent ends the others
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Waiting for work, a process would outlive a parent that was killed: its siblings hold the other end of the pipe.

@@ -7,7 +7,7 @@ announced again, whatever it is by then. Which epochs were looked at is kept in 
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -16,7 +16,7 @@ import structlog
 from projections.buckets import bucket_of
 from projections.profile import ProfileKey
 from projections.store import Mark, Store
-from snapshot.batch import lies
+from snapshot.batch import DAMAGED, NOTHING, lies
 from snapshot.complaint import Complaint
 from snapshot.folder import ProfileFolder, replace
 
@@ -98,23 +98,35 @@ class Inspection:
         if not buckets:
             return []
         keys = [key for key in self._scope(0, _HIGHEST) if bucket_of(key.user_id) in buckets]
-        settled = self._store.settled(self._id, keys)
-        wrong = [
-            key
-            for key, known in zip(keys, settled, strict=True)
-            if known is not None and known != lies(self._folder, key)
+        found = self._mend(self._compared(keys), raised=(self._known or {}).keys() & buckets)
+        self._note({bucket: _epoch(mark) for bucket, mark in enumerate(marks) if mark is not None})
+        return found
+
+    def _mend(self, wrong: list[_Suspect], raised: Collection[int] = ()) -> list[ProfileKey]:
+        """Have files written again, and announced where downstream may have been told what lies there.
+
+        In a bucket whose epoch was raised that may be the profile's end, too.
+        """
+        told = [
+            one.key
+            for one in wrong
+            if one.lies not in (NOTHING, DAMAGED) or (one.lies == NOTHING and bucket_of(one.key.user_id) in raised)
         ]
-        if wrong:
-            log.warning(
-                "files are not as the store says; writing and announcing them again",
-                files=len(wrong),
-                first=str(self._folder.place(wrong[0])),
-            )
-            self._store.force(self._id, wrong)
-        known = {bucket: _epoch(mark) for bucket, mark in enumerate(marks) if mark is not None}
+        if told:
+            self._say("files are not as the store says; writing and announcing them again", told)
+            self._store.force(self._id, told)
+        touched = [one.key for one in wrong if one.key not in told]
+        if touched:
+            self._say("files are not as they were written; writing them again", touched)
+            self._store.recheck(self._id, touched)
+        return [one.key for one in wrong]
+
+    def _note(self, known: dict[int, str]) -> None:
         replace(self._folder.path / EPOCHS, msgspec.json.encode(known) + b"\n")
         self._known = known
-        return wrong
+
+    def _say(self, what: str, keys: list[ProfileKey]) -> None:
+        log.warning(what, files=len(keys), first=str(self._folder.place(keys[0])))
 
     def _read(self) -> dict[int, str]:
         try:
@@ -130,14 +142,7 @@ class Inspection:
 
     def _round(self) -> list[ProfileKey]:
         """Look at the next few files, and again at those that were suspect a while ago."""
-        wrong = [one.key for one in self._confirmed()]
-        if wrong:
-            log.warning(
-                "files are not as they were written; writing them again",
-                files=len(wrong),
-                first=str(self._folder.place(wrong[0])),
-            )
-            self._store.recheck(self._id, wrong)
+        wrong = self._mend(self._confirmed())
         if not self._waiting:
             self._waiting.extend(self._next_keys())
         keys = [self._waiting.popleft() for _ in range(min(_PROFILES_A_STEP, len(self._waiting)))]

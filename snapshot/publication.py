@@ -71,7 +71,7 @@ class Publication:
         OperatorError where nothing can be written.
         """
         self._meter.phase("writing files", None)
-        flushed = self._flush()  # step 1
+        flushed = self.flush()  # step 1
         pruned = [key for key in empty if prune(self._store, key, now)]  # step 2
         stored = keys()
         audited = self._audit(stored)  # step 3
@@ -81,7 +81,7 @@ class Publication:
         wrong += [one for one in foreign_files(self._store, self._folder, stored) if ours(one.key)]
         if wrong:
             self._store.recheck(self._folder.identity.id, [one.key for one in wrong])  # step 4
-            flushed += self._flush()
+            flushed += self.flush()
         return Published(flushed, wrong, len(pruned))
 
     def inspect(self, keys: list[ProfileKey], ours: Callable[[ProfileKey], bool]) -> list[WrongFile]:
@@ -109,7 +109,7 @@ class Publication:
         fault = Fault.MISSING if self._folder.read(key) is None else Fault.STALE
         return WrongFile(file_name(key, self._folder.identity.group_slug), fault, key)
 
-    def _flush(self) -> Flushed:
+    def flush(self) -> Flushed:
         """Flush until nothing is due, or until what was due at the beginning was, and every claim of then has ended.
 
         Others may make profiles due as fast as they are flushed; and buckets that heal are not flushed at all.

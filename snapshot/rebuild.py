@@ -4,7 +4,9 @@
 2 the brake;
 3 repair: compare again those that differ, part by part, and apply the differences by the ordinary path;
 4 publish: flush, prune, compare the files;
-5 judge: what of the differences was drift, what only lag.
+5 judge: what of the differences was drift, what only lag;
+6 verify: once the tail has seen what was repaired, compare it again. A comment that was made, repaired into its profile
+  and removed before the tail looked is one that the tail will never speak of.
 A dry run looks and judges, and changes no byte. Interrupted anywhere and run again, it ends the same.
 """
 
@@ -16,7 +18,7 @@ from projections.database import HIGHEST_ID
 from projections.errors import OperatorError
 from projections.profile import ProfileKey
 from snapshot import work as pieces
-from snapshot.drift import Observation, Verdict, at_once, covered, later, observe
+from snapshot.drift import Observation, Verdict, at_once, covered, later, observe, tailed
 from snapshot.findings import Finding
 from snapshot.pool import Pool
 from snapshot.progress import Meter
@@ -69,7 +71,10 @@ class Rebuild:
         self._sleep = sleep
         self._report = Report(dry_run=order.dry_run, deep=work.scope.deep, group_slug=work.scope.group_slug)
         self._open: list[_Open] = []
+        self._unverified: set[int] = set()
+        self._until = 0
         self._shown = 0
+        self._publication: Publication | None = None
 
     def run(self) -> Report:
         """Do all steps. Raises OperatorError, StoreUnavailableError, DatabaseUnavailable."""
@@ -86,7 +91,10 @@ class Rebuild:
                 self._work.output.flusher.register()
             self._repair(surveyor.ranges, survey)  # step 3
             self._publish(survey)  # step 4
-            self._judge()  # step 5
+            deadline = self._now() + self._order.lag_seconds
+            self._judge(deadline)  # step 5
+            if not self._order.dry_run:
+                self._verify(surveyor.ranges, deadline)  # step 6
         self._report.users = len(self._members() if self._order.users is None else self._order.users)
         self._report.in_step = survey.stored - self._shown
         self._report.healing = sum(mark is not None and mark.healing is not None for mark in self._store.marks())
@@ -121,6 +129,7 @@ class Rebuild:
         report.events += 0 if self._order.dry_run else outcome.events
         report.unreadable.update(outcome.unreadable)
         survey.empty.update(outcome.empty)
+        self._repaired(outcome)
         for finding in outcome.findings:
             self._shown += finding.shown
             verdict = at_once(finding, outcome.before, survey.looks.get(finding.key))
@@ -128,6 +137,12 @@ class Rebuild:
                 self._open.append(_Open(finding, outcome.before))
             else:
                 report.judge(finding, verdict or Verdict.UNDECIDED)
+
+    def _repaired(self, outcome: Outcome) -> None:
+        """Note what has to be verified: what was found while somebody tailed the database."""
+        if outcome.before is not None:
+            self._unverified.update(finding.key.user_id for finding in outcome.findings)
+            self._until = max([self._until, *(finding.time for finding in outcome.findings)])
 
     # ------------------------------------------------------------------------------------------------------- step 4
 
@@ -142,6 +157,7 @@ class Rebuild:
             wrong = publication.inspect(keys, lambda key: self._ours(key) and not survey.suspects(key.user_id))
             self._report.judge_files(wrong)
             return
+        self._publication = publication
         now = self._work.database.clock()
         published = publication.publish(self._keys, self._ours, survey.empty, now)
         self._report.judge_files(published.wrong)
@@ -164,8 +180,7 @@ class Rebuild:
 
     # ------------------------------------------------------------------------------------------------------- step 5
 
-    def _judge(self) -> None:
-        deadline = self._now() + self._order.lag_seconds
+    def _judge(self, deadline: float) -> None:
         while self._open and self._now() < deadline:
             self._meter.phase("telling lag from drift", None)
             self._open = self._looked_again() if self._order.dry_run else self._followed()
@@ -207,3 +222,20 @@ class Rebuild:
         for finding in ripe.values():
             self._report.judge(finding, Verdict.LAG)
         return left
+
+    # ------------------------------------------------------------------------------------------------------- step 6
+
+    def _verify(self, ranges: list[tuple[int, int]], deadline: float) -> None:
+        again = False
+        self._meter.phase("verifying", None)
+        while self._unverified and self._now() < deadline and tailed(self._store):
+            if not observe(self._store).passed(self._until):
+                self._sleep(_STEP_SECONDS)
+                continue
+            users, self._unverified = frozenset(self._unverified), set()
+            for outcome in self._pool.map(pieces.repair, cut(ranges, users)):
+                self._report.events += outcome.events
+                self._repaired(outcome)
+                again |= bool(outcome.findings)
+        if again and self._publication is not None:
+            self._publication.flush()

@@ -105,10 +105,13 @@ class Staging:
         return False
 
     def _as_seen(self, place: Place) -> bool:
+        path = f"{self._folder}/{place.name}"
+        if place.seen is None:
+            return not os.access(path, os.F_OK)
         try:
-            stat = os.stat(f"{self._folder}/{place.name}")  # noqa: PTH116 - see `current`
+            stat = os.stat(path)  # noqa: PTH116 - see `current`
         except FileNotFoundError:
-            return place.seen is None
+            return False
         return place.seen == (stat.st_ino, stat.st_mtime_ns)
 
     def _flush(self, paths: Sequence[str]) -> None:

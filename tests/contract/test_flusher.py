@@ -149,7 +149,7 @@ def test_what_heals_is_not_shown_even_where_it_was_claimed_before(one: Rig) -> N
     assert one.flusher(store=Interrupted(one.store, lose)).flush().written == 1
     assert sorted(one.lying()) == ["2-lions.json"]
     one.store.heal(bucket_of(ANN.user_id), 1, None)
-    one.bench.wait(1.0)
+    one.bench.wait(one.retry)
     one.flush()
     one.right()
 
@@ -167,7 +167,7 @@ def test_a_store_that_fell_back_is_not_shown_until_its_epoch_is_raised(one: Rig)
     assert one.lying() == shown
     bucket = bucket_of(ANN.user_id)
     one.store.raise_epoch(bucket, 0, Healing({}, reconcile=True, reason="a test"), Origin({}, {}, "1"))
-    one.bench.wait(1.0)
+    one.bench.wait(one.retry)
     assert flusher.flush() == (0, 0, 0, 0, 0)
     one.apply(comment(ANN, 12, 5), comment(ANN, 13, 5))
     one.store.heal(bucket, 1, None)
@@ -229,4 +229,36 @@ def test_a_damaged_file_in_a_folder_that_the_store_does_not_know_is_replaced(one
     one.folder.place(ANN).write_bytes(b"{half a fi")
     one.apply(comment(ANN, 1, 1))
     one.flush()
+    one.right()
+
+
+def test_a_file_that_is_newer_than_the_store_says_is_waited_for(one: Rig) -> None:
+    """The machine stopped; the store lost its last second with it, and no process saw it before."""
+    one.apply(comment(ANN, 11, 5))
+    one.flush()
+    one.apply(comment(ANN, 12, 5))
+    fall_back = keep(one.store)
+    one.apply(comment(ANN, 13, 5))
+    one.flush()
+    fall_back()
+    flusher = one.flusher()
+    assert flusher.flush() == (0, 0, 0, 0, 0)
+    assert one.content(ANN)["message_count"] == 3
+    one.apply(comment(ANN, 13, 5), comment(ANN, 14, 5))
+    one.bench.wait(one.retry)
+    one.flush(flusher)
+    assert one.content(ANN)["message_count"] == 4
+    one.right()
+
+
+def test_a_file_that_somebody_put_there_is_replaced_after_a_while(one: Rig) -> None:
+    one.apply(comment(ANN, 11, 5))
+    one.flush()
+    older = one.folder.place(ANN).read_bytes()
+    one.apply(comment(ANN, 12, 5))
+    one.flush()
+    one.folder.place(ANN).write_bytes(older)
+    one.apply(comment(ANN, 13, 5))
+    one.flush()
+    assert one.content(ANN)["message_count"] == 3
     one.right()

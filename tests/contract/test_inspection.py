@@ -196,3 +196,16 @@ def test_a_folder_that_became_anothers_stops_the_daemon(one: Rig) -> None:
     open_folder(one.folder.path, "tigers").close()
     with pytest.raises(OperatorError, match=str(one.folder.path)):
         Looking(one).inspection.step()
+
+
+def test_an_older_file_of_the_same_profile_is_replaced_and_announced_again(one: Rig) -> None:
+    """It may be the store that is older: then downstream was told what lies there."""
+    older = one.folder.place(ANN).read_bytes()
+    one.apply(comment(ANN, 12, 1))
+    one.flush()
+    told = len(one.told.all)
+    one.folder.place(ANN).write_bytes(older)
+    assert Looking(one).round() == {ANN}
+    one.flush()
+    assert len(one.told.all) == told + 1
+    one.right()

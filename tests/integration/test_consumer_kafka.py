@@ -155,7 +155,7 @@ def test_a_store_that_was_emptied_under_a_running_daemon_is_healed(
         daemon.until(lambda: out.exists() and len(list(out.glob("*.json"))) == 1504)
         own_redis.empty()
         daemon.until(lambda: "lost writes" in daemon.said())
-        daemon.until(lambda: daemon.said().count("healed") >= 64)
+        daemon.until(lambda: "healed" in daemon.said())
         assert daemon.terminate(5) == 0, daemon.said()
     ended = run(*CATCH_UP, "--output-dir", str(out), env=env)
     assert ended.returncode == 0, ended.stderr

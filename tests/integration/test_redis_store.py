@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from projections import buckets
 from projections.buckets import BUCKETS, bucket_of
 from projections.errors import OperatorError
 from projections.events import Event
@@ -101,6 +102,16 @@ def test_every_key_of_a_profile_lies_in_its_bucket(store: RedisStore, redis_url:
         keys = [key for key in client.scan_iter() if not key.endswith(b":mark")]
     assert len(keys) >= 9
     assert {key.split(b":")[1] for key in keys} == {b"{b%d}" % bucket_of(KEY.user_id)}
+
+
+def test_a_sequence_grows_even_where_the_clock_went_back(store: RedisStore, redis_url: str) -> None:
+    store.register(FOLDER)
+    save(store, write(KEY, ABSENT, b"one"))
+    claims = claim(store, FOLDER)
+    ahead = store.clock() + 10**12
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(buckets.sequence_key(bucket_of(KEY.user_id)), buckets.member(KEY), ahead)
+    assert [store.read(FOLDER.id, claims)[0].sequence for _ in range(2)] == [ahead + 1, ahead + 2]
 
 
 def test_a_long_profile_is_scanned_in_pages_while_it_changes(store: RedisStore) -> None:

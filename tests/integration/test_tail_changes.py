@@ -10,10 +10,16 @@ from support.tailing import Embedded
 from support.whiteballoon import WhiteBalloon
 
 
+@pytest.fixture
+def white_balloon(tmp_path: Path) -> WhiteBalloon:
+    return WhiteBalloon.in_folder(tmp_path / "wb")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def white_balloon(request: pytest.FixtureRequest, tmp_path: Path) -> WhiteBalloon:
+def either(request: pytest.FixtureRequest) -> WhiteBalloon:
     if request.param == "sqlite":
-        return WhiteBalloon.in_folder(tmp_path / "wb")
+        found: WhiteBalloon = request.getfixturevalue("white_balloon")
+        return found
     url: str = request.getfixturevalue("postgres_url")
     made = WhiteBalloon(url, url)
     made.create()
@@ -85,16 +91,16 @@ every_change = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.k
 
 
 @every_change
-def test_a_change_is_followed_while_it_runs(
-    white_balloon: WhiteBalloon, embedded: Embedded, change: Callable[[Scene], object]
-) -> None:
-    at = scene(white_balloon)
+def test_a_change_is_followed_while_it_runs(either: WhiteBalloon, change: Callable[[Scene], object]) -> None:
+    at = scene(either)
+    embedded = Embedded(either)
     embedded.catch_up()
     assert counts(embedded) == {(at.user, "elm"): 3}
     change(at)
     assert embedded.drift()
     embedded.catch_up()
     assert embedded.drift() == []
+    embedded.close()
 
 
 @every_change

@@ -21,7 +21,7 @@ def check_aggregates(store: Store, key: ProfileKey) -> bool:
     head = unpack_head(fields[HEAD])
     expected = naive.counted(as_model(registers))
     exact = (head.count, head.requests, head.reactions, head.attachments, int.from_bytes(head.digest, "big"))
-    assert exact == (expected.count, expected.requests, expected.reactions, expected.attachments, expected.digest)
+    assert exact == (expected.comments, expected.requests, expected.reactions, expected.attachments, expected.digest)
     links, tags = _uses(registers)
     stored = {name: unpack_label(value) for name, value in fields.items() if name[:1] in b"lt"}
     for uses, ranking, kind in ((links, head.links, True), (tags, head.tags, False)):

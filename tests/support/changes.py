@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, create_engine, func, select
 from sqlalchemy.exc import IntegrityError
 
 from projections.groups import TITLE_PREFIX
@@ -34,6 +34,8 @@ class Changes:
 
     def __init__(self, wb: WhiteBalloon, seed: str) -> None:
         self._wb = WhiteBalloon(wb.main_url, wb.insights_url)
+        self._wb.main = create_engine(wb.main_url)  # with a pool: a thousand connections take longer than the changes
+        self._wb.insights = self._wb.main if wb.insights is wb.main else create_engine(wb.insights_url)
         self._random = random.Random(seed)  # noqa: S311  no secret is made of it
         self._kinds: list[Kind] = [
             (30, self._comment),
@@ -59,10 +61,15 @@ class Changes:
     def make(self, number: int, pause: float = 0.0) -> None:
         """So many, one after the other."""
         weights, kinds = zip(*self._kinds, strict=True)
-        for kind in self._random.choices(kinds, weights, k=number):
-            kind()
-            if pause:
-                time.sleep(self._random.uniform(0, 2 * pause))
+        try:
+            for kind in self._random.choices(kinds, weights, k=number):
+                with suppress(IntegrityError):  # another writer was faster
+                    kind()
+                if pause:
+                    time.sleep(self._random.uniform(0, 2 * pause))
+        finally:
+            self._wb.main.dispose()
+            self._wb.insights.dispose()
 
     def _user(self) -> int:
         return self._random.choice(self._column(select(users.c.id)))
@@ -95,8 +102,7 @@ class Changes:
 
     def _join(self) -> None:
         slug = self._random.choice(list(GROUPS))
-        with suppress(IntegrityError):  # another writer was faster
-            self._wb.join(self._user(), slug, self._random.choice([GROUPS[slug], GROUPS[slug], "Elm St", "X"]))
+        self._wb.join(self._user(), slug, self._random.choice([GROUPS[slug], GROUPS[slug], "Elm St", "X"]))
 
     def _analyse(self) -> None:
         labels = self._random.sample(LABELS, self._random.randint(0, 3))
@@ -108,8 +114,7 @@ class Changes:
         with self._wb.main.connect() as connection:
             if connection.execute(select(request_comments.c.id).where(request_comments.c.id == free)).first():
                 return
-        with suppress(IntegrityError):  # another writer was faster
-            self._wb.comment(self._user(), self._request(), self._body(), comment_id=free)
+        self._wb.comment(self._user(), self._request(), self._body(), comment_id=free)
 
     def _long_transaction(self) -> None:
         """Draw ids now, bring the rows later, or never."""
@@ -117,6 +122,6 @@ class Changes:
             for _ in range(self._random.randint(1, 3)):
                 row = {"user_id": self._user(), "help_request_id": self._request(), "body": self._body()}
                 connection.execute(request_comments.insert().values(created_at=START, **row))
-            time.sleep(self._random.uniform(0, 1.5))
+            time.sleep(self._random.uniform(0, 1))
             if self._random.random() < 0.7:
                 connection.commit()

@@ -121,7 +121,8 @@ class Rig:
                 files[self.folder.place(key).name] = snapshot.file_bytes()
             believed[key] = None if snapshot is None else snapshot.snapshot_hash
         assert self.lying() == files
-        assert self.store.settled(self.folder.identity.id, keys) == [believed[key] or "" for key in keys]
+        settled = self.store.settled(self.folder.identity.id, keys)
+        assert [hash_ or None for hash_ in settled] == [believed[key] for key in keys]
         latest = self.told.latest()
         assert {key: latest.get(key) for key in keys} == believed
 

@@ -23,7 +23,7 @@ Half = tuple[int, int, int, Any, Any, Any]
 class Counted(NamedTuple):
     """What a profile shows, and its digest."""
 
-    count: int
+    comments: int
     first_seen: int | None
     last_seen: int | None
     requests: dict[int, int]
@@ -84,20 +84,24 @@ def counted(comments: dict[int, Comment]) -> Counted:
     live = sorted((one.half[1], number, one) for number, one in comments.items() if one.half and one.half[0] == 0)
     links: Counter[str] = Counter()
     tags: Counter[str] = Counter()
-    totals: tuple[Counter[int], Counter[str], Counter[str]] = (Counter(), Counter(), Counter())
+    requests: Counter[int] = Counter()
+    reactions: Counter[str] = Counter()
+    attachments: Counter[str] = Counter()
     for _, _, comment in live:  # in order of appearance, which a Counter keeps
         assert comment.half is not None
-        totals[0][comment.half[2]] += 1
+        requests[comment.half[2]] += 1
         for url, _, times in comment.half[3]:
             links[url] += times
-        for total, pairs in zip(totals[1:], comment.half[4:], strict=True):
-            total.update(dict(pairs))
+        reactions.update(dict(comment.half[4]))
+        attachments.update(dict(comment.half[5]))
         tags.update(comment.labels)
     return Counted(
-        len(live),
-        live[0][0] if live else None,
-        live[-1][0] if live else None,
-        *(dict(total) for total in totals),  # type: ignore[arg-type]  # three dicts, each of its own kind
+        comments=len(live),
+        first_seen=live[0][0] if live else None,
+        last_seen=live[-1][0] if live else None,
+        requests=dict(requests),
+        reactions=dict(reactions),
+        attachments=dict(attachments),
         links=_top(links),
         tags=_top(tags),
         digest=_digest(comments),

@@ -38,12 +38,12 @@ def test_a_snapshot_says_what_a_recount_says(batches: list[list[Event]]) -> None
     expected = naive.latest(event for batch in batches for event in batch)
     for key, shown in projection.shown(KEYS).items():
         snapshot, counted = build(key, shown.head), naive.counted(expected.get(key, {}))
-        if not counted.count:
+        if not counted.comments:
             assert snapshot is None
             continue
         assert snapshot is not None
         assert (snapshot.user_id, snapshot.group_slug) == key
-        assert snapshot.message_count == counted.count
+        assert snapshot.message_count == counted.comments
         assert (micros(snapshot.first_seen_at), micros(snapshot.last_seen_at)) == (
             counted.first_seen,
             counted.last_seen,

@@ -1,11 +1,10 @@
 """The fold alone, without a store: what a batch changes."""
 
-import doctest
 import random
 
 import pytest
 
-from projections import buckets, events, fields, fold, message, ranking, redis_client, redis_folders
+from projections import fold
 from projections.events import Event
 from projections.fold import Changes, Slice, advance, aggregate, touched_labels, transitions
 from projections.profile import Head, ProfileKey
@@ -58,17 +57,14 @@ def test_an_insight_before_its_comment_waits_in_the_register() -> None:
 
 def test_a_deletion_takes_everything_out_and_a_restoration_brings_everything_back() -> None:
     whole = Whole()
-    live = (
-        comment(KEY, 1, 1, "https://a.org\n(Reactions: Ann 👍)\n[attachments: a.png]"),
-        insight(KEY, 1, 1, ("tag",)),
-    )
-    whole.fold(*live)
+    text = "https://a.org\n(Reactions: Ann 👍)\n[attachments: a.png]"
+    whole.fold(comment(KEY, 1, 1, text), insight(KEY, 1, 1, ("tag",)))
     before = whole.seen()
     changes = whole.fold(comment(KEY, 1, 2, state=1))
     assert changes.links == {"https://a.org/": None}
     assert changes.tags == {"tag": None}
     assert whole.seen() == naive.counted({})._replace(digest=whole.seen().digest)
-    whole.fold(comment(KEY, 1, 3, live[0].body))
+    whole.fold(comment(KEY, 1, 3, text))
     assert whole.seen() == before
 
 
@@ -139,16 +135,24 @@ def test_too_many_retractions_of_the_first_ones_need_a_mend_until_all_is_gone_or
 
 def test_transitions_are_in_order_and_leave_out_what_changes_nothing() -> None:
     known = {2: Register(5, None, -1, ())}
-    batch = [comment(KEY, 9, 1), comment(KEY, 2, 4), insight(KEY, 4, 1), comment(KEY, 9, 2, state=1)]
+    batch: list[Event] = [comment(KEY, 9, 1), comment(KEY, 2, 4), insight(KEY, 4, 1), comment(KEY, 9, 2, state=1)]
     moves = transitions(known, map(reading, batch))
     assert [move.comment_id for move in moves] == [4, 9]
     assert moves[1].new.comment_revision == 2
 
 
 def test_labels_before_and_after_are_touched_unless_the_comment_does_not_count() -> None:
-    old = [comment(KEY, 1, 1, "https://old.org"), insight(KEY, 1, 1, ("old",)), insight(KEY, 2, 1, ("unseen",))]
+    old: list[Event] = [
+        comment(KEY, 1, 1, "https://old.org"),
+        insight(KEY, 1, 1, ("old",)),
+        insight(KEY, 2, 1, ("unseen",)),
+    ]
     known = {move.comment_id: move.new for move in transitions({}, map(reading, old))}
-    new = [comment(KEY, 1, 2, "https://new.org"), insight(KEY, 1, 2, ("new",)), insight(KEY, 2, 2, ("still unseen",))]
+    new: list[Event] = [
+        comment(KEY, 1, 2, "https://new.org"),
+        insight(KEY, 1, 2, ("new",)),
+        insight(KEY, 2, 2, ("still unseen",)),
+    ]
     moves = transitions(known, map(reading, new))
     assert touched_labels(moves) == ({"https://old.org/", "https://new.org/"}, {"old", "new"})
 
@@ -193,10 +197,3 @@ def test_a_mend_in_progress_is_told_what_changed_up_to_a_limit(monkeypatch: pyte
 def test_nothing_is_changed_by_nothing() -> None:
     changes = advance(Slice(Head(), {}, {}, {}), [])
     assert (changes.dirty, changes.head, changes.registers) == (False, Head(), {})
-
-
-@pytest.mark.parametrize("module", [buckets, events, fields, message, ranking, redis_client, redis_folders])
-def test_examples_in_docstrings(module: object) -> None:
-    results = doctest.testmod(module)  # type: ignore[arg-type]  # a module
-    assert results.attempted
-    assert not results.failed

@@ -1,0 +1,162 @@
+"""Several daemons on one store and one folder, over a scripted broker, with everything that may happen to them."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from consumer.dead_letters import BadStreak, DeadLetters
+from consumer.flushing import Flushing
+from consumer.loop import Loop
+from consumer.source import Invalid
+from projections.buckets import bucket_of
+from projections.events import Event, topic_of
+from projections.projection import Projection
+from projections.store import Healing, Store, StoreUnavailableError
+from snapshot.inspection import Inspection
+from snapshot.metrics import NoMetrics
+from snapshot.witness import Witness
+from support.flushing import Interrupted, Rig
+from support.histories import check
+from support.rollback import keep
+from support.scripted import Broker
+from support.stores import Bench
+
+
+class Process:
+    """One daemon: loop, flusher, inspection. `fault` is called before and after each of its store calls."""
+
+    def __init__(self, fleet: "Fleet") -> None:
+        self.away = 0
+        self.interlude: tuple[int, Callable[[], object]] | None = None
+        self._fleet = fleet
+        store: Any = Interrupted(fleet.store, self._fault)
+        self.source = fleet.broker.join()
+        witness = Witness(store)
+        self.loop = Loop(
+            self.source, Projection(store), fleet.letters(), BadStreak(), NoMetrics(), fleet.time, witness=witness
+        )
+        flusher = fleet.rig.flusher(store=store, witness=witness, now=fleet.time)
+        self.flushing = Flushing(flusher, Inspection(store, fleet.rig.folder, fleet.time), witness, fleet.time)
+
+    def _fault(self, _name: str, when: str) -> None:
+        if self.interlude is not None:
+            left, act = self.interlude
+            self.interlude = None if left == 0 else (left - 1, act)
+            if left == 0:
+                act()
+        if self.away and when == ("before" if self.away % 2 else "after"):
+            self.away -= 1
+            raise StoreUnavailableError("away for a moment")
+
+    def step(self) -> None:
+        self.loop.step(0)
+        self._fleet.now += 1.0
+
+    def flush(self) -> None:
+        with suppress(StoreUnavailableError):  # the worker's thread waits and tries again
+            self.flushing.step()
+        self._fleet.now += 0.3
+
+    def done(self) -> bool:
+        return self.loop.finish() and self.flushing.idle()
+
+
+class Fleet:
+    """The store, the broker, the history that the database would show, and the daemons that run."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.now = 0.0
+        self.store: Store = bench.fresh()
+        self.kept = [keep(self.store)]
+        self.path = Path(tempfile.mkdtemp(prefix="sis-fleet-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.rig = Rig(bench, self.path / "profiles", store=self.store)
+        self.broker = Broker(batch=2)
+        self.history: list[Event] = []
+        self.buried: list[Invalid] = []
+        self.processes: list[Process] = []
+        self._revisions = itertools.count(1)
+
+    def time(self) -> float:
+        return self.now
+
+    def letters(self) -> DeadLetters:
+        """Where what is no event goes."""
+        buried = self.buried
+
+        class Letters:
+            def send(self, invalid: Sequence[Invalid]) -> None:
+                buried.extend(invalid)
+
+            def close(self) -> None:
+                """Nothing is held open."""
+
+        return Letters()
+
+    def start(self) -> Process:
+        self.processes.append(Process(self))
+        return self.processes[-1]
+
+    def kill(self, process: Process) -> None:
+        """As kill -9 does: the broker notices, the store does not."""
+        self.processes.remove(process)
+        self.broker.leave(process.source)
+
+    def publish(self, event: Event) -> None:
+        event = msgspec.structs.replace(event, revision=next(self._revisions))
+        self.history.append(event)
+        self.broker.publish(event)
+
+    def heal(self) -> None:
+        """What the healer does, with the history in the database's place."""
+        for bucket, mark in enumerate(self.store.marks()):
+            if mark is not None and mark.healing is not None and mark.healing.reconcile:
+                Projection(self.store).apply([event for event in self.history if bucket_of(event.user_id) == bucket])
+                self.store.heal(bucket, mark.epoch, Healing(mark.healing.ends, reconcile=False, reason=""))
+
+    def trim(self, name: str, messages: int) -> None:
+        """Retention takes messages, read or not; not before the group has committed anything, or nobody could tell."""
+        if name in self.broker.committed:
+            messages = min(messages, len(self.broker.logs[name]))
+            del self.broker.logs[name][:messages]
+            self.broker.earliest[name] += messages
+
+    def remake(self, topic: str) -> None:
+        """The topic is deleted, made again and filled again, as a relay does; the members learn of it."""
+        self.broker.remake(topic)
+        self.broker.publish(*[event for event in self.history if topic_of(event) == topic])
+        self.broker.rebalance()
+
+    def settle(self) -> None:
+        """Let everything come to rest."""
+        for process in self.processes or [self.start()]:
+            process.away, process.interlude = 0, None
+        for _ in range(400):
+            for process in self.processes:
+                process.step()
+                process.flush()
+            self.heal()
+            if all(process.done() for process in self.processes):
+                return
+            self.bench.wait(0.05 if self.bench.examples < 100 else 1.0)
+        raise AssertionError(f"it never comes to rest: {self.store.marks()[:3]}, {self.rig.flusher().wait()}")
+
+    def right(self) -> None:
+        """Profiles, positions, files and announcements are what the history gives."""
+        check(Projection(self.store), self.history)
+        ends = {name: self.broker.end(name) for name in self.broker.logs}
+        for mark in self.store.marks():
+            assert mark is not None
+            assert (dict(mark.positions), mark.healing) == (ends, None)
+        assert self.broker.committed == ends
+        self.rig.right()
+
+    def close(self) -> None:
+        self.rig.close()
+        shutil.rmtree(self.path)
