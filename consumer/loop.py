@@ -28,6 +28,7 @@ from snapshot.witness import Witness
 log = structlog.get_logger()
 
 COMMIT_SECONDS = 1.0
+_AGAIN_SECONDS = 30.0
 
 
 class _GapError(Exception):
@@ -65,6 +66,7 @@ class Loop:
         self._waiting = Complaint("waiting", now)
         self._committed_at = now()
         self._committed: dict[str, int] = {}
+        self._again_at = now()
 
     def step(self, seconds: float) -> int:
         """Do one round, waiting at most so long for events; how many were applied.
@@ -157,12 +159,13 @@ class Loop:
             self._restart()
             return
         ends = dict(self._positions.reached)
-        if ends != self._committed:
+        if ends != self._committed or self._now() >= self._again_at:
             behind = self._positions.behind()
             self._projection.apply((), self._positions.fences(behind, ends))
             self._positions.advance(behind, ends)
             self._source.commit(ends)
             self._committed = ends
+            self._again_at = self._now() + _AGAIN_SECONDS  # a commit that failed is not told
         self._heal()
 
     def _heal(self) -> None:

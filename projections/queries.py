@@ -117,7 +117,8 @@ HIGHEST_ANALYSIS: Query = select(func.max(_analysis.comment_id))
 POSTGRES_CLOCK = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
 
 POSTGRES_HORIZON = text(
-    "SELECT pg_snapshot_xmin(taken)::text::bigint, pg_snapshot_xmax(taken)::text::bigint FROM pg_current_snapshot() AS taken"
+    "SELECT pg_snapshot_xmin(taken)::text::bigint, pg_snapshot_xmax(taken)::text::bigint "
+    "FROM pg_current_snapshot() AS taken"
 )
 
 

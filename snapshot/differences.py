@@ -4,29 +4,22 @@ A difference's revision is fixed here, once: the greater of what its half of the
 database's time; both were read before the rows.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
-from projections.events import CommentCreated, Event, InsightCreated
+from projections.contents import RowContent, Unreadable, contents
+from projections.events import CommentCreated, Event
 from projections.groups import Groups
-from projections.history import AnalysisRow, CommentRow, UnreadableRowError, events
+from projections.history import AnalysisRow, CommentRow, events, insight
 from projections.profile import ProfileKey
-from projections.register import (
-    CommentHalf,
-    Register,
-    counts,
-    fingerprint,
-    has_row,
-    reading,
-    unpack,
-)
+from projections.register import LIVE, NOTHING, Register, counts, fingerprint, has_row, unpack
 
-Unreadable = Callable[[UnreadableRowError], object]
+__all__ = ["Cause", "Comparison", "Registers", "Tally", "Unreadable"]
+
 Registers = Mapping[ProfileKey, dict[int, bytes]]
 """Packed registers by comment id, of each profile that the store has."""
 
@@ -34,36 +27,15 @@ _MODULUS = 2**128
 _NO_TIME = datetime(1970, 1, 1)  # noqa: DTZ001 - a comment that is gone counts nowhere, so its time is never looked at
 
 
-class RowReading(NamedTuple):
-    """What one row says in one profile: the event and its meaning, and the same of its analysis."""
+class Wanted(NamedTuple):
+    """Which halves of a register have to be said again: the revision that each had, None for one that is right."""
 
-    key: ProfileKey
-    comment: CommentCreated
-    half: CommentHalf
-    insight: InsightCreated | None
-    labels: tuple[str, ...]
+    comment: int | None
+    insight: int | None
 
 
-def row_readings(
-    comments: Iterable[CommentRow],
-    analyses: Mapping[int, AnalysisRow],
-    groups: Groups,
-    revision: int,
-    unreadable: Unreadable,
-) -> Iterator[RowReading]:
-    """Read rows as the fold would, both halves of a comment together."""
-    waiting: deque[tuple[ProfileKey, CommentCreated, CommentHalf]] = deque()
-    for event in events(comments, analyses, groups, revision, unreadable):
-        new = reading(event)
-        if isinstance(event, CommentCreated):
-            assert new.comment is not None  # noqa: S101 - what `reading` says of a comment
-            key = ProfileKey(event.user_id, event.group_slug)
-            if event.comment_id in analyses:
-                waiting.append((key, event, new.comment))  # its insights follow, in the same order of groups
-            else:
-                yield RowReading(key, event, new.comment, None, ())
-        else:
-            yield RowReading(*waiting.popleft(), event, new.labels or ())
+_BOTH = Wanted(-1, -1)
+_NEITHER = Wanted(None, None)
 
 
 class Cause(NamedTuple):
@@ -72,13 +44,6 @@ class Cause(NamedTuple):
     kind: str
     request_id: int
     key: ProfileKey | None
-
-
-class Ending(NamedTuple):
-    """A comment that counted and no longer does; `cause` where its row is still there."""
-
-    key: ProfileKey
-    cause: Cause | None
 
 
 class Tally(msgspec.Struct):
@@ -123,14 +88,17 @@ class Comparison:
         found = list(events(new, analyses, groups, self._time, self._unreadable))
         for event in found:
             if isinstance(event, CommentCreated):
-                self._miss(event)
+                key = ProfileKey(event.user_id, event.group_slug)
+                self.missing[key] = self.missing.get(key, 0) + (event.deleted_at is None)
         known = [row for row in comments if row.user_id in self._slugs]
-        for row in row_readings(known, analyses, groups, self._time, self._unreadable):
-            if row.key in self._registers:
-                found += self._compared(row)
+        for one in contents(known, analyses, groups, self._unreadable):
+            if one.key in self._registers:
+                wanted = self._compared(one)
             else:
-                self._miss(row.comment)
-                found += [row.comment] if row.insight is None else [row.comment, row.insight]
+                self.missing[one.key] = self.missing.get(one.key, 0) + (one.half.state == LIVE)
+                wanted = _BOTH
+            if wanted != _NEITHER:
+                found += self._said(one, wanted, analyses.get(one.comment_id), groups)
         for comment in known:
             found += self._elsewhere(comment, groups)
         return found
@@ -141,31 +109,37 @@ class Comparison:
         while page := list(islice(left, limit)):
             yield page
 
-    def _miss(self, comment: CommentCreated) -> None:
-        key = ProfileKey(comment.user_id, comment.group_slug)
-        self.missing[key] = self.missing.get(key, 0) + (comment.deleted_at is None)
-
-    def _compared(self, row: RowReading) -> Iterator[Event]:
-        comment_id = row.comment.comment_id
-        packed = self._registers[row.key].pop(comment_id, None)
-        old = Register() if packed is None else unpack(packed)
-        new = Register(self._time, row.half, self._time, row.labels)
-        tally = self.tallies[row.key]
+    def _compared(self, one: RowContent) -> Wanted:
+        """Compare a row with its register."""
+        packed = self._registers[one.key].pop(one.comment_id, None)
+        old = NOTHING if packed is None else unpack(packed)
+        new = Register(self._time, one.half, self._time, one.labels)
+        tally = self.tallies[one.key]
         tally.rows += 1
-        tally.rows_digest = (tally.rows_digest + fingerprint(comment_id, new)) % _MODULUS
-        tally.counting += counts(new)
-        if counts(old) and not counts(new):
+        tally.rows_digest = (tally.rows_digest + fingerprint(one.comment_id, new)) % _MODULUS
+        counted, counting = counts(old), counts(new)
+        tally.counting += counting
+        if counted and not counting:
             _end(tally, None)
-        if counts(old) and counts(new) and old.labels and not new.labels:
+        if counted and counting and old.labels and not new.labels:
             tally.unlabelled += 1
-        if old.comment != row.half:
-            tally.differences += 1
-            tally.tombstones += not (counts(old) or counts(new))
-            yield _revised(row.comment, old.comment_revision)
-        if old.labels != row.labels:
-            tally.differences += 1
-            tally.tombstones += not (counts(old) or counts(new))
-            yield _revised(row.insight or _vanished(row.comment), old.insight_revision)
+        comment = old.comment_revision if old.comment != one.half else None
+        insight = old.insight_revision if old.labels != one.labels else None
+        differences = (comment is not None) + (insight is not None)
+        tally.differences += differences
+        if not (counted or counting):
+            tally.tombstones += differences
+        return Wanted(comment, insight)
+
+    def _said(self, one: RowContent, wanted: Wanted, analysis: AnalysisRow | None, groups: Groups) -> Iterator[Event]:
+        """Say these halves again, each under a higher revision."""
+        known = {} if analysis is None else {one.comment_id: analysis}
+        for event in events([one.row], known, groups, self._time):
+            before = wanted.comment if isinstance(event, CommentCreated) else wanted.insight
+            if before is not None and event.group_slug == one.key.group_slug:
+                yield _revised(event, before)
+        if analysis is None and wanted.insight is not None and one.key in self._registers:  # it vanished
+            yield _revised(insight(one.row, one.key.group_slug, None, self._time), wanted.insight)
 
     def _elsewhere(self, row: CommentRow, groups: Groups) -> Iterator[Event]:
         """Find the stored profiles of the row's own user in which it no longer counts."""
@@ -225,15 +199,6 @@ def _cause(key: ProfileKey, old: Register, row: CommentRow, groups: Groups) -> C
     if old.comment is not None and old.comment.help_request_id == row.help_request_id:
         return Cause("request", row.help_request_id, None)
     return None
-
-
-def _vanished(comment: CommentCreated) -> InsightCreated:
-    return InsightCreated(
-        comment_id=comment.comment_id,
-        user_id=comment.user_id,
-        group_slug=comment.group_slug,
-        revision=comment.revision,
-    )
 
 
 def _revised(event: Event, before: int) -> Event:

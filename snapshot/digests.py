@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from projections.contents import Unreadable, contents
 from projections.database import HIGHEST_ID, Database
 from projections.groups import Groups
 from projections.history import AnalysisRow, CommentRow
 from projections.profile import ProfileKey
 from projections.register import Register, fingerprint
 from projections.store import HEAD, Store
-from snapshot.differences import Unreadable, row_readings
 
 PAGE = 5_000
 _HEADS = 1_000
@@ -93,11 +93,13 @@ def sum_rows(database: Database, low: int, high: int, groups: Groups, unreadable
     comments = labelled = 0
     for page, analyses in _sequential(database, low, high):
         comments += len(page)
-        for row in row_readings(page, analyses, groups, 0, unreadable):
-            print_ = fingerprint(row.comment.comment_id, Register(0, row.half, 0, row.labels))
-            mine = digests.setdefault(row.key.group_slug, {})
-            mine[row.key.user_id] = mine.get(row.key.user_id, 0) + print_
-            labelled += bool(row.labels)
+        for (user_id, slug), comment_id, half, said, _ in contents(page, analyses, groups, unreadable):
+            users = digests.get(slug)
+            if users is None:
+                users = digests[slug] = {}
+            users[user_id] = users.get(user_id, 0) + fingerprint(comment_id, Register(0, half, 0, said))
+            if said:
+                labelled += 1
     return Sums(digests, comments, labelled)
 
 

@@ -32,7 +32,7 @@ from snapshot.witness import Witness
 
 __all__ = ["LEASE_SECONDS", "Flushed", "Flusher", "Outcome"]
 
-LEASE_SECONDS = 30.0
+LEASE_SECONDS = 12.0
 RETRY_SECONDS = 5.0
 
 _CLAIMS_A_BUCKET = 16

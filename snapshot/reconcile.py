@@ -174,7 +174,8 @@ def read_part(store: Store, part: Part, scope: Scope) -> Stored:
 class PartComparison:
     """One part compared by steps 2 to 4.
 
-    `ended` is when all rows had been read, in microseconds of the database's clock; `comments` counts them. Damaged profiles are compared as if they weren't there: remove them before the events are applied.
+    `ended` is when all rows had been read, in microseconds of the database's clock; `comments` counts them. Damaged
+    profiles are compared as if they weren't there: remove them before the events are applied.
     """
 
     def __init__(self, database: Database, part: Part, scope: Scope, stored: Stored, unreadable: Unreadable) -> None:

@@ -223,5 +223,7 @@ def _findings(stored: Stored, compared: PartComparison, heads: Heads, repairs: R
         kind = Kind.MISSING if counting and key not in stored.damaged else Kind.DIFFERENT
         fields = ("damaged",) if key in stored.damaged else () if counting else ("tombstones",)
         damaged = key in stored.damaged
-        found.append(Finding(key, kind, fields, time, (-1, 0), certain=damaged, shown=False, repairs=repairs.of(key)))
+        found.append(
+            Finding(key, kind, fields, time, (-1, 0, 0), certain=damaged, shown=False, repairs=repairs.of(key))
+        )
     return found
