@@ -1,5 +1,6 @@
 """The entry point `snapshot-admin`: what an operator looks at and sets up."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from consumer.demo import demo
 from consumer.topics import ensure_topics
 from projections.errors import OperatorError
+from snapshot import logs
 from snapshot.command import run
 from snapshot.options import KafkaOptions, with_options
 
@@ -27,6 +29,7 @@ def _demo(
     ),
 ) -> None:
     """Make a small database, show its profiles, add a comment and show the one profile that changes."""
+    logs.configure(sys.stderr, level="warning")  # the demo says itself what happens
     demo(folder, Console())
 
 

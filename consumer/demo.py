@@ -23,6 +23,8 @@ from snapshot.schema import SignalProfileSnapshot, parse_file
 _MADE_BY_US = ".made-by-snapshot-admin-demo"
 _WHO = 3
 _PATIENCE = 30.0
+_WIDE = 110
+_LEAST = {"Member": 18, "Msgs": 4}
 _BODY = (
     "Porchfest starts at noon! https://partiful.com/e/porchfest-2024\n\n[attachments: porch.jpg]\n(Reactions: Wren 🎉)"
 )
@@ -41,7 +43,7 @@ def demo(folder: Path, console: Console) -> None:
     with open_daemon(settings, NoMetrics()) as (daemon, revive):
         summary = daemon.run(revive, until_caught_up=True)
     profiles = [parse_file(path.read_bytes()) for path in sorted(files.profiles.glob("*.json"))]
-    console.print(_table(profiles, names))
+    console.print(_table(profiles, names, console.width))
     console.print(
         f"{summary.events} events became {len(profiles)} profiles in {time.monotonic() - began:.1f} s, "
         "without a broker: the consumer read the database itself.\n"
@@ -94,23 +96,32 @@ def _next(place: Path, before: SignalProfileSnapshot, daemon: threading.Thread) 
     return now
 
 
-def _table(profiles: list[SignalProfileSnapshot], names: dict[int, str]) -> Table:
+def _table(profiles: list[SignalProfileSnapshot], names: dict[int, str], width: int) -> Table:
+    """All profiles; in a narrow terminal without what there is no room for."""
     table = Table(title="Signal profiles", title_justify="left", header_style="bold")
-    for heading in ("Member", "Group", "Messages", "First and last seen", "Top link", "Top tags", "Reactions", "Files"):
+    headings = ["Member", "Msgs", "Last seen", "Top link", "Top tag", "Reactions", "Files"]
+    shown = len(headings) if width >= _WIDE else len(headings) - 2
+    for heading in headings[:shown]:
         table.add_column(
-            heading, justify="right" if heading == "Messages" else "left", overflow="ellipsis", no_wrap=True
+            heading, justify="right" if heading == "Msgs" else "left", no_wrap=True, min_width=_LEAST.get(heading)
         )
+    group = ""
     for one in sorted(profiles, key=lambda profile: (profile.group_slug, -profile.message_count)):
-        table.add_row(
+        if one.group_slug != group:
+            group = one.group_slug
+            table.add_section()
+            table.add_row(f"[bold]{group}[/bold]")
+        link, tag = one.top_links[:1], one.top_tags[:1]
+        cells = [
             names[one.user_id],
-            one.group_slug,
             str(one.message_count),
-            f"{one.first_seen_at:%d %b} – {one.last_seen_at:%d %b %Y}",
-            f"{one.top_links[0].domain} ×{one.top_links[0].count}" if one.top_links else "",
-            ", ".join(f"{tag.label} ×{tag.count}" for tag in one.top_tags[:2]),
-            " ".join(f"{word}{count}" for word, count in list(one.reaction_counts.items())[:4]),
+            f"{one.last_seen_at:%d %b}",
+            " ".join(f"{one.domain} ×{one.count}" for one in link),
+            " ".join(f"{one.label} ×{one.count}" for one in tag),
+            " ".join(f"{word} {count}" for word, count in list(one.reaction_counts.items())[:4]),
             ", ".join(f"{count} {kind}" for kind, count in list(one.attachment_counts.items())[:2]),
-        )
+        ]
+        table.add_row(*cells[:shown])
     return table
 
 
