@@ -123,17 +123,18 @@ class Census:
 
         Rows of one user may go on in the next page.
         """
+        slugs_of = self._groups.slugs
         for row in comments:
             comment_id, user_id, request_id, body, sent, deleted_at = row
-            slugs = self._groups.slugs(user_id, request_id)
+            slugs = slugs_of(user_id, request_id)
             if not slugs:
                 continue
             if user_id != self._user_id:
                 yield from self.rest()
                 self._user_id = user_id
             analysis = analyses.get(comment_id)
-            moment = _plain_moment(sent) if deleted_at is None and type(body) is str else None
-            if moment is None:
+            moment = _moment(sent) if deleted_at is None else None
+            if moment is None or moment.tzinfo is not None or type(body) is not str:
                 self._oddly(row, slugs, analysis)
                 continue
             since = moment - _EPOCH
@@ -141,7 +142,8 @@ class Census:
             said = read_body(body)
             labels = () if analysis is None else _labels(*analysis[1:4])
             for slug in slugs:
-                self._tally(slug).add(comment_id, created_at, request_id, said, labels)
+                tally = self._tallies.get(slug) or self._tally(slug)
+                tally.add(comment_id, created_at, request_id, said, labels)
 
     def rest(self) -> Iterator[tuple[ProfileKey, Head]]:
         """After the last page, give the profiles of the last user."""
@@ -152,10 +154,7 @@ class Census:
                 yield ProfileKey(self._user_id, slug), head
 
     def _tally(self, slug: str) -> Tally:
-        tally = self._tallies.get(slug)
-        if tally is None:
-            tally = self._tallies[slug] = Tally()
-        return tally
+        return self._tallies.setdefault(slug, Tally())
 
     def _oddly(self, row: CommentRow, slugs: tuple[str, ...], analysis: AnalysisRow | None) -> None:
         """Count a row by way of its events: deleted, with a time zone, or not to be understood at all."""
@@ -168,13 +167,12 @@ class Census:
                 self._tally(slug).add(row.comment_id, half.created_at, half.help_request_id, said, register.labels)
 
 
-def _plain_moment(text: str) -> datetime | None:
-    """When a comment was sent; None where that is not as WhiteBalloon writes it."""
+def _moment(text: str) -> datetime | None:
+    """When a comment was sent; None where that can't be read."""
     try:
-        moment = datetime.fromisoformat(text)
+        return datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return None
-    return moment if moment.tzinfo is None else None
 
 
 @lru_cache(4096)

@@ -35,10 +35,15 @@ def workers(asked: int | None, useful: int) -> int:
 def each(work: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
     """Do the work on every item, results in order. What it raises is raised here; the rest is then left undone.
 
-    `work` is inherited by the fork, never pickled: it may hold anything but open connections.
+    `work` is inherited by the fork, never pickled: it may hold anything but open connections. Meanwhile the garbage
+    collector leaves alone what was there before: that is shared between processes, and takes time to look through.
     """
     if processes == 1:
-        yield from map(work, items)
+        gc.freeze()
+        try:
+            yield from map(work, items)
+        finally:
+            gc.unfreeze()
         return
     fork = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(processes, fork, initializer=_begin, initargs=(work,))
@@ -58,7 +63,7 @@ _work: Callable[[Any], Any] | None = None  # a worker process' own
 def _begin(work: Callable[[Any], Any]) -> None:
     global _work  # noqa: PLW0603 - what a pool's initializer is for
     _work = work
-    gc.freeze()  # what was inherited is never looked through again, and stays shared
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them; the parent ends the others
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Waiting for work, a process would outlive a parent that was killed: its siblings hold the other end of the pipe.

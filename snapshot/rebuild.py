@@ -11,12 +11,15 @@ A dry run looks and judges, and changes no byte. Interrupted anywhere and run ag
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import NamedTuple
+
+import msgspec
 
 from projections.database import HIGHEST_ID
 from projections.errors import OperatorError
 from projections.profile import ProfileKey
+from projections.store import Mark
 from snapshot import work as pieces
 from snapshot.drift import Observation, Verdict, at_once, covered, later, observe, tailed
 from snapshot.findings import Finding
@@ -80,6 +83,7 @@ class Rebuild:
         """Do all steps. Raises OperatorError, StoreUnavailableError, DatabaseUnavailable."""
         began = self._now()
         self._refuse_strangers()
+        marks = self._store.marks()
         surveyor = Surveyor(self._work, self._pool, self._order.users, self._meter)
         survey = surveyor.survey()  # step 1
         self._report.comments += survey.comments
@@ -89,20 +93,17 @@ class Rebuild:
         if self._order.dry_run or self._report.held is None:
             if self._work.output is not None and self._work.output.flusher is not None:
                 self._work.output.flusher.register()
-            self._repair(surveyor.ranges, survey)  # step 3
+            self._repair(surveyor, survey, marks)  # step 3
             self._publish(survey)  # step 4
             deadline = self._now() + self._order.lag_seconds
             self._judge(deadline)  # step 5
             if not self._order.dry_run:
-                self._verify(surveyor.ranges, deadline)  # step 6
-        self._report.users = len(self._members() if self._order.users is None else self._order.users)
+                self._verify(surveyor, deadline)  # step 6
+        self._report.users = survey.members
         self._report.in_step = survey.stored - self._shown
         self._report.healing = sum(mark is not None and mark.healing is not None for mark in self._store.marks())
         self._report.seconds = self._now() - began
         return self._report
-
-    def _members(self) -> Collection[int]:
-        return self._work.scope.groups(self._work.database.groups()).members
 
     def _refuse_strangers(self) -> None:
         work = self._work
@@ -115,13 +116,21 @@ class Rebuild:
 
     # ------------------------------------------------------------------------------------------------------- step 3
 
-    def _repair(self, ranges: list[tuple[int, int]], survey: Survey) -> None:
-        parts = list(cut(ranges, survey.users))
+    def _repair(self, surveyor: Surveyor, survey: Survey, marks: list[Mark | None]) -> None:
+        parts = [] if survey.users == frozenset() else list(cut(surveyor.ranges, survey.users))
         task = pieces.rehearsal if self._order.dry_run else pieces.repair
         self._meter.phase("comparing" if self._order.dry_run else "repairing", len(parts))
         for outcome in self._pool.map(task, parts):
             self._take(outcome, survey)
             self._meter.advance()
+        if self._order.users is None and self._work.scope.group_slug is None and not self._order.dry_run:
+            self._heal(marks)
+
+    def _heal(self, before: list[Mark | None]) -> None:
+        """Everything was reconciled: note it in the buckets that wait for that, unless they were lost again."""
+        for bucket, (was, mark) in enumerate(zip(before, self._store.marks(), strict=True)):
+            if was is not None and mark is not None and mark.healing is not None and mark.healing.reconcile:
+                self._store.heal(bucket, was.epoch, msgspec.structs.replace(mark.healing, reconcile=False))
 
     def _take(self, outcome: Outcome, survey: Survey) -> None:
         report = self._report
@@ -225,7 +234,7 @@ class Rebuild:
 
     # ------------------------------------------------------------------------------------------------------- step 6
 
-    def _verify(self, ranges: list[tuple[int, int]], deadline: float) -> None:
+    def _verify(self, surveyor: Surveyor, deadline: float) -> None:
         again = False
         self._meter.phase("verifying", None)
         while self._unverified and self._now() < deadline and tailed(self._store):
@@ -233,7 +242,7 @@ class Rebuild:
                 self._sleep(_STEP_SECONDS)
                 continue
             users, self._unverified = frozenset(self._unverified), set()
-            for outcome in self._pool.map(pieces.repair, cut(ranges, users)):
+            for outcome in self._pool.map(pieces.repair, cut(surveyor.ranges, users)):
                 self._report.events += outcome.events
                 self._repaired(outcome)
                 again |= bool(outcome.findings)

@@ -58,8 +58,10 @@ def open_work(settings: Settings) -> Iterator[Work]:
 
 def refuse_unknown_group(database: Database, store: Store, slug: str | None) -> None:
     """Raise OperatorError for a group that has neither members nor profiles."""
+    if slug is None:
+        return
     known = sorted({each for mine in database.groups().members.values() for each in mine})
-    if slug is None or slug in known or any(key.group_slug == slug for key in store.profiles(0, HIGHEST_ID)):
+    if slug in known or any(key.group_slug == slug for key in store.profiles(0, HIGHEST_ID)):
         return
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
     raise OperatorError(f"there is no group {slug!r}; the groups are: {', '.join(known[:_NAMED]) or 'none'}{more}")

@@ -5,6 +5,7 @@ store has less than half of them (whom it lacks differs anyway), and with `deep`
 2 Those that the store has and that differ are compared in detail, to know what a repair would end.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -25,7 +26,7 @@ _COUNTLESS = 2**62
 
 
 class Survey(msgspec.Struct):
-    """What the first pass found.
+    """What the first pass found. `members` counts the users that were asked for.
 
     `users` have to be compared again and repaired; None: everybody. `stored` counts the profiles that the store shows.
     `looks` holds, while somebody tails the database, how those that differ were seen; `empty` the profiles without a
@@ -33,6 +34,7 @@ class Survey(msgspec.Struct):
     """
 
     users: frozenset[int] | None
+    members: int = 0
     stored: int = 0
     looks: dict[ProfileKey, Look] = {}
     empty: set[ProfileKey] = set()
@@ -62,11 +64,15 @@ class Surveyor:
         self._meter = meter
         self._labelled = 0
         self._seen: set[int] = set()
-        self.ranges = user_ranges(work.database, 0, HIGHEST_ID) if users is None else [(0, HIGHEST_ID)]
+
+    @cached_property
+    def ranges(self) -> list[tuple[int, int]]:
+        """The ranges that users are compared in; not asked for where nobody differs."""
+        return user_ranges(self._work.database, 0, HIGHEST_ID) if self._users is None else [(0, HIGHEST_ID)]
 
     def survey(self) -> Survey:
         """Look at everything that may differ."""
-        found = Survey(self._users)
+        found = Survey(self._users, len(self._users or ()))
         suspects, digests = _Suspects(self._users, self._users), None
         if self._users is None:
             digests = self._digests()
@@ -91,6 +97,7 @@ class Surveyor:
     def _suspects(self, stored: StoredDigests, found: Survey) -> _Suspects:
         users = frozenset(user for mine in stored.digests.values() for user in mine)
         members = self._work.scope.groups(self._work.database.groups()).members
+        found.members = len(members)
         if 2 * len(users) <= len(members):
             return _Suspects(None, users if stored.comments >= LEAST else frozenset())
         if self._work.scope.deep:
@@ -102,7 +109,8 @@ class Surveyor:
         """Sum all rows up by ascending id."""
         blank = {(slug, user) for slug, mine in stored.digests.items() for user, digest in mine.items() if not digest}
         highest = self._work.database.heads().comment_id
-        ids = [(low, low + _IDS_A_PIECE - 1) for low in range(0, highest + 1, _IDS_A_PIECE)]
+        look = self._work.store.clock()
+        ids = [pieces.Ids(low, low + _IDS_A_PIECE - 1, look) for low in range(0, highest + 1, _IDS_A_PIECE)]
         self._meter.phase("comparing digests", len(ids))
         for one in self._pool.map(pieces.sums, ids):
             subtract(stored.digests, one)
@@ -116,7 +124,7 @@ class Surveyor:
     def _look(self, users: frozenset[int] | None, found: Survey) -> Endings:
         """Compare these in detail, None for everybody."""
         endings = Endings()
-        parts = list(cut(self.ranges, users))
+        parts = [] if users == frozenset() else list(cut(self.ranges, users))
         self._meter.phase("comparing registers", len(parts))
         for outcome in self._pool.map(pieces.look, parts):
             endings.merge(outcome.endings)

@@ -1,12 +1,14 @@
 """The pieces that a rebuild is cut into; each is done in one process, on connections of its own."""
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
 from projections.database import Database
 from projections.events import Event
+from projections.groups import Groups
 from projections.history import UnreadableRowError
 from projections.profile import Head, ProfileKey
 from projections.projection import Projection
@@ -72,11 +74,25 @@ class _Unreadable(dict[int, str]):
         self[error.row.comment_id] = str(error)
 
 
-def sums(work: Work, ids: tuple[int, int]) -> Sums:
+class Ids(NamedTuple):
+    """Comments with ids in a closed range; `look` tells one pass over all of them from another."""
+
+    low: int
+    high: int
+    look: int
+
+
+def sums(work: Work, ids: Ids) -> Sums:
     """Sum up the rows with ids in this closed range."""
     unreadable = _Unreadable()
-    found = sum_rows(work.database, *ids, work.scope.groups(work.database.groups()), unreadable)
+    found = sum_rows(work.database, ids.low, ids.high, _groups(work.database, work.scope, ids.look), unreadable)
     return found._replace(unreadable=dict(unreadable))
+
+
+@lru_cache(1)
+def _groups(database: Database, scope: Scope, _look: int) -> Groups:
+    """The groups, read once for a whole pass: it only tells whom to look at in detail."""
+    return scope.groups(database.groups())
 
 
 def look(work: Work, part: Part) -> Outcome:

@@ -209,6 +209,20 @@ def test_an_id_that_is_used_again_is_another_comment(white_balloon: WhiteBalloon
     embedded.close()
 
 
+def test_polling_finds_an_id_that_is_used_again(white_balloon: WhiteBalloon, store: MemoryStore) -> None:
+    request, (one, other) = white_balloon.add_group("elm", "Elm St", members=2)
+    white_balloon.comment(one, request)
+    last = white_balloon.comment(one, request)
+    embedded = Embedded(white_balloon, store, POLLS_ONLY)
+    embedded.catch_up()
+    white_balloon.hard_delete(last)
+    embedded.until(lambda: state(embedded).comment_head == last - 1)
+    assert white_balloon.comment(other, request) == last
+    embedded.until(lambda: embedded.drift() == [])
+    assert (live(embedded, one), live(embedded, other)) == (1, 1)
+    embedded.close()
+
+
 def test_a_comment_that_comes_back_has_no_tags_of_an_analysis_that_went_meanwhile(
     white_balloon: WhiteBalloon, embedded: Embedded
 ) -> None:
