@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from projections.contents import RowContent, Unreadable, contents
+from projections.contents import Unreadable, contents
 from projections.events import CommentCreated, Event
 from projections.groups import Groups
 from projections.history import AnalysisRow, CommentRow, events, insight
 from projections.profile import ProfileKey
-from projections.register import LIVE, NOTHING, Register, counts, fingerprint, has_row, unpack
+from projections.register import LIVE, NOTHING, CommentHalf, Register, counts, fingerprint, has_row, unpack
 
 __all__ = ["Cause", "Comparison", "Registers", "Tally", "Unreadable"]
 
@@ -25,6 +25,13 @@ Registers = Mapping[ProfileKey, dict[int, bytes]]
 
 _MODULUS = 2**128
 _NO_TIME = datetime(1970, 1, 1)  # noqa: DTZ001 - a comment that is gone counts nowhere, so its time is never looked at
+
+
+class _Content(NamedTuple):
+    key: ProfileKey
+    row: CommentRow
+    half: CommentHalf
+    labels: tuple[str, ...]
 
 
 class Wanted(NamedTuple):
@@ -91,14 +98,16 @@ class Comparison:
                 key = ProfileKey(event.user_id, event.group_slug)
                 self.missing[key] = self.missing.get(key, 0) + (event.deleted_at is None)
         known = [row for row in comments if row.user_id in self._slugs]
-        for one in contents(known, analyses, groups, self._unreadable):
-            if one.key in self._registers:
-                wanted = self._compared(one)
-            else:
-                self.missing[one.key] = self.missing.get(one.key, 0) + (one.half.state == LIVE)
-                wanted = _BOTH
-            if wanted != _NEITHER:
-                found += self._said(one, wanted, analyses.get(one.comment_id), groups)
+        for row, slugs, half, labels in contents(known, analyses, groups, self._unreadable):
+            for slug in slugs:
+                one = _Content(ProfileKey(row.user_id, slug), row, half, labels)
+                if one.key in self._registers:
+                    wanted = self._compared(one)
+                else:
+                    self.missing[one.key] = self.missing.get(one.key, 0) + (half.state == LIVE)
+                    wanted = _BOTH
+                if wanted != _NEITHER:
+                    found += self._said(one, wanted, analyses.get(row.comment_id), groups)
         for comment in known:
             found += self._elsewhere(comment, groups)
         return found
@@ -109,14 +118,14 @@ class Comparison:
         while page := list(islice(left, limit)):
             yield page
 
-    def _compared(self, one: RowContent) -> Wanted:
+    def _compared(self, one: _Content) -> Wanted:
         """Compare a row with its register."""
-        packed = self._registers[one.key].pop(one.comment_id, None)
+        packed = self._registers[one.key].pop(one.row.comment_id, None)
         old = NOTHING if packed is None else unpack(packed)
         new = Register(self._time, one.half, self._time, one.labels)
         tally = self.tallies[one.key]
         tally.rows += 1
-        tally.rows_digest = (tally.rows_digest + fingerprint(one.comment_id, new)) % _MODULUS
+        tally.rows_digest = (tally.rows_digest + fingerprint(one.row.comment_id, new)) % _MODULUS
         counted, counting = counts(old), counts(new)
         tally.counting += counting
         if counted and not counting:
@@ -131,9 +140,9 @@ class Comparison:
             tally.tombstones += differences
         return Wanted(comment, insight)
 
-    def _said(self, one: RowContent, wanted: Wanted, analysis: AnalysisRow | None, groups: Groups) -> Iterator[Event]:
+    def _said(self, one: _Content, wanted: Wanted, analysis: AnalysisRow | None, groups: Groups) -> Iterator[Event]:
         """Say these halves again, each under a higher revision."""
-        known = {} if analysis is None else {one.comment_id: analysis}
+        known = {} if analysis is None else {one.row.comment_id: analysis}
         for event in events([one.row], known, groups, self._time):
             before = wanted.comment if isinstance(event, CommentCreated) else wanted.insight
             if before is not None and event.group_slug == one.key.group_slug:

@@ -93,13 +93,15 @@ def sum_rows(database: Database, low: int, high: int, groups: Groups, unreadable
     comments = labelled = 0
     for page, analyses in _sequential(database, low, high):
         comments += len(page)
-        for (user_id, slug), comment_id, half, said, _ in contents(page, analyses, groups, unreadable):
-            users = digests.get(slug)
-            if users is None:
-                users = digests[slug] = {}
-            users[user_id] = users.get(user_id, 0) + fingerprint(comment_id, Register(0, half, 0, said))
+        for row, slugs, half, said in contents(page, analyses, groups, unreadable):
+            content = fingerprint(row.comment_id, Register(0, half, 0, said))
+            for slug in slugs:
+                users = digests.get(slug)
+                if users is None:
+                    users = digests[slug] = {}
+                users[row.user_id] = users.get(row.user_id, 0) + content
             if said:
-                labelled += 1
+                labelled += len(slugs)
     return Sums(digests, comments, labelled)
 
 
