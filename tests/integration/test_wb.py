@@ -134,16 +134,25 @@ def test_killed_at_any_time_it_changes_nothing_and_the_next_run_ends_right(
     oracle_compare(out)
 
 
-def test_terminated_it_leaves_nothing_behind_but_its_line(oracle_databases: Path, tmp_path: Path) -> None:
-    env, out = on(oracle_databases, tmp_path / "storage"), tmp_path / "out"
-    for number, code, said in ((signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")):
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_terminated_it_leaves_nothing_behind_but_its_line(
+    oracle_databases: Path, tmp_path: Path, number: int, code: int, said: str
+) -> None:
+    for attempt in range(10):  # on a busy machine it may end before the signal reaches it
+        storage, out = tmp_path / f"storage-{attempt}", tmp_path / f"out-{attempt}"
+        env = on(oracle_databases, storage)
         with Started(*WB, "--all", "--output-dir", str(out), env=env, log=tmp_path / "log") as started:
-            started.until(lambda: len(list(out.glob(".*.tmp"))) >= 1)
+            started.until(lambda out=out: len(list(out.glob(".*.tmp"))) >= 1 or len(list(out.glob("*.json"))) >= 1)  # type: ignore[misc]
             started.process.send_signal(number)
-            assert started.process.wait(60) == code, started.said()
-        assert "Traceback" not in started.said()
-        assert contents(out) == {}
-        assert entries(tmp_path / "storage")[-1]["error"] == said
+            ended = started.process.wait(60)
+        if ended != 0:
+            break
+    assert ended == code, started.said()
+    assert "Traceback" not in started.said()
+    assert contents(out) == {}
+    assert entries(storage)[-1]["error"] == said
 
 
 def test_two_runs_at_once_leave_the_same_files_and_two_lines(
