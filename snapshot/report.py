@@ -1,5 +1,6 @@
 """What a rebuild found and did: as a summary for people, and as one JSON object."""
 
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -56,9 +57,9 @@ class Report(msgspec.Struct, kw_only=True):
         if verdict is Verdict.LAG:
             self.lag += 1
             return
-        if len(self.named) < NAMED:
-            key = finding.key
-            self.named.append((key.user_id, key.group_slug, finding.kind.value, finding.fields, verdict.value))
+        key = finding.key
+        insort(self.named, (key.user_id, key.group_slug, finding.kind.value, finding.fields, verdict.value))
+        del self.named[NAMED:]  # the first ones in order, whichever process found them first
         if verdict is Verdict.UNDECIDED:
             self.undecided += 1
             return
@@ -71,8 +72,8 @@ class Report(msgspec.Struct, kw_only=True):
         """Count files that are not what they should be."""
         for one in wrong:
             self.files[one.fault.value] += 1
-            if len(self.named_files) < NAMED:
-                self.named_files.append((one.name, one.fault.value))
+            insort(self.named_files, (one.name, one.fault.value))
+            del self.named_files[NAMED:]
 
     @property
     def profiles(self) -> int:
@@ -114,10 +115,10 @@ class Report(msgspec.Struct, kw_only=True):
             "fields": dict(sorted(self.fields.items())),
             "findings": [
                 {"user_id": user, "group_slug": slug, "kind": kind, "fields": list(fields), "verdict": verdict}
-                for user, slug, kind, fields, verdict in sorted(self.named)
+                for user, slug, kind, fields, verdict in self.named
             ],
             "files": dict(sorted(self.files.items())),
-            "wrong_files": [{"name": name, "fault": fault} for name, fault in sorted(self.named_files)],
+            "wrong_files": [{"name": name, "fault": fault} for name, fault in self.named_files],
             "written": self.written,
             "unchanged": self.unchanged,
             "removed": self.removed,
