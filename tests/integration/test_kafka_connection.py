@@ -95,6 +95,8 @@ def test_a_wrong_password(
         if "doesn't answer" not in text:
             break
         text = told(sasl(guarded_kafka, "wrong"), caplog, capfd)
+    else:
+        pytest.skip("this machine is too busy: the broker took longer to refuse than is waited for, five times")
     assert text.startswith(f"Kafka at {guarded_kafka} refuses the user 'daemon': correct KAFKA_SASL_USERNAME")
 
 
