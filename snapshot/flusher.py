@@ -13,7 +13,7 @@ A crash anywhere: the lease runs out, and the flush is done again, to the same b
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -28,6 +28,7 @@ from snapshot.caution import Caution
 from snapshot.complaint import Complaint
 from snapshot.folder import LeftError, ProfileFolder, UnsafeError
 from snapshot.metrics import Metrics
+from snapshot.untold import Untold
 from snapshot.witness import Witness
 
 __all__ = ["LEASE_SECONDS", "Flushed", "Flusher", "Outcome"]
@@ -74,7 +75,8 @@ class Flusher:
         self._claiming: Round | None = None
         self._ending: Ending | None = None
         self._stuck: set[ProfileKey] = set()
-        self._untold: set[ProfileKey] = set()
+        self._untold = Untold(folder.path)
+        self._unknown: set[ProfileKey] = set()
         self._unwritten = Complaint("files not written; trying again", now)
         self._unannounced = Complaint("announcements not acknowledged; trying again", now)
         self._unreadable = Complaint("profiles in the store can't be read", now)
@@ -108,7 +110,7 @@ class Flusher:
         self._write(one)  # steps 4 and 5
         self._announce(one)  # step 6
         done = [Settlement(own.claim, own.reading.version, own.hash, own.hash) for own in one.open()]
-        self._untold -= {own.claim.key for own in done}
+        self._told([own.claim.key for own in done])
         self._end(Ending(one.token, done, list(one.back.values())))  # step 7
         return self._counted(one)
 
@@ -128,6 +130,8 @@ class Flusher:
 
     def _read(self, one: Round, claims: Sequence[Claim]) -> None:
         readings = self._store.read(self._folder.identity.id, claims)
+        if any(reading.announced is None for reading in readings):
+            self._untold.look()
         for claim, reading in zip(claims, readings, strict=True):
             try:
                 one.outcomes[claim.key] = self._outcome(claim, reading)
@@ -148,14 +152,15 @@ class Flusher:
             head = _head(reading)
         snapshot = build(claim.key, head)
         known = lies(self._folder, claim.key) if reading.settled is None else reading.settled
-        told = announced if announced is not None else known if known != DAMAGED else NOTHING
+        if announced is None:
+            announced = NOTHING if known == DAMAGED or claim.key in self._untold else known
         return Outcome(
             claim=claim,
             reading=reading,
             snapshot=snapshot,
             hash=NOTHING if snapshot is None else snapshot.snapshot_hash,
             known=known,
-            told=told,
+            told=announced,
             cause=("", 0) if head is None else head.cause,
         )
 
@@ -165,8 +170,12 @@ class Flusher:
         The first reading notes that nothing was told, and where it came to nothing the second one would believe it.
         """
         if reading.announced is None:
-            self._untold.add(claim.key)
-        return None if claim.key in self._untold and not reading.announced else reading.announced
+            self._unknown.add(claim.key)
+        return None if claim.key in self._unknown and not reading.announced else reading.announced
+
+    def _told(self, keys: Collection[ProfileKey]) -> None:
+        self._untold.told(keys)
+        self._unknown.difference_update(keys)
 
     # -------------------------------------------------------------------------------------------------- steps 4 and 5
 
@@ -178,14 +187,17 @@ class Flusher:
         contents = {
             key: None if outcome.snapshot is None else outcome.snapshot.file_bytes() for key, outcome in changed.items()
         }
-        errors = self._folder.write(contents, lambda: self._age(one) > self._lease / 4)
+        try:
+            self._untold.note(one.token, [key for key, outcome in changed.items() if outcome.to_announce])
+            errors = self._folder.write(contents, lambda: self._age(one) > self._lease / 4)
+        except OSError as failed:
+            errors = dict.fromkeys(contents, failed)
         for key, error in errors.items():
             claim = changed[key].claim
             if isinstance(error, LeftError):
                 one.leave(claim)
             else:
                 one.fail(again(claim) if isinstance(error, UnsafeError) else claim)
-        self._untold -= {key for key in changed if key not in errors or isinstance(errors[key], UnsafeError)}
         self._complain_of_files({key: error for key, error in errors.items() if not isinstance(error, LeftError)})
 
     def _complain_of_files(self, errors: Mapping[ProfileKey, OSError]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from projections.buckets import bucket_of
 from projections.profile import ProfileKey, pack_head, unpack_head
 from projections.store import ABSENT, HEAD, Healing, Origin, Save, StoreUnavailableError, Write
+from snapshot.untold import NOTES
 from support.flushing import Interrupted, Rig, fail_at, rig
 from support.histories import comment, insight
 from support.rollback import keep
@@ -262,3 +263,20 @@ def test_a_file_that_somebody_put_there_is_replaced_after_a_while(one: Rig) -> N
     one.flush()
     assert one.content(ANN)["message_count"] == 3
     one.right()
+
+
+def test_over_a_lost_store_what_was_never_announced_is_announced(one: Rig) -> None:
+    """The files lay there, and announcing failed all the while."""
+    empty, other = keep(one.store), one.flusher()
+    one.told.failing = TimeoutError("not acknowledged")
+    events = [comment(ANN, 1, 1), comment(BEN, 2, 1)]
+    one.apply(*events)
+    assert one.flusher().flush().failed == 2
+    assert sorted(one.lying()) == ["1-lions.json", "2-lions.json"]
+    empty()
+    one.told.failing = None
+    other.register()
+    one.apply(*events)
+    assert one.flush(other) == (0, 0, 2, 2, 0), "another process, that knew nothing of it"
+    one.right()
+    assert list((one.folder.path / NOTES).iterdir()) == []

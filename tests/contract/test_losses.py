@@ -31,10 +31,12 @@ class Losses(RuleBasedStateMachine):
     def one(self, index: int) -> Any:  # noqa: ANN401  a Process
         return self.fleet.processes[index % len(self.fleet.processes)]
 
-    @rule(events=st.lists(histories.events, min_size=1, max_size=6))
-    def publish(self, events: list[Event]) -> None:
+    @rule(events=st.lists(histories.events, min_size=1, max_size=6), remember=st.booleans())
+    def publish(self, events: list[Event], remember: bool) -> None:
         for event in events:
             self.fleet.publish(event)
+        if remember:
+            self.fleet.kept.append(keep(self.fleet.store))
 
     @rule(number=st.integers(0, 1))
     def publish_garbage(self, number: int) -> None:
@@ -51,6 +53,15 @@ class Losses(RuleBasedStateMachine):
     def flush(self, index: int, times: int) -> None:
         for _ in range(times):
             self.one(index).flush()
+
+    @precondition(lambda self: self.fleet.processes)
+    @rule(index=indexes, times=st.integers(1, 4), heal=st.booleans())
+    def work(self, index: int, times: int, heal: bool) -> None:
+        for _ in range(times):
+            self.one(index).step()
+            self.one(index).flush()
+            if heal:
+                self.fleet.heal()
 
     @rule()
     def heal(self) -> None:
@@ -92,13 +103,17 @@ class Losses(RuleBasedStateMachine):
     def lose_sight_of_the_broker(self, away: bool) -> None:
         self.fleet.broker.away = away
 
-    @rule()
-    def remember(self) -> None:
-        self.fleet.kept.append(keep(self.fleet.store))
+    @rule(away=st.booleans())
+    def lose_sight_of_downstream(self, away: bool) -> None:
+        self.fleet.rig.told.failing = TimeoutError("not acknowledged") if away else None
 
-    @rule(index=st.integers(0, 20))
-    def fall_back(self, index: int) -> None:
-        self.fleet.kept[-1 - index % len(self.fleet.kept)]()
+    @rule(back=st.sampled_from((1, 1, 1, 2, 3, 99)), flush=st.integers(0, 2))
+    def fall_back(self, back: int, flush: int) -> None:
+        """To what was remembered last, or before; and with luck a flusher is the first to see it."""
+        self.fleet.kept[-min(back, len(self.fleet.kept))]()
+        for _ in range(flush):
+            for process in self.fleet.processes:
+                process.flush()
 
     @rule(name=st.sampled_from(PARTITIONS), messages=st.integers(1, 6))
     def retention(self, name: str, messages: int) -> None:
@@ -111,6 +126,7 @@ class Losses(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.fleet.broker.away = False
+            self.fleet.rig.told.failing = None
             self.fleet.settle()
             self.fleet.right()
         finally:
@@ -125,11 +141,13 @@ class Alone(Losses):
         self.shown: dict[str, int] = {}
         self.number = 0
 
-    @rule(events=st.lists(st.sampled_from(histories.KEYS), min_size=1, max_size=6))
-    def publish(self, events: list[ProfileKey]) -> None:
+    @rule(events=st.lists(st.sampled_from(histories.KEYS), min_size=1, max_size=6), remember=st.booleans())
+    def publish(self, events: list[ProfileKey], remember: bool) -> None:
         for key in events:
             self.number += 1
             self.fleet.publish(histories.comment(key, self.number, 0, f"https://example.org/{self.number % 7}"))
+        if remember:
+            self.fleet.kept.append(keep(self.fleet.store))
 
     def kill(self) -> None:
         """Never."""

@@ -1,0 +1,54 @@
+"""The notes of files that downstream may not have been told of."""
+
+from pathlib import Path
+
+import pytest
+
+from projections.profile import ProfileKey
+from snapshot.untold import NOTES, Untold
+
+ANN, BEN, CEM = ProfileKey(1, "lions"), ProfileKey(2, "lions"), ProfileKey(3, "a/b")
+
+
+def test_a_note_lasts_until_all_of_it_was_told(tmp_path: Path) -> None:
+    untold = Untold(tmp_path)
+    untold.note("one", [ANN, BEN])
+    untold.note("two", [BEN, CEM])
+    assert all(key in untold for key in (ANN, BEN, CEM))
+    untold.told([ANN])
+    assert ANN not in untold
+    assert BEN in untold
+    untold.told([BEN])
+    assert BEN not in untold
+    assert [path.name for path in (tmp_path / NOTES).iterdir()] == ["two"]
+    untold.told([CEM])
+    assert list((tmp_path / NOTES).iterdir()) == []
+
+
+def test_what_a_crashed_process_left_is_known_to_the_next(tmp_path: Path) -> None:
+    Untold(tmp_path).note("one", [ANN, CEM])
+    (tmp_path / NOTES / "half").write_bytes(b'[[1, "lio')
+    (tmp_path / NOTES / "other").write_bytes(b"\xff")
+    untold = Untold(tmp_path)
+    assert ANN in untold
+    assert CEM in untold
+    assert BEN not in untold
+    untold.told([ANN, CEM])
+    assert list((tmp_path / NOTES).iterdir()) == []
+
+
+def test_nothing_to_tell_leaves_no_note(tmp_path: Path) -> None:
+    untold = Untold(tmp_path / "not there")
+    untold.note("one", [])
+    assert ANN not in untold
+    with pytest.raises(FileNotFoundError):
+        untold.note("one", [ANN])
+
+
+def test_a_note_that_another_process_took_away_is_no_error(tmp_path: Path) -> None:
+    one = Untold(tmp_path)
+    one.note("one", [ANN])
+    other = Untold(tmp_path)
+    one.told([ANN])
+    other.told([ANN])
+    assert ANN not in other
