@@ -1,7 +1,7 @@
 """The folder of profile files: one scope, a marker that names it, and files that are whole or not there.
 
 A file is written beside its place under a temporary name, flushed to the disk and moved over the old one, so that a
-reader, or a crash, never meets half a file.
+reader, or a crash, never meets half a file. Few are flushed one by one, by several threads; many all together.
 """
 
 import errno
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ import msgspec
 from projections.errors import OperatorError
 from projections.profile import ProfileKey
 from projections.store import Folder
+from snapshot import disk
 
 MARKER = ".signal-profiles"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
@@ -52,10 +54,7 @@ def file_name(key: ProfileKey, group_slug: str | None) -> str:
     """
     if group_slug is not None:
         return f"{key.user_id}.json"
-    slug = quote(key.group_slug, safe="").replace("~", "%7E")
-    if slug.startswith("."):
-        slug = f"%2E{slug[1:]}"
-    name = f"{key.user_id}-{slug}"
+    name = f"{key.user_id}-{_quoted(key.group_slug)}"
     if len(name) + len(".json") > _LONGEST_NAME:
         digest = hashlib.sha256(key.group_slug.encode()).hexdigest()[:32]
         # The tilde stands in no other name, so no slug can be made to look like a cut one.
@@ -63,8 +62,25 @@ def file_name(key: ProfileKey, group_slug: str | None) -> str:
     return f"{name}.json"
 
 
+@lru_cache(1024)
+def _quoted(slug: str) -> str:
+    quoted = quote(slug, safe="").replace("~", "%7E")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
+
+
 def _never() -> bool:
     return False
+
+
+def _left() -> LeftError:
+    return LeftError(errno.ETIME, os.strerror(errno.ETIME))
+
+
+def _temporary_name() -> str:
+    return f".{secrets.token_hex(8)}.tmp"
+
+
+_Contents = Mapping[ProfileKey, bytes | None]
 
 
 class ProfileFolder:
@@ -74,6 +90,7 @@ class ProfileFolder:
         self.path = path
         self.identity = identity
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="files")
+        self._together = True
 
     def place(self, key: ProfileKey) -> Path:
         """Where a profile's file lies."""
@@ -82,30 +99,33 @@ class ProfileFolder:
     def read(self, key: ProfileKey) -> bytes | None:
         """A profile's file; None where there is none. Raises OSError where it can't be read."""
         try:
-            return self.place(key).read_bytes()
+            return disk.read(f"{self.path}/{file_name(key, self.identity.group_slug)}")
         except FileNotFoundError:
             return None
 
-    def write(
-        self, contents: Mapping[ProfileKey, bytes | None], enough: Callable[[], bool] = _never
-    ) -> dict[ProfileKey, OSError]:
+    def write(self, contents: _Contents, enough: Callable[[], bool] = _never) -> dict[ProfileKey, OSError]:
         """Write files (None: remove one) so that they outlive a power cut; the errors of those that failed.
 
-        Several at once: the disk's flush is what takes the time. Once it is `enough`, no more are begun (LeftError).
+        Once it is `enough`, no more are begun (LeftError).
         """
-
-        def put(key: ProfileKey, content: bytes | None) -> OSError | None:
-            return LeftError(errno.ETIME, os.strerror(errno.ETIME)) if enough() else self._put(key, content)
-
-        outcomes = zip(contents, self._writers.map(put, contents, contents.values()), strict=True)
-        errors = {key: error for key, error in outcomes if error is not None}
+        many = self._together and len(contents) > disk.FEW
+        errors = (self._put_together if many else self._put_each)(contents, enough)
         if len(errors) < len(contents):
             try:
-                _flush_folder(self.path)
+                disk.flush(str(self.path))
             except OSError as error:
                 unsafe = UnsafeError(error.errno, error.strerror)
                 errors = {key: errors.get(key, unsafe) for key in contents}
         return errors
+
+    def _put_each(self, contents: _Contents, enough: Callable[[], bool]) -> dict[ProfileKey, OSError]:
+        """Several at once: the disk's flush is what takes the time."""
+
+        def put(key: ProfileKey, content: bytes | None) -> OSError | None:
+            return _left() if enough() else self._put(key, content)
+
+        outcomes = zip(contents, self._writers.map(put, contents, contents.values()), strict=True)
+        return {key: error for key, error in outcomes if error is not None}
 
     def _put(self, key: ProfileKey, content: bytes | None) -> OSError | None:
         try:
@@ -116,6 +136,43 @@ class ProfileFolder:
         except OSError as error:
             return error
         return None
+
+    def _put_together(self, contents: _Contents, enough: Callable[[], bool]) -> dict[ProfileKey, OSError]:
+        """One flush for all. It flushes what others wrote as well; if that takes too long, it is not done again."""
+        waiting, errors = self._prepared(contents, enough)
+        try:
+            disk.flush_together(str(self.path), list(waiting.values()))
+        except OSError as error:
+            errors = {key: errors.get(key, error) for key in contents}
+        if enough():
+            self._together = False
+            errors = {key: _left() for key in contents}
+        for key in contents.keys() - errors.keys():
+            failed = _moved(waiting.pop(key, None), f"{self.path}/{file_name(key, self.identity.group_slug)}")
+            if failed is not None:
+                errors[key] = failed
+        for path in waiting.values():
+            with suppress(OSError):
+                os.unlink(path)  # noqa: PTH108 - pathlib takes twice as long
+        return errors
+
+    def _prepared(
+        self, contents: _Contents, enough: Callable[[], bool]
+    ) -> tuple[dict[ProfileKey, str], dict[ProfileKey, OSError]]:
+        """Write temporary files; where they lie, and the errors of those that failed."""
+        waiting: dict[ProfileKey, str] = {}
+        errors: dict[ProfileKey, OSError] = {}
+        for key, content in contents.items():
+            if enough():
+                errors[key] = _left()
+            elif content is not None:
+                path = f"{self.path}/{_temporary_name()}"
+                try:
+                    disk.write_new(path, content)
+                    waiting[key] = path
+                except OSError as error:
+                    errors[key] = error
+        return waiting, errors
 
     def names(self) -> Iterable[str]:
         """The names of all profile files that lie there."""
@@ -139,6 +196,22 @@ class ProfileFolder:
         self._writers.shutdown()
 
 
+def _moved(path: str | None, place: str) -> OSError | None:
+    """Move a temporary file to its place; None: remove what lies there. Gives the error of what failed."""
+    try:
+        if path is None:
+            Path(place).unlink(missing_ok=True)
+        else:
+            try:
+                os.replace(path, place)  # noqa: PTH105 - pathlib takes twice as long
+            except OSError:
+                os.unlink(path)  # noqa: PTH108
+                raise
+    except OSError as error:
+        return error
+    return None
+
+
 def replace(place: Path, content: bytes) -> None:
     """Write a file whole or not at all, and flush it to the disk. The folder's own flush is left to the caller."""
     temporary = _written(place.parent, content)
@@ -151,15 +224,12 @@ def replace(place: Path, content: bytes) -> None:
 
 def _written(folder: Path, content: bytes) -> Path:
     """A new temporary file in that folder, flushed to the disk."""
-    temporary = folder / f".{secrets.token_hex(8)}.tmp"
+    temporary = folder / _temporary_name()
+    disk.write_new(str(temporary), content)
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        disk.flush(str(temporary))
     except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return temporary
 
@@ -207,7 +277,7 @@ def _mark(path: Path, mine: _Marker) -> _Marker:
             pass
         finally:
             temporary.unlink()
-        _flush_folder(path)
+        disk.flush(str(path))
     try:
         return msgspec.json.decode(place.read_bytes(), type=_Marker)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -224,12 +294,3 @@ def _sweep(path: Path, now: float) -> None:
                 with suppress(FileNotFoundError):  # another process' that just took its place
                     if now - entry.stat().st_mtime > _STALE_SECONDS:
                         Path(entry.path).unlink()
-
-
-def _flush_folder(path: Path) -> None:
-    """Make renames in a folder outlive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,15 +4,13 @@ Until they are moved nothing has changed, so a run can still think better of it;
 the folder's next user sweeps away. One flush of the file system costs a small part of thousands of single ones.
 """
 
-import ctypes
 import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-_FEW = 32
-"""So many files are flushed one by one: flushing the file system flushes what others wrote there as well."""
+from snapshot import disk
 
 Stamp = tuple[int, int] | None
 """What tells one state of a file from another: inode and time of change in ns; None where there is no file."""
@@ -64,13 +62,7 @@ class Staging:
         """Write a file beside its place."""
         # Of the form that `snapshot.folder` sweeps away; a process that was forked counts for itself.
         waiting = f".{self._token}{os.getpid() & 0xFFFF:04x}{next(self._numbers):06x}.tmp"
-        handle = os.open(f"{self._folder}/{waiting}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            left = memoryview(content)
-            while left:
-                left = left[os.write(handle, left) :]
-        finally:
-            os.close(handle)
+        disk.write_new(f"{self._folder}/{waiting}", content)
         return Prepared(place, waiting)
 
     def move(self, files: Sequence[Prepared], removed: Sequence[Place] = ()) -> Moved:
@@ -78,12 +70,12 @@ class Staging:
 
         Where a file is no longer as it was seen, it is left alone: whoever wrote there meanwhile knew later things.
         """
-        self._flush([f"{self._folder}/{waiting}" for _, waiting in files])
+        disk.flush_together(self._folder, [f"{self._folder}/{waiting}" for _, waiting in files])
         left = [waiting for place, waiting in files if not self._replace(place, waiting)]
         for waiting in left:
             os.unlink(f"{self._folder}/{waiting}")  # noqa: PTH108 - see `current`
         ended = sum(self._unlink(place) for place in removed)
-        _flush_one(self._folder)
+        disk.flush(self._folder)
         return Moved(len(files) - len(left), ended, len(left) + len(removed) - ended)
 
     def abandon(self) -> None:
@@ -113,29 +105,3 @@ class Staging:
         except FileNotFoundError:
             return False
         return place.seen == (stat.st_ino, stat.st_mtime_ns)
-
-    def _flush(self, paths: Sequence[str]) -> None:
-        if len(paths) > _FEW and _flush_file_system(self._folder):
-            return
-        for path in paths:
-            _flush_one(path)
-
-
-def _flush_file_system(folder: str) -> bool:
-    """Flush the whole file system on which a folder lies; False where this system can't."""
-    sync = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)  # Linux has it, macOS doesn't
-    if sync is None:
-        return False
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        return bool(sync(handle) == 0)
-    finally:
-        os.close(handle)
-
-
-def _flush_one(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

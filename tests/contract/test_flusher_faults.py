@@ -82,13 +82,13 @@ def test_a_slow_disk_only_makes_smaller_batches(one: Rig) -> None:
 
     slow = Slow(one.folder.path, one.folder.identity)
     slow._writers._max_workers = 1  # noqa: SLF001  so that the time adds up the same way at each run
-    one.apply(*[comment(ProfileKey(user, "lions"), user, 1) for user in range(1, 41)])
+    one.apply(*[comment(ProfileKey(user, "lions"), user, 1) for user in range(1, 31)])
     flusher = one.flusher(folder=slow)
     first = flusher.flush()
     assert 9 <= first.written <= 12
     assert first.failed == 0
     one.flush(flusher)
-    assert len(one.told.all) == 40
+    assert len(one.told.all) == 30
     one.right()
     slow.close()
 

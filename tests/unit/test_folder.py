@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from projections.errors import OperatorError
 from projections.profile import ProfileKey
+from snapshot import disk
 from snapshot.folder import MARKER, LeftError, ProfileFolder, UnsafeError, file_name, open_folder, replace
 
 ANN, BEN, CEM = ProfileKey(1, "lions"), ProfileKey(2, "lions"), ProfileKey(3, "tigers")
@@ -243,6 +244,71 @@ def test_where_the_folder_itself_is_not_flushed_no_file_counts_as_safe(
         BEN: (UnsafeError, "Input/output error"),
     }
     assert lying(opened.path) == {"1-lions.json": b"one", "2-lions.json": b"two"}
+
+
+MANY = [ProfileKey(number, "lions") for number in range(100, 140)]
+
+
+def test_many_files_are_written_replaced_and_removed(opened: ProfileFolder) -> None:
+    assert opened.write(dict.fromkeys(MANY, b"one")) == {}
+    assert set(lying(opened.path).values()) == {b"one"}
+    assert opened.write({**dict.fromkeys(MANY[:-2], b"two"), MANY[-2]: None, ANN: None}) == {}
+    assert sorted(lying(opened.path).values()) == [b"one", *[b"two"] * 38]
+    assert not list(opened.path.glob("*.tmp"))
+
+
+def test_of_many_files_one_that_fails_does_not_hold_the_others(opened: ProfileFolder) -> None:
+    for key in MANY[:2]:
+        opened.place(key).mkdir()
+        (opened.place(key) / "in the way").touch()
+    errors = opened.write({**dict.fromkeys(MANY, b"one"), MANY[1]: None})
+    assert {key: type(error) for key, error in errors.items()} == dict.fromkeys(MANY[:2], IsADirectoryError)
+    assert len(list(opened.path.glob("*.json"))) == len(MANY)
+    assert not list(opened.path.glob(".*.tmp"))
+
+
+def test_many_files_are_flushed_together_and_then_moved(opened: ProfileFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    flush = disk.flush_together
+
+    def flushing(folder: str, paths: Sequence[str]) -> None:
+        seen.append(len(paths))
+        assert not list(Path(folder).glob("*.json"))
+        flush(folder, paths)
+
+    monkeypatch.setattr(disk, "flush_together", flushing)
+    opened.write(dict.fromkeys(MANY, b"one"))
+    assert seen == [40]
+    assert len(lying(opened.path)) == 40
+
+
+def test_many_files_that_can_not_be_flushed_are_not_moved(
+    opened: ProfileFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_folder: str, _paths: Sequence[str]) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(disk, "flush_together", failing)
+    errors = opened.write(dict.fromkeys(MANY, b"one"))
+    assert {error.strerror for error in errors.values()} == {"Input/output error"}
+    assert errors.keys() == set(MANY)
+    assert {path.name for path in opened.path.iterdir()} == {MARKER}
+
+
+def test_where_flushing_all_takes_too_long_it_is_done_one_by_one(opened: ProfileFolder) -> None:
+    asked = 0
+
+    def enough() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > len(MANY)
+
+    errors = opened.write(dict.fromkeys(MANY, b"one"), enough)
+    assert {type(errors[key]) for key in MANY} == {LeftError}
+    assert {path.name for path in opened.path.iterdir()} == {MARKER}
+    asked = 0
+    assert opened.write(dict.fromkeys(MANY, b"one"), enough) == {}
+    assert len(lying(opened.path)) == 40
 
 
 def test_every_file_and_then_the_folder_are_flushed(opened: ProfileFolder, monkeypatch: pytest.MonkeyPatch) -> None:
