@@ -4,7 +4,7 @@ To make events of rows that are as the store has them costs more than to read wh
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from projections.groups import Groups
@@ -17,6 +17,8 @@ from projections.register import LIVE, NOTHING, CommentHalf, merge, reading
 Unreadable = Callable[[UnreadableRowError], object]
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout
+_ODD = datetime.max.replace(tzinfo=UTC)
+"""Stands for a time that can't be read."""
 
 
 Content = tuple[CommentRow, tuple[str, ...], CommentHalf, tuple[str, ...]]
@@ -33,14 +35,18 @@ def contents(
 
     A row that counts nowhere is left out; so is one that can't be understood, of which `unreadable` is told.
     """
+    slugs_of, analysis_of, moment_of = groups.slugs, analyses.get, datetime.fromisoformat
     for row in comments:
         comment_id, user_id, request_id, body, sent, deleted_at = row
-        slugs = groups.slugs(user_id, request_id)
+        slugs = slugs_of(user_id, request_id)
         if not slugs:
             continue
-        analysis = analyses.get(comment_id)
-        moment = _plain_moment(sent) if deleted_at is None and type(body) is str else None
-        if moment is None:
+        analysis = analysis_of(comment_id)
+        try:
+            moment = moment_of(sent)
+        except (TypeError, ValueError):
+            moment = _ODD
+        if moment.tzinfo is not None or deleted_at is not None or type(body) is not str:
             half, labels = _oddly(row, analysis, groups, unreadable)
             if half is None:
                 continue
@@ -59,15 +65,6 @@ def _oddly(
     known = {} if analysis is None else {row.comment_id: analysis}
     register = merge(NOTHING, map(reading, events([row], known, groups, 0, unreadable)))
     return register.comment, register.labels
-
-
-def _plain_moment(text: str) -> datetime | None:
-    """When a comment was sent; None where that is not as WhiteBalloon writes it."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return moment if moment.tzinfo is None else None
 
 
 @lru_cache(4096)

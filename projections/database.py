@@ -57,6 +57,7 @@ class Database:
         self._main = main
         self._insights = insights
         self._host_clock = host_clock
+        self._groups: tuple[str, Groups] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -103,14 +104,17 @@ class Database:
         return reader.read(lambda connection: Horizon(*connection.execute(queries.POSTGRES_HORIZON).one()))
 
     def groups(self) -> Groups:
-        """All memberships and groups' requests, as they stood together at one moment."""
+        """All memberships and groups' requests, as they stood together at one moment; read again after a commit."""
 
         def read(connection: Connection) -> Groups:
             memberships = (tuple(row) for row in connection.execute(queries.MEMBERSHIPS))
             requests = (tuple(row) for row in connection.execute(queries.GROUP_REQUESTS))
             return Groups.from_rows(memberships, requests)
 
-        return self._main.read(read)
+        token, known = self._main.change_token(), self._groups
+        if known is None or known[0] != token:
+            known = self._groups = token, self._main.read(read)
+        return known[1]
 
     # ------------------------------------------------------------------------------------------------- comments
 

@@ -4,8 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from projections.errors import OperatorError
 
@@ -46,8 +45,8 @@ def explain(error: Exception, place: Place) -> Exception:
     cause = _cause(error)
     if isinstance(cause, sqlite3.Error):
         return _sqlite(cause, place) or error
-    if isinstance(cause, psycopg.Error):
-        return _postgres(cause, place) or error
+    if isinstance(error, DBAPIError):
+        return _postgres(error, place) or error
     return error
 
 
@@ -104,18 +103,18 @@ _PASSING = ("08", "25", "40", "53", "55", "57", "58", "XX")
 """Classes of SQLSTATE that say something of the server's state, not of the query."""
 
 
-def _postgres(error: psycopg.Error, place: Place) -> Exception | None:
-    state = error.sqlstate
-    reason = " ".join(str(error).split("\nLINE ")[0].split())
+def _postgres(error: DBAPIError, place: Place) -> Exception | None:
+    state = getattr(error.orig, "sqlstate", None)
+    reason = " ".join(str(error.orig).split("\nLINE ")[0].split())
     if state in _MISSING:
         return OperatorError(f"{place} is not WhiteBalloon's: {reason}; correct {place.variable}, or migrate it")
     if state == _NO_PRIVILEGE:
         return OperatorError(
             f"{place} refuses to be read: {reason}; GRANT SELECT on WhiteBalloon's tables to this user"
         )
-    if state is None and isinstance(error, psycopg.ProgrammingError):
+    if state is None and isinstance(error, ProgrammingError):
         return OperatorError(f"{place} is not understood: {reason}; correct {place.variable}")
-    if (state is None and isinstance(error, psycopg.OperationalError)) or (state or "").startswith(_PASSING):
+    if (state is None and isinstance(error, OperationalError)) or (state or "").startswith(_PASSING):
         return DatabaseUnavailable(
             f"{place} cannot be reached: {reason}; start PostgreSQL, or correct host, database, user and password in "
             f"{place.variable}"

@@ -36,10 +36,10 @@ def read(body: str) -> Message:
     Message(links=(('https://a.org/', 0, 1),), reactions=(('👍', 2),), attachments=(('image', 1),))
     """
     linked = "://" in body
-    if not linked and "(" not in body and "[" not in body:
-        return _NOTHING
-    lowered = body.lower()
-    marked = _REACTIONS in lowered or _ATTACHMENTS in lowered
+    marked = False
+    if "(" in body or "[" in body:
+        lowered = body.lower()
+        marked = _REACTIONS in lowered or _ATTACHMENTS in lowered
     if not linked and not marked:
         return _NOTHING
     text = _QUOTATION.sub("", body) if body.startswith(">") or "\n>" in body else body

@@ -48,6 +48,10 @@ class _Part(NamedTuple):
     moves: list[Transition]
 
 
+def _none(_key: ProfileKey) -> bool:
+    return False
+
+
 class Projection:
     """Applies events to a store. `token` makes version tokens: 8 random bytes, never the same twice."""
 
@@ -55,11 +59,17 @@ class Projection:
         self.store = store
         self._token = token
 
-    def apply(self, events: Iterable[Event], fences: Mapping[int, Fence] | None = None) -> Applied:
+    def apply(
+        self,
+        events: Iterable[Event],
+        fences: Mapping[int, Fence] | None = None,
+        absent: Callable[[ProfileKey], bool] = _none,
+    ) -> Applied:
         """Bring events into the store, and move the positions of the fenced buckets.
 
-        Done any number of times, in any order, the result is the same. Raises StoreUnavailableError (some buckets may
-        be saved; apply the same batch again), EpochError, HoleError.
+        Done any number of times, in any order, the result is the same. Profiles that the store is believed not to
+        have (`absent`) are not loaded first; where it has them, that is a conflict like others. Raises
+        StoreUnavailableError (some buckets may be saved; apply the same batch again), EpochError, HoleError.
         """
         fences = fences or {}
         pending: Readings = _grouped(events)
@@ -67,7 +77,8 @@ class Projection:
         dirty: set[ProfileKey] = set()
         conflicts = 0
         while open_buckets:
-            writes = self._folded(self._slices(pending))
+            writes = self._folded(self._slices(pending, absent))
+            absent = _none
             lost = self._save(writes, {bucket: fences.get(bucket) for bucket in open_buckets})
             dirty |= {write.key for write in writes if write.dirty and write.key not in lost}
             conflicts += len(lost)
@@ -95,9 +106,13 @@ class Projection:
         ]
         return {key for keys in self.store.save(saves) for key in keys} if saves else set()
 
-    def _slices(self, readings: Readings) -> dict[ProfileKey, _Part]:
+    def _slices(self, readings: Readings, absent: Callable[[ProfileKey], bool]) -> dict[ProfileKey, _Part]:
         """Steps 1 and 2. A profile whose version moved between the two loads is loaded again."""
-        parts: dict[ProfileKey, _Part] = {}
+        parts = {
+            key: _Part(ABSENT, Slice(Head(), {}, {}, {}), transitions({}, mine))
+            for key, mine in readings.items()
+            if absent(key)
+        }
         while left := {key: mine for key, mine in readings.items() if key not in parts}:
             first = self._first_load(left)
             labels = {key: _label_fields(part.moves) for key, part in first.items() if part.version != ABSENT}

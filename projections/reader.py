@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
-import psycopg
-from psycopg.types.string import TextLoader
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
@@ -191,6 +189,8 @@ def _postgres_engine(url: URL) -> Engine:
 
     No prepared statements, so each range of keys gets the plan that suits it.
     """
+    from psycopg.types.string import TextLoader  # noqa: PLC0415 - an eighth of a second that SQLite can do without
+
     defaults = {key: value for key, value in _POSTGRES_DEFAULTS.items() if key not in url.query}
     engine = create_engine(
         url,
@@ -201,7 +201,7 @@ def _postgres_engine(url: URL) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def times_as_text(connection: psycopg.Connection[Any], _record: object) -> None:
+    def times_as_text(connection: Any, _record: object) -> None:  # noqa: ANN401 - psycopg's
         for kind in ("timestamp", "timestamptz"):  # as in SQLite; 'infinity' must not end a whole page
             connection.adapters.register_loader(kind, TextLoader)
 

@@ -130,7 +130,13 @@ def has_row(register: Register) -> bool:
 
 def fingerprint(comment_id: int, register: Register) -> int:
     """A register's part of the profile's digest, 128 bits; 0 where there is no row. Revisions stay out."""
-    if not has_row(register):
+    half = register.comment
+    return 0 if half is None else content_fingerprint(comment_id, half, register.labels)
+
+
+def content_fingerprint(comment_id: int, half: CommentHalf, labels: tuple[str, ...]) -> int:
+    """The fingerprint of a register with these halves."""
+    if half.state == GONE:
         return 0
-    content = _pack((comment_id, register.comment, register.labels))
+    content = _pack((comment_id, half, labels))
     return int.from_bytes(hashlib.blake2b(content, digest_size=16).digest(), "big")
