@@ -41,6 +41,15 @@ class Audited(NamedTuple):
     waiting: list[ProfileKey]
 
 
+def right(folder: ProfileFolder, key: ProfileKey, packed: bytes | None) -> bool:
+    """Whether a profile's file is what its head gives; a head that has to be mended first is passed over."""
+    head = _head(packed)
+    if head is not None and head.needs_mend():
+        return True
+    snapshot = build(key, head)
+    return folder.read(key) == (None if snapshot is None else snapshot.file_bytes())
+
+
 class _Suspect(NamedTuple):
     key: ProfileKey
     version: bytes
@@ -48,28 +57,18 @@ class _Suspect(NamedTuple):
 
 
 def audit(store: Store, folder: ProfileFolder, keys: Iterable[ProfileKey]) -> Audited:
-    """Compare the files of these profiles with what their heads give; heads that have to be mended are passed over."""
+    """Compare the files of these profiles with what their heads give, and say what is wrong with those that differ."""
     found = Audited([], [])
     for page in _pages(list(keys)):
-        suspects = []
-        for key, (version, fields) in store.load(dict.fromkeys(page, (HEAD,))).items():
-            head = _head(fields.get(HEAD))
-            if head is None or not head.needs_mend():
-                snapshot = build(key, head)
-                if _content(folder, key) != (None if snapshot is None else snapshot.file_bytes()):
-                    suspects.append(_Suspect(key, version, snapshot))
+        loaded = store.load(dict.fromkeys(page, (HEAD,)))
+        suspects = [
+            _Suspect(key, version, build(key, _head(fields.get(HEAD))))
+            for key, (version, fields) in loaded.items()
+            if not right(folder, key, fields.get(HEAD))
+        ]
         if suspects:
             _judge(store, folder, suspects, found)
     return found
-
-
-def _content(folder: ProfileFolder, key: ProfileKey) -> bytes | None:
-    """What `folder.read` gives; paths as objects would take most of the time of looking at thousands of files."""
-    try:
-        with open(f"{folder.path}/{file_name(key, folder.identity.group_slug)}", "rb", buffering=0) as file:  # noqa: PTH123
-            return file.read()
-    except FileNotFoundError:
-        return None
 
 
 def _head(packed: bytes | None) -> Head | None:

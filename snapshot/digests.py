@@ -15,7 +15,7 @@ from projections.database import HIGHEST_ID, Database
 from projections.groups import Groups
 from projections.history import AnalysisRow, CommentRow
 from projections.profile import ProfileKey
-from projections.register import Register, fingerprint
+from projections.register import content_fingerprint
 from projections.store import HEAD, Store
 
 PAGE = 5_000
@@ -67,6 +67,14 @@ class StoredDigests(msgspec.Struct):
             pass
         self.digests.setdefault(intern(key.group_slug), {})[key.user_id] = digest
 
+    def merge(self, other: "StoredDigests") -> None:
+        """Add the digests of other profiles."""
+        self.profiles += other.profiles
+        self.shown += other.shown
+        self.comments += other.comments
+        for slug, users in other.digests.items():
+            self.digests.setdefault(intern(slug), {}).update(users)
+
 
 def stored_digests(store: Store, keys: Collection[ProfileKey]) -> StoredDigests:
     """Read the digests of these profiles."""
@@ -94,7 +102,7 @@ def sum_rows(database: Database, low: int, high: int, groups: Groups, unreadable
     for page, analyses in _sequential(database, low, high):
         comments += len(page)
         for row, slugs, half, said in contents(page, analyses, groups, unreadable):
-            content = fingerprint(row.comment_id, Register(0, half, 0, said))
+            content = content_fingerprint(row.comment_id, half, said)
             for slug in slugs:
                 users = digests.get(slug)
                 if users is None:

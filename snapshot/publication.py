@@ -55,26 +55,34 @@ class Publication:
         self._store = store
         self._folder = output.folder
         self._flusher = output.flusher
+        self._new = False
         self._meter = meter
         self._sleep = sleep
 
+    def register(self) -> None:
+        """Make the folder known to the store. All of a new one is written now, so none of it is compared then."""
+        self._new = self._flusher is not None and self._flusher.register()
+
     def publish(
         self,
+        doubtful: Collection[ProfileKey] | None,
+        empty: Collection[ProfileKey],
         keys: Callable[[], list[ProfileKey]],
         ours: Callable[[ProfileKey], bool],
-        empty: Collection[ProfileKey],
         now: int,
     ) -> Published:
-        """Do all steps. `keys` lists the stored profiles to look after, `empty` those without a row at the time `now`.
+        """Do all steps, and look again at the `doubtful` files (None: at all).
 
-        `ours` tells whose strange files are meant. `now` is in microseconds of the database's clock. Raises
-        OperatorError where nothing can be written.
+        `empty` are the profiles without a row at the time `now` (microseconds of the database's clock), `keys` lists
+        the stored profiles to look after, `ours` tells whose strange files are meant. Raises OperatorError where
+        nothing can be written.
         """
         self._meter.phase("writing files", None)
         flushed = self.flush()  # step 1
         pruned = [key for key in empty if prune(self._store, key, now)]  # step 2
         stored = keys()
-        audited = self._audit(stored)  # step 3
+        looked_at = stored if doubtful is None else sorted(set(doubtful).intersection(stored))
+        audited = Audited([], []) if self._new else self._audit(looked_at)  # step 3
         wrong = audited.wrong
         if self._quiet():  # what waits now waits for nobody
             wrong += [self._unwritten(key) for key in audited.waiting]
@@ -84,9 +92,11 @@ class Publication:
             flushed += self.flush()
         return Published(flushed, wrong, len(pruned))
 
-    def inspect(self, keys: list[ProfileKey], ours: Callable[[ProfileKey], bool]) -> list[WrongFile]:
-        """Name the files that step 4 would mend, and change nothing; `ours` tells whose strange files are meant."""
-        audited = self._audit(keys)
+    def inspect(
+        self, doubtful: list[ProfileKey], keys: list[ProfileKey], ours: Callable[[ProfileKey], bool]
+    ) -> list[WrongFile]:
+        """Name the files that step 4 would mend, and change nothing."""
+        audited = self._audit(doubtful)
         strange = [one for one in foreign_files(self._store, self._folder, keys) if ours(one.key)]
         unwritten = [self._unwritten(key) for key in audited.waiting] if self._quiet() else []
         return [*audited.wrong, *unwritten, *strange]

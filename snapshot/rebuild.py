@@ -77,7 +77,8 @@ class Rebuild:
         self._unverified: set[int] = set()
         self._until = 0
         self._shown = 0
-        self._publication: Publication | None = None
+        output = work.output
+        self._publication = None if output is None else Publication(pool, work.store, output, meter, sleep)
 
     def run(self) -> Report:
         """Do all steps. Raises OperatorError, StoreUnavailableError, DatabaseUnavailable."""
@@ -91,8 +92,8 @@ class Rebuild:
         if survey.held is not None and not self._order.prune_all:  # step 2
             self._report.held = survey.held
         if self._order.dry_run or self._report.held is None:
-            if self._work.output is not None and self._work.output.flusher is not None:
-                self._work.output.flusher.register()
+            if self._publication is not None and not self._order.dry_run:
+                self._publication.register()
             self._repair(surveyor, survey, marks)  # step 3
             self._publish(survey)  # step 4
             deadline = self._now() + self._order.lag_seconds
@@ -156,19 +157,19 @@ class Rebuild:
     # ------------------------------------------------------------------------------------------------------- step 4
 
     def _publish(self, survey: Survey) -> None:
-        output = self._work.output
-        if output is None:
+        publication = self._publication
+        if publication is None:
             return
-        publication = Publication(self._pool, self._store, output, self._meter, self._sleep)
+        looked_at = self._keys() if self._order.users is not None else survey.files
         if self._order.dry_run:
             # What the file of a profile that differs should be is known after the repair only.
-            keys = [key for key in self._keys() if not survey.suspects(key.user_id)]
-            wrong = publication.inspect(keys, lambda key: self._ours(key) and not survey.suspects(key.user_id))
-            self._report.judge_files(wrong)
+            def known(key: ProfileKey) -> bool:
+                return self._ours(key) and not survey.suspects(key.user_id)
+
+            self._report.judge_files(publication.inspect(list(filter(known, looked_at)), self._keys(), known))
             return
-        self._publication = publication
         now = self._work.database.clock()
-        published = publication.publish(self._keys, self._ours, survey.empty, now)
+        published = publication.publish(looked_at, survey.empty, self._keys, self._ours, now)
         self._report.judge_files(published.wrong)
         self._report.written = published.flushed.written
         self._report.removed = published.flushed.removed

@@ -19,7 +19,7 @@ from snapshot.command import INTERRUPTED, command
 from snapshot.metrics import Metrics, statsd_metrics
 from snapshot.opening import make_storage
 from snapshot.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions
-from snapshot.pool import Inline, Pool, Processes
+from snapshot.pool import Inline, Pool, Processes, collect_seldom
 from snapshot.progress import meter
 from snapshot.rebuild import LAG_SECONDS, Order, Rebuild
 from snapshot.rebuild_opening import Settings, open_work
@@ -71,6 +71,7 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
     if bool(user) == everybody:
         raise typer.BadParameter("say either --all or --user ID")
     logs.configure_from(os.environ, sys.stderr)
+    collect_seldom()
     make_storage(files)
     order = Order(frozenset(user) if user else None, dry_run, prune_all, lag_timeout)
     settings = Settings(database, files, store, kafka.settings, deep, dry_run)

@@ -14,7 +14,7 @@ from projections.database import HIGHEST_ID
 from projections.profile import ProfileKey
 from snapshot import work as pieces
 from snapshot.brake import LEAST, Endings, Totals, held
-from snapshot.digests import StoredDigests, differing, stored_digests, subtract
+from snapshot.digests import StoredDigests, differing, subtract
 from snapshot.drift import Look
 from snapshot.pool import Pool
 from snapshot.progress import Meter
@@ -22,6 +22,7 @@ from snapshot.reconcile import cut, user_ranges
 from snapshot.work import Work
 
 _IDS_A_PIECE = 25_000
+_HEADS_A_PIECE = 1_000
 _COUNTLESS = 2**62
 
 
@@ -30,7 +31,7 @@ class Survey(msgspec.Struct):
 
     `users` have to be compared again and repaired; None: everybody. `stored` counts the profiles that the store shows.
     `looks` holds, while somebody tails the database, how those that differ were seen; `empty` the profiles without a
-    row; `held` what the brake says.
+    row, `files` those of everybody whose files are not what their heads give; `held` what the brake says.
     """
 
     users: frozenset[int] | None
@@ -38,6 +39,7 @@ class Survey(msgspec.Struct):
     stored: int = 0
     looks: dict[ProfileKey, Look] = {}
     empty: set[ProfileKey] = set()
+    files: list[ProfileKey] = []
     held: str | None = None
     comments: int = 0
     unreadable: dict[int, str] = {}
@@ -75,13 +77,13 @@ class Surveyor:
         found = Survey(self._users, len(self._users or ()))
         suspects, digests = _Suspects(self._users, self._users), None
         if self._users is None:
-            digests = self._digests()
+            digests = self._digests(found)
             found.stored = digests.shown
             suspects = self._suspects(digests, found)
         endings = self._look(suspects.looked_at, found)
         found.users = self._confirmed(suspects)
         if endings.worth_asking():
-            found.held = held(endings, self._totals(digests or self._digests(), endings))
+            found.held = held(endings, self._totals(digests or self._digests(found), endings))
         return found
 
     def _confirmed(self, suspects: _Suspects) -> frozenset[int] | None:
@@ -90,9 +92,17 @@ class Surveyor:
             return frozenset(self._seen) if suspects.looked_at is None else None
         return (suspects.users - (suspects.looked_at or frozenset())) | self._seen
 
-    def _digests(self) -> StoredDigests:
-        work = self._work
-        return stored_digests(work.store, [key for key in work.store.profiles(0, HIGHEST_ID) if work.scope.covers(key)])
+    def _digests(self, found: Survey) -> StoredDigests:
+        """Read all heads, and look at their files on the way."""
+        work, digests = self._work, StoredDigests()
+        keys = [key for key in work.store.profiles(0, HIGHEST_ID) if work.scope.covers(key)]
+        pages = [keys[start : start + _HEADS_A_PIECE] for start in range(0, len(keys), _HEADS_A_PIECE)]
+        self._meter.phase("reading heads", len(pages))
+        for one in self._pool.map(pieces.heads, pages):
+            digests.merge(one.digests)
+            found.files += one.files
+            self._meter.advance()
+        return digests
 
     def _suspects(self, stored: StoredDigests, found: Survey) -> _Suspects:
         users = frozenset(user for mine in stored.digests.values() for user in mine)

@@ -1,7 +1,6 @@
 """The pieces that a rebuild is cut into; each is done in one process, on connections of its own."""
 
 from collections.abc import Collection, Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -12,11 +11,11 @@ from projections.groups import Groups
 from projections.history import UnreadableRowError
 from projections.profile import Head, ProfileKey
 from projections.projection import Projection
-from projections.store import Store
-from snapshot.audit import Audited, audit
+from projections.store import HEAD, Store
+from snapshot.audit import Audited, audit, right
 from snapshot.brake import Endings
 from snapshot.differences import Comparison
-from snapshot.digests import Sums, sum_rows
+from snapshot.digests import StoredDigests, Sums, sum_rows
 from snapshot.drift import Observation, observe, tailed
 from snapshot.findings import Finding, Kind, Repairs, differing_fields, kind_of, named
 from snapshot.flusher import Flushed, Flusher
@@ -28,7 +27,7 @@ from snapshot.stored import Stored
 _NOTHING = (-1, -1, -1)
 """Digests where the store has nothing to compare."""
 
-Heads = Mapping[ProfileKey, Head | None]
+_Shown = Mapping[ProfileKey, Head | None]
 
 
 class Output(NamedTuple):
@@ -38,18 +37,22 @@ class Output(NamedTuple):
     flusher: Flusher | None
 
 
-class Work(NamedTuple):
-    """What every piece needs. Without a folder (a dry run before the first run) there is no output."""
+class Work:
+    """What every piece of one run needs. Without a folder (a dry run before the first run) there is no output."""
 
-    projection: Projection
-    database: Database
-    scope: Scope
-    output: Output | None
+    def __init__(self, projection: Projection, database: Database, scope: Scope, output: Output | None) -> None:
+        self.projection = projection
+        self.store = projection.store
+        self.database = database
+        self.scope = scope
+        self.output = output
+        self._look: tuple[int, Groups] | None = None
 
-    @property
-    def store(self) -> Store:
-        """The projection's store."""
-        return self.projection.store
+    def groups(self, look: int) -> Groups:
+        """The groups as they were read at the beginning of this look."""
+        if self._look is None or self._look[0] != look:
+            self._look = look, self.scope.groups(self.database.groups())
+        return self._look[1]
 
 
 class Outcome(msgspec.Struct):
@@ -74,6 +77,25 @@ class _Unreadable(dict[int, str]):
         self[error.row.comment_id] = str(error)
 
 
+class Heads(NamedTuple):
+    """What some heads say: their digests, and which profiles' files are something else."""
+
+    digests: StoredDigests
+    files: list[ProfileKey]
+
+
+def heads(work: Work, keys: list[ProfileKey]) -> Heads:
+    """Read the heads of these profiles; where there is a folder, compare their files."""
+    found = Heads(StoredDigests(), [])
+    folder = None if work.output is None else work.output.folder
+    for key, (_, fields) in work.store.load(dict.fromkeys(keys, (HEAD,))).items():
+        packed = fields.get(HEAD)
+        found.digests.add(key, packed)
+        if folder is not None and not right(folder, key, packed):
+            found.files.append(key)
+    return found
+
+
 class Ids(NamedTuple):
     """Comments with ids in a closed range; `look` tells one pass over all of them from another."""
 
@@ -85,14 +107,8 @@ class Ids(NamedTuple):
 def sums(work: Work, ids: Ids) -> Sums:
     """Sum up the rows with ids in this closed range."""
     unreadable = _Unreadable()
-    found = sum_rows(work.database, ids.low, ids.high, _groups(work.database, work.scope, ids.look), unreadable)
+    found = sum_rows(work.database, ids.low, ids.high, work.groups(ids.look), unreadable)
     return found._replace(unreadable=dict(unreadable))
-
-
-@lru_cache(1)
-def _groups(database: Database, scope: Scope, _look: int) -> Groups:
-    """The groups, read once for a whole pass: it only tells whom to look at in detail."""
-    return scope.groups(database.groups())
 
 
 def look(work: Work, part: Part) -> Outcome:
@@ -159,12 +175,12 @@ class _Piece:
                 repairs.note(page)
         tallies = compared.comparison.tallies
         wrong = [key for key in tallies if tallies[key].differences or self.stored.unfit.get(key)]
-        heads = self.end(wrong)
+        shown = self.end(wrong)
         return Outcome(
             comments=compared.comments,
             events=events,
             stored=sum(head.count > 0 for head in self.stored.heads.values()),
-            findings=_findings(self.stored, compared, heads, repairs),
+            findings=_findings(self.stored, compared, shown, repairs),
             endings=_endings(compared.comparison),
             empty=[key for key, tally in tallies.items() if not tally.rows],
             unreadable=dict(unreadable),
@@ -177,7 +193,7 @@ class _Piece:
     def take(self, page: list[Event]) -> None:
         """Something differs."""
 
-    def end(self, _wrong: list[ProfileKey]) -> Heads:
+    def end(self, _wrong: list[ProfileKey]) -> _Shown:
         """All was compared; gives the heads that these profiles have then."""
         return {}
 
@@ -190,19 +206,25 @@ class _Rehearsal(_Piece):
     def take(self, page: list[Event]) -> None:
         self._kept += [one for one in page if ProfileKey(one.user_id, one.group_slug) in self.stored.registers]
 
-    def end(self, wrong: list[ProfileKey]) -> Heads:
+    def end(self, wrong: list[ProfileKey]) -> _Shown:
         unfit = [key for key in wrong if self.stored.unfit.get(key)]
         return rehearse(self.work.store, wrong, unfit, self._kept)
 
 
 class _Repair(_Piece):
+    def __init__(self, work: Work, part: Part) -> None:
+        super().__init__(work, part)
+        self._known: set[ProfileKey] = set()
+
     def begin(self) -> None:
         remove_damaged(self.work.store, self.stored)
+        self._known.update(self.stored.registers)
 
     def take(self, page: list[Event]) -> None:
-        self.work.projection.apply(page)
+        self.work.projection.apply(page, absent=lambda key: key not in self._known)
+        self._known.update(ProfileKey(one.user_id, one.group_slug) for one in page)
 
-    def end(self, wrong: list[ProfileKey]) -> Heads:
+    def end(self, wrong: list[ProfileKey]) -> _Shown:
         mend_unfit(self.work.projection, self.stored)
         shown = self.work.projection.shown(wrong) if wrong else {}
         return {key: one.head for key, one in shown.items()}
@@ -215,14 +237,14 @@ def _endings(comparison: Comparison) -> Endings:
     return endings
 
 
-def _findings(stored: Stored, compared: PartComparison, heads: Heads, repairs: Repairs) -> list[Finding]:
+def _findings(stored: Stored, compared: PartComparison, shown: _Shown, repairs: Repairs) -> list[Finding]:
     found = []
     comparison, time = compared.comparison, compared.ended
     for key, tally in comparison.tallies.items():
         unfit = stored.unfit.get(key, frozenset())
         if not (tally.differences or unfit):
             continue
-        visible = differing_fields(key, stored.heads[key], heads[key]) if key in heads else set[str]()
+        visible = differing_fields(key, stored.heads[key], shown[key]) if key in shown else set[str]()
         found.append(
             Finding(
                 key,

@@ -103,6 +103,17 @@ def test_groups(wb: WhiteBalloon, opened: Open) -> None:
     assert opened().groups().members == {}
 
 
+def test_groups_are_read_again_only_after_a_commit(wb: WhiteBalloon, opened: Open) -> None:
+    database = opened()
+    request, (user,) = wb.add_group("elm", "Elm St")
+    before = database.groups()
+    assert database.groups() is before
+    wb.rename_request(request, "Elm St")
+    assert database.groups().requests == {}
+    wb.leave(user, "elm")
+    assert database.groups().members == {}
+
+
 def test_users_are_those_with_a_comment_or_a_membership(wb: WhiteBalloon, opened: Open) -> None:
     request, members = wb.add_group("elm", "Elm St", members=2)
     stranger, guest = wb.add_user(), wb.add_user()

@@ -275,11 +275,7 @@ STORIES = st.builds(
 )
 
 
-@settings(
-    max_examples=int(__import__("os").environ.get("EX", "60")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STORIES)
 def test_whatever_happens_meanwhile_nothing_differs_in_the_end(story: Story) -> None:
     with tempfile.TemporaryDirectory() as folder:
