@@ -47,7 +47,15 @@ def right(folder: ProfileFolder, key: ProfileKey, packed: bytes | None) -> bool:
     if head is not None and head.needs_mend():
         return True
     snapshot = build(key, head)
-    return folder.read(key) == (None if snapshot is None else snapshot.file_bytes())
+    return content(folder, key) == (None if snapshot is None else snapshot.file_bytes())
+
+
+def content(folder: ProfileFolder, key: ProfileKey) -> bytes | None:
+    """What lies in a profile's place; None where nothing does, empty where it can't be read."""
+    try:
+        return folder.read(key)
+    except OSError:
+        return b""  # somebody else's file, or a folder: not what we wrote; the flush says what is in its way
 
 
 class _Suspect(NamedTuple):
@@ -86,15 +94,15 @@ def _judge(store: Store, folder: ProfileFolder, suspects: list[_Suspect], found:
     """A file is wrong where it was settled, and is not so although nothing was flushed or changed since."""
     keys = [one.key for one in suspects]
     settled = store.settled(folder.identity.id, keys)
-    lies = [folder.read(key) for key in keys]
+    lies = [content(folder, key) for key in keys]
     again = store.settled(folder.identity.id, keys)
     versions = store.load(dict.fromkeys(keys, ()))
-    for one, before, content, after in zip(suspects, settled, lies, again, strict=True):
+    for one, before, found_there, after in zip(suspects, settled, lies, again, strict=True):
         right = "" if one.snapshot is None else one.snapshot.snapshot_hash
         if before != right or after != right or versions[one.key].version != one.version:
             found.waiting.append(one.key)
-        elif _hash(content) != right:
-            fault = Fault.MISSING if content is None else Fault.STALE
+        elif _hash(found_there) != right:
+            fault = Fault.MISSING if found_there is None else Fault.STALE
             found.wrong.append(WrongFile(file_name(one.key, folder.identity.group_slug), fault, one.key))
 
 
@@ -107,9 +115,9 @@ def _hash(content: bytes | None) -> str | None:
 
 
 def foreign(folder: ProfileFolder, absent: Iterable[ProfileKey]) -> list[WrongFile]:
-    """Name the files that lie there although these profiles don't exist."""
+    """Name the files that lie there although these profiles don't exist; a folder of such a name is no file of ours."""
     slug = folder.identity.group_slug
-    return [WrongFile(file_name(key, slug), Fault.FOREIGN, key) for key in absent if folder.read(key) is not None]
+    return [WrongFile(file_name(key, slug), Fault.FOREIGN, key) for key in absent if folder.place(key).is_file()]
 
 
 def owner(folder: ProfileFolder, name: str) -> ProfileKey | None:

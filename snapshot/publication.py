@@ -15,9 +15,9 @@ from projections.profile import ProfileKey
 from projections.register import GONE
 from projections.store import ABSENT, Store
 from snapshot import work as pieces
-from snapshot.audit import Audited, Fault, WrongFile, foreign, owner
+from snapshot.audit import Audited, Fault, WrongFile, content, foreign, owner
 from snapshot.drift import tailed
-from snapshot.flusher import LEASE_SECONDS, Flushed
+from snapshot.flusher import LEASE_SECONDS, RETRY_SECONDS, Flushed
 from snapshot.folder import ProfileFolder, file_name
 from snapshot.pool import Pool
 from snapshot.progress import Meter
@@ -25,6 +25,7 @@ from snapshot.work import Output
 
 _STEP_SECONDS = 0.25
 _FAILING_ROUNDS = 3
+_AGAIN = int(2 * RETRY_SECONDS * 1e6)
 _BUCKETS_A_PIECE = 8
 _PROFILES_A_PIECE = 2_000
 _CLAIMS_END_SECONDS = LEASE_SECONDS + 5.0
@@ -116,7 +117,7 @@ class Publication:
         return found
 
     def _unwritten(self, key: ProfileKey) -> WrongFile:
-        fault = Fault.MISSING if self._folder.read(key) is None else Fault.STALE
+        fault = Fault.MISSING if content(self._folder, key) is None else Fault.STALE
         return WrongFile(file_name(key, self._folder.identity.group_slug), fault, key)
 
     def flush(self) -> Flushed:
@@ -124,7 +125,7 @@ class Publication:
 
         Others may make profiles due as fast as they are flushed; and buckets that heal are not flushed at all.
         """
-        total, failing = Flushed(), 0
+        total, failures = Flushed(), _Failures(self._store.clock)
         until = self._store.clock() + int(_CLAIMS_END_SECONDS * 1e6)
         shares = [range(first, first + _BUCKETS_A_PIECE) for first in range(0, BUCKETS, _BUCKETS_A_PIECE)]
         while True:
@@ -133,16 +134,37 @@ class Publication:
                 flushed += one
                 self._meter.advance(one.claims)
             total += flushed._replace(failed=0)
-            failing = failing + 1 if flushed.failed else 0
-            if failing == _FAILING_ROUNDS:
+            failures.note(flushed.failed)
+            due = None if self._flusher is None else self._flusher.wait()
+            over = due is None or self._store.clock() > until
+            if failures.rounds == _FAILING_ROUNDS or (over and due is not None and failures.rounds):
                 raise OperatorError(
-                    f"{flushed.failed} profiles can't be written or announced, the log says why; "
+                    f"{failures.profiles} profiles can't be written or announced, the log says why; "
                     "mend that and run again"
                 )
-            due = None if self._flusher is None else self._flusher.wait()
-            if due is None or self._store.clock() > until:
+            if due is None or over:
                 return total
             self._sleep(min(due, _STEP_SECONDS))
+
+
+class _Failures:
+    """Rounds in which profiles failed, without one in between that had time to do them again and did.
+
+    What failed is due again only after a while: a round before that says nothing.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._last = 0
+        self.rounds = 0
+        self.profiles = 0
+
+    def note(self, failed: int) -> None:
+        """A round has ended."""
+        if failed:
+            self._last, self.profiles, self.rounds = self._clock(), failed, self.rounds + 1
+        elif self._clock() > self._last + _AGAIN:
+            self.rounds = 0
 
 
 def prune(store: Store, key: ProfileKey, now: int) -> bool:

@@ -247,6 +247,7 @@ def test_files_that_were_touched_are_named_and_written_again_without_an_announce
     (town.out / f"{CEM}-oak%2Frow.json").write_text((town.out / f"{ANN}-oak%2Frow.json").read_text())
     (town.out / "77-elm-street.json").write_text("{}")
     (town.out / "notes.json").write_text("mine")
+    (town.out / "78-elm-street.json").mkdir()  # no file, so nobody's business
     names = [
         (f"{ANN}-{ELM}.json", "stale"),
         (f"{BEN}-{ELM}.json", "missing"),
@@ -259,6 +260,7 @@ def test_files_that_were_touched_are_named_and_written_again_without_an_announce
         assert (report.exit_code, report.in_step, report.drift) == (1, 4, 4)
     assert (town.out / "notes.json").read_text() == "mine"
     (town.out / "notes.json").unlink()
+    (town.out / "78-elm-street.json").rmdir()
     town.check()
     assert [one for one in town.told.all[told:] if one.snapshot is not None] == []
     assert town.rebuild().exit_code == 0
