@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 import typer
@@ -24,7 +25,10 @@ def command(function: Callable[..., None], name: str) -> Callable[[], None]:
 
 
 def run(app: Callable[[], None]) -> None:
-    """Run a Typer app; what the operator has to mend becomes one line on standard error and exit code 2."""
+    """Run a Typer app; what the operator has to mend becomes one line on standard error and exit code 2.
+
+    So does a fault of the file system. A mistake of ours ends with 2, too: Python's own 1 would say `drift repaired`.
+    """
     try:
         logs.configure_from(os.environ, sys.stderr)
         app()
@@ -32,5 +36,12 @@ def run(app: Callable[[], None]) -> None:
         line = str(error).replace("\n", " ")
         sys.stderr.write(f"{line}\n")
         sys.exit(COULD_NOT_RUN)
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        sys.stderr.write(f"could not go on: {where}{error.strerror or error}; mend that and run again\n")
+        sys.exit(COULD_NOT_RUN)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception:  # noqa: BLE001 - whatever it is, the exit code must not say that the run came to its end
+        traceback.print_exc()
+        sys.exit(COULD_NOT_RUN)

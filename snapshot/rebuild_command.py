@@ -162,10 +162,15 @@ def _count(report: Report, figures: Metrics) -> None:
 
 
 def _tell(report: Report, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(report.to_dict()))
-    else:
-        show(report, Console())
+    """Print the report. Whoever reads it may have gone (`| head`): the run, and what its exit code says, stand."""
+    try:
+        if as_json:
+            typer.echo(json.dumps(report.to_dict()))
+        else:
+            show(report, Console())
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # the latter is rich's way of saying it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _held(report: Report) -> str:

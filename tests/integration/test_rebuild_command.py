@@ -329,6 +329,41 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(demo: Path, tmp_path: Path) -
     assert run("--all", "--user", "3", env=env).returncode == 2
 
 
+def test_a_file_that_cannot_be_replaced_is_named_with_exit_code_2(demo: Path, tmp_path: Path, redis_url: str) -> None:
+    env = on(demo, tmp_path / "storage", REDIS_URL=redis_url)
+    assert run("--all", env=env).returncode == 1
+    place = min((tmp_path / "storage" / "signal_profiles").glob("*.json"))
+    place.unlink()
+    place.mkdir()
+    dry, done = run("--all", "--dry-run", env=env), run("--all", env=env)
+    place.rmdir()
+    assert (dry.returncode, dry.stderr) == (1, "")
+    assert f"{place.name}  stale file" in dry.stdout
+    assert (done.returncode, done.stdout) == (2, "")
+    assert place.name in done.stderr
+    assert "Traceback" not in done.stderr
+    after = report("--all", env=env)
+    assert (after["exit_code"], after["written"], place.is_file()) == (0, 1, True)
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_nobody_reading_the_report_changes_neither_exit_code_nor_log(
+    words: tuple[str, ...], demo: Path, tmp_path: Path, redis_url: str
+) -> None:
+    env = on(demo, tmp_path / "storage", REDIS_URL=redis_url)
+    for code in (1, 0):
+        with subprocess.Popen(
+            [*PROGRAM, "--all", *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.close()
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+        assert process.returncode == code
+    log = (tmp_path / "storage" / "signal_profile_snapshot.log").read_text().splitlines()
+    assert [json.loads(line)["error"] for line in log] == [None, None]
+
+
 def test_the_brake_says_what_it_saw(oracle_databases: Path, tmp_path: Path) -> None:
     env = on(oracle_databases, tmp_path / "storage")
     assert run("--all", env=env).returncode == 1
