@@ -3,10 +3,14 @@
 import ctypes
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 FEW = 32
 """So many files are flushed one by one: flushing the file system flushes what others wrote there as well."""
 
+_SYNC = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+CAN_FLUSH_ALL = _SYNC is not None
+"""Linux can flush a whole file system, macOS can't."""
 
 _CHUNK = 65_536
 
@@ -37,6 +41,23 @@ def write_new(path: str, content: bytes) -> None:
         os.close(handle)
 
 
+def move(path: str | None, place: str) -> OSError | None:
+    """Move a temporary file to its place; None: remove what lies there. Gives the error of what failed."""
+    try:
+        if path is None:
+            with suppress(FileNotFoundError):
+                os.unlink(place)  # noqa: PTH108 - pathlib takes twice as long
+        else:
+            try:
+                os.replace(path, place)  # noqa: PTH105 - as above
+            except OSError:
+                os.unlink(path)  # noqa: PTH108 - as above
+                raise
+    except OSError as error:
+        return error
+    return None
+
+
 def flush(path: str) -> None:
     """Flush a file, or the names in a folder. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
@@ -59,11 +80,10 @@ def flush_together(folder: str, paths: Sequence[str]) -> None:
 
 def _flush_file_system(folder: str) -> bool:
     """Flush the whole file system on which a folder lies; False where this system can't."""
-    sync = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)  # Linux has it, macOS doesn't
-    if sync is None:
+    if _SYNC is None:
         return False
     handle = os.open(folder, os.O_RDONLY)
     try:
-        return bool(sync(handle) == 0)
+        return bool(_SYNC(handle) == 0)
     finally:
         os.close(handle)

@@ -188,7 +188,9 @@ class Flusher:
             key: None if outcome.snapshot is None else outcome.snapshot.file_bytes() for key, outcome in changed.items()
         }
         try:
-            self._untold.note(one.token, [key for key, outcome in changed.items() if outcome.to_announce])
+            news = [key for key, outcome in changed.items() if outcome.to_announce]
+            new = sum(content is not None for content in contents.values())
+            self._untold.note(one.token, news, flush=not self._folder.flushes_all(new))
             errors = self._folder.write(contents, lambda: self._age(one) > self._lease / 4)
         except OSError as failed:
             errors = dict.fromkeys(contents, failed)

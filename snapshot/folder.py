@@ -108,7 +108,7 @@ class ProfileFolder:
 
         Once it is `enough`, no more are begun (LeftError).
         """
-        many = self._together and len(contents) > disk.FEW
+        many = self.flushes_all(len(contents))
         errors = (self._put_together if many else self._put_each)(contents, enough)
         if len(errors) < len(contents):
             try:
@@ -117,6 +117,10 @@ class ProfileFolder:
                 unsafe = UnsafeError(error.errno, error.strerror)
                 errors = {key: errors.get(key, unsafe) for key in contents}
         return errors
+
+    def flushes_all(self, files: int) -> bool:
+        """Whether writing so many files flushes all that was written before on the same file system."""
+        return self._together and files > disk.FEW and disk.CAN_FLUSH_ALL
 
     def _put_each(self, contents: _Contents, enough: Callable[[], bool]) -> dict[ProfileKey, OSError]:
         """Several at once: the disk's flush is what takes the time."""
@@ -148,7 +152,7 @@ class ProfileFolder:
             self._together = False
             errors = {key: _left() for key in contents}
         for key in contents.keys() - errors.keys():
-            failed = _moved(waiting.pop(key, None), f"{self.path}/{file_name(key, self.identity.group_slug)}")
+            failed = disk.move(waiting.pop(key, None), f"{self.path}/{file_name(key, self.identity.group_slug)}")
             if failed is not None:
                 errors[key] = failed
         for path in waiting.values():
@@ -196,25 +200,12 @@ class ProfileFolder:
         self._writers.shutdown()
 
 
-def _moved(path: str | None, place: str) -> OSError | None:
-    """Move a temporary file to its place; None: remove what lies there. Gives the error of what failed."""
-    try:
-        if path is None:
-            Path(place).unlink(missing_ok=True)
-        else:
-            try:
-                os.replace(path, place)  # noqa: PTH105 - pathlib takes twice as long
-            except OSError:
-                os.unlink(path)  # noqa: PTH108
-                raise
-    except OSError as error:
-        return error
-    return None
+def replace(place: Path, content: bytes, *, beside: Path | None = None, flush: bool = True) -> None:
+    """Write a file whole or not at all, and flush it to the disk. The folder's own flush is left to the caller.
 
-
-def replace(place: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and flush it to the disk. The folder's own flush is left to the caller."""
-    temporary = _written(place.parent, content)
+    `beside`: the folder for the temporary file, which is swept if a crash leaves it there; else the file's own.
+    """
+    temporary = _written(beside or place.parent, content, flush=flush)
     try:
         temporary.replace(place)
     except BaseException:
@@ -222,12 +213,13 @@ def replace(place: Path, content: bytes) -> None:
         raise
 
 
-def _written(folder: Path, content: bytes) -> Path:
+def _written(folder: Path, content: bytes, *, flush: bool = True) -> Path:
     """A new temporary file in that folder, flushed to the disk."""
     temporary = folder / _temporary_name()
     disk.write_new(str(temporary), content)
     try:
-        disk.flush(str(temporary))
+        if flush:
+            disk.flush(str(temporary))
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -2,7 +2,8 @@
 
 A store that was lost says nothing of what was announced, and then what lies in the folder counts as announced. It was
 not where the flush had come no further than the file, or where the announcements had been failing for an hour. So each
-batch leaves a note in the folder before its files are written, and takes it away when all of them are announced.
+batch leaves a note in the folder before its files are written, and takes it away when all of them are announced. A
+note is whole or not there, and outlives a power cut as the files do: what loses the store may well be one.
 """
 
 from collections.abc import Collection
@@ -12,6 +13,8 @@ from pathlib import Path
 import msgspec
 
 from projections.profile import ProfileKey
+from snapshot import disk
+from snapshot.folder import replace
 
 NOTES = ".signal-profiles-untold"
 """The folder of the notes, in the folder of the files."""
@@ -35,13 +38,21 @@ class Untold:
             return
         self._notes = {place: self._notes.get(place) or _noted(place) for place in places}
 
-    def note(self, token: str, keys: Collection[ProfileKey]) -> None:
-        """Files of these profiles are about to be written. Raises OSError."""
+    def note(self, token: str, keys: Collection[ProfileKey], *, flush: bool = True) -> None:
+        """Files of these profiles are about to be written. `flush`: nobody else will flush the note before they are.
+
+        It says all that older notes said of them, so these shrink: else announcements that fail for days, each trial
+        with a note, would fill the disk. Raises OSError.
+        """
         if not keys:
             return
         self._path.mkdir(exist_ok=True)
         place = self._path / token
-        place.write_bytes(msgspec.json.encode(sorted(keys)))
+        replace(place, msgspec.json.encode(sorted(keys)), beside=self._path.parent, flush=flush)
+        if flush:
+            disk.flush(str(self._path))
+        self._notes.pop(place, None)
+        self.told(keys)
         self._notes[place] = set(keys)
 
     def told(self, keys: Collection[ProfileKey]) -> None:

@@ -1,10 +1,13 @@
 """The notes of files that downstream may not have been told of."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from projections.profile import ProfileKey
+from snapshot import disk
 from snapshot.untold import NOTES, Untold
 
 ANN, BEN, CEM = ProfileKey(1, "lions"), ProfileKey(2, "lions"), ProfileKey(3, "a/b")
@@ -52,3 +55,45 @@ def test_a_note_that_another_process_took_away_is_no_error(tmp_path: Path) -> No
     one.told([ANN])
     other.told([ANN])
     assert ANN not in other
+
+
+def test_trials_that_fail_again_and_again_leave_one_note(tmp_path: Path) -> None:
+    untold = Untold(tmp_path)
+    untold.note("first", [ANN, BEN, CEM])
+    for number in range(20):
+        untold.note(f"again {number}", [ANN, BEN])
+    assert sorted(path.name for path in (tmp_path / NOTES).iterdir()) == ["again 19", "first"]
+    again = Untold(tmp_path)
+    assert all(key in again for key in (ANN, BEN, CEM))
+
+
+def test_a_token_that_is_used_again_keeps_its_note(tmp_path: Path) -> None:
+    untold = Untold(tmp_path)
+    untold.note("one", [ANN])
+    untold.note("one", [ANN, BEN])
+    assert ANN in Untold(tmp_path)
+    assert BEN in Untold(tmp_path)
+
+
+def test_a_note_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A half-written one would be taken for a crashed process', and taken away under its writer's hands."""
+    seen: list[list[str]] = []
+
+    def flush(_path: str) -> None:
+        seen.append([path.name for path in (tmp_path / NOTES).iterdir()])
+
+    monkeypatch.setattr(disk, "flush", flush)
+    Untold(tmp_path).note("one", [ANN])
+    assert seen == [[], ["one"]]  # the content is flushed before it has its name, then the name
+
+
+def test_a_disk_that_is_full_leaves_no_half_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    untold = Untold(tmp_path)
+    monkeypatch.setattr(disk, "flush", full)
+    with pytest.raises(OSError, match="No space left"):
+        untold.note("one", [ANN])
+    assert ANN not in untold
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
