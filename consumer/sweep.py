@@ -2,6 +2,7 @@
 
 It finds what no key tells: deletions and their undoing, edits, moves, analyses that were replaced or vanished. What
 disappeared altogether is put off to the end of a round, looked for once more, and then ends only if the brake lets it.
+So is a row that can no longer be understood: where all of them can't, a migration changed what we don't know of.
 """
 
 from array import array
@@ -12,6 +13,7 @@ from consumer.publisher import Publisher
 from consumer.tail_memory import Memory, Remembered, ids_of, remember, tally
 from projections.database import Database
 from projections.events import Event
+from projections.history import is_readable
 from projections.profile import ProfileKey
 from snapshot.brake import LEAST
 from snapshot.digests import analyses_of
@@ -123,8 +125,11 @@ class Sweep:
         vanished = [key for key in changed if key in known and known[key].analysis and not entries[key].analysis]
         # Only the analysis is gone: nothing to say before the end of the round.
         wanted.difference_update(key for key in vanished if entries[key][:3] == known[key][:3])
+        shown = wanted & known.keys()
+        garbled = [row.comment_id for row in rows if row.comment_id in shown and not is_readable(row)]
+        wanted.difference_update(garbled)
         found = self._publisher.publish([row for row in rows if row.comment_id in wanted], analyses)
-        self._missing.extend(missing)
+        self._missing.extend([*missing, *garbled])
         self._vanished.extend(vanished)
         self._after = high
         self.due_at = began + len(rows) / self._rate

@@ -105,6 +105,15 @@ def insight(row: CommentRow, slug: str, analysis: AnalysisRow | None, revision: 
     )
 
 
+def is_readable(row: CommentRow) -> bool:
+    """Whether the row can be understood."""
+    try:
+        _times(row)
+    except UnreadableRowError:
+        return False
+    return True
+
+
 def _times(row: CommentRow) -> tuple[datetime, datetime | None]:
     body: object = row.body
     if not isinstance(body, str):  # a blob, or null in a table that was made by hand

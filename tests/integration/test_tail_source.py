@@ -21,7 +21,7 @@ from projections.store import StoreUnavailableError
 from projections.watermark import TAIL
 from projections.whiteballoon import request_comments
 from support.tailing import QUICK, Embedded, microseconds
-from support.whiteballoon import START, WhiteBalloon
+from support.whiteballoon import START, WhiteBalloon, execute
 
 POLLS_ONLY = msgspec.structs.replace(QUICK, sweep_interval=1e9)
 
@@ -316,6 +316,25 @@ def test_a_mass_disappearance_is_held_and_the_rest_goes_on(white_balloon: WhiteB
             for number in range(1, 31)
         ]
     )
+    embedded.catch_up()
+    assert embedded.drift() == []
+
+
+def test_rows_that_can_no_longer_be_read_are_held_like_rows_that_went(
+    white_balloon: WhiteBalloon, embedded: Embedded
+) -> None:
+    """As after a migration to times of another kind: nobody deleted anything."""
+    _, users = crowd(white_balloon)
+    embedded.catch_up()
+    told = "UPDATE request_comments SET created_at = {} || substr(created_at, {}) WHERE id <= 30"
+    with capture_logs() as said:
+        execute(white_balloon.main_url, told.format("'on '", 1))
+        white_balloon.edit(40, "https://example.org/edited")
+        embedded.catch_up()
+    assert held(said) == ["sweep"]
+    assert live(embedded, users[0]) == 5
+    assert {event.comment_id for event in embedded.drift()} == set(range(1, 31))
+    execute(white_balloon.main_url, told.format("''", 4))
     embedded.catch_up()
     assert embedded.drift() == []
 
