@@ -27,7 +27,7 @@ from snapshot.pool import Pool
 from snapshot.progress import Meter
 from snapshot.publication import Publication
 from snapshot.reconcile import cut, user_ranges
-from snapshot.report import Report
+from snapshot.report import Report, leave_out
 from snapshot.survey import Survey, Surveyor
 from snapshot.work import Outcome, Work
 
@@ -88,7 +88,7 @@ class Rebuild:
         surveyor = Surveyor(self._work, self._pool, self._order.users, self._meter)
         survey = surveyor.survey()  # step 1
         self._report.comments += survey.comments
-        self._report.unreadable.update(survey.unreadable)
+        self._report.unreadable = survey.unreadable
         if survey.held is not None and not self._order.prune_all:  # step 2
             self._report.held = survey.held
         if self._order.dry_run or self._report.held is None:
@@ -137,7 +137,7 @@ class Rebuild:
         report = self._report
         report.comments += outcome.comments
         report.events += 0 if self._order.dry_run else outcome.events
-        report.unreadable.update(outcome.unreadable)
+        leave_out(report.unreadable, outcome.unreadable)
         survey.empty.update(outcome.empty)
         self._repaired(outcome)
         for finding in outcome.findings:

@@ -15,6 +15,8 @@ from snapshot.findings import Finding
 IN_STEP, DRIFT, COULD_NOT_RUN = 0, 1, 2
 NAMED = 1_000
 """How many profiles and files a report names one by one."""
+COUNTED = 100_000
+"""How many comments that can't be understood a report counts; if there are more, the rows are not at fault."""
 _SHOWN = 10
 
 
@@ -138,9 +140,17 @@ class Report(msgspec.Struct, kw_only=True):
         return sorted(self.unreadable)[:NAMED]
 
 
+def leave_out(known: dict[int, str], found: Mapping[int, str]) -> None:
+    """Add comments that can't be understood, with the reasons, as long as they are counted."""
+    for comment_id in sorted(found):
+        if len(known) < COUNTED:
+            known[comment_id] = found[comment_id]
+
+
 def show(report: Report, console: Console) -> None:
     """Print the summary."""
-    table = Table(title=_title(report), title_justify="left", show_header=False, box=None, pad_edge=False)
+    console.print(_title(report), style="italic", highlight=False, soft_wrap=True, markup=False)
+    table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
     table.add_column()
@@ -175,7 +185,8 @@ def _rows(report: Report) -> Iterable[tuple[str, int, str]]:
     if report.pruned:
         yield "pruned", report.pruned, "empty profiles removed from the store"
     if report.unreadable:
-        yield "left out", len(report.unreadable), "comments whose rows can't be understood"
+        more = ", or more" if len(report.unreadable) == COUNTED else ""
+        yield "left out", len(report.unreadable), f"comments whose rows can't be understood{more}"
     if report.healing:
         yield "healing", report.healing, "buckets of 64; the consumer writes their files when they have healed"
 

@@ -19,6 +19,7 @@ from snapshot.drift import Look
 from snapshot.pool import Pool
 from snapshot.progress import Meter
 from snapshot.reconcile import cut, user_ranges
+from snapshot.report import leave_out
 from snapshot.work import Work
 
 _IDS_A_PIECE = 25_000
@@ -125,7 +126,7 @@ class Surveyor:
         for one in self._pool.map(pieces.sums, ids):
             subtract(stored.digests, one)
             found.comments += one.comments
-            found.unreadable.update(one.unreadable)
+            leave_out(found.unreadable, one.unreadable)
             self._labelled += one.labelled
             self._meter.advance()
         found.empty = {ProfileKey(user, slug) for slug, user in blank if not stored.digests[slug][user]}
@@ -139,7 +140,7 @@ class Surveyor:
         for outcome in self._pool.map(pieces.look, parts):
             endings.merge(outcome.endings)
             found.comments += outcome.comments
-            found.unreadable.update(outcome.unreadable)
+            leave_out(found.unreadable, outcome.unreadable)
             found.empty.update(outcome.empty)
             self._seen.update(one.key.user_id for one in outcome.findings)
             if outcome.before is not None:
