@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -11,7 +12,7 @@ from sqlalchemy.exc import NoSuchTableError
 
 from projections import queries
 from projections.errors import OperatorError
-from projections.faults import DatabaseUnavailable
+from projections.faults import DatabaseUnavailable, Place
 from projections.groups import Groups
 from projections.history import AnalysisRow, CommentRow
 from projections.queries import Query
@@ -21,6 +22,7 @@ __all__ = ["Database", "DatabaseUnavailable", "Heads", "Horizon", "open_database
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
+_INSIGHTS = "INSIGHTS_DATABASE_URL"
 HIGHEST_ID = 2**63 - 1
 PAGE = 5_000
 """Rows that one transaction reads where the caller has no opinion: some 10 ms, for which a writer may have to wait."""
@@ -72,8 +74,9 @@ class Database:
 
     def check(self) -> None:
         """Raise OperatorError unless every table and column that we read is there and may be read."""
-        _check(self._main, queries.REQUIRED_MAIN)
-        _check(self._insights, queries.REQUIRED_INSIGHTS)
+        _check(self._main, queries.REQUIRED_MAIN, self._main.place)
+        # Where both are one, it is the analyses that may be somewhere else.
+        _check(self._insights, queries.REQUIRED_INSIGHTS, replace(self._insights.place, variable=_INSIGHTS))
 
     def clock(self) -> int:
         """Microseconds since 1970 by the main database's clock; SQLite's is this host's."""
@@ -237,7 +240,7 @@ def open_databases(
     """
     main = open_reader(main_url, "DATABASE_URL", patience)
     same = insights_url == main_url
-    insights = main if same else open_reader(insights_url, "INSIGHTS_DATABASE_URL", patience)
+    insights = main if same else open_reader(insights_url, _INSIGHTS, patience)
     database = Database(main, insights, host_clock)
     try:
         database.check()
@@ -247,13 +250,12 @@ def open_databases(
     return database
 
 
-def _check(reader: Reader, required: tuple[Query, ...]) -> None:
+def _check(reader: Reader, required: tuple[Query, ...], place: Place) -> None:
     try:
         missing = reader.read(lambda connection: _missing(connection, required))
         if missing:
             raise OperatorError(
-                f"{reader.place} has no {', '.join(missing)}; set {reader.place.variable} to WhiteBalloon's database, "
-                "or migrate it"
+                f"{place} has no {', '.join(missing)}; set {place.variable} to WhiteBalloon's database, or migrate it"
             )
         for query in required:  # that this user may read them is known only by reading
             reader.read(partial(_rows, query=query.limit(0), parameters={}, kind=tuple))

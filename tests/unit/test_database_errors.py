@@ -80,7 +80,9 @@ def test_missing_tables_and_columns_are_named(wb: WhiteBalloon) -> None:
 def test_the_two_urls_exchanged_are_noticed(wb: WhiteBalloon) -> None:
     with pytest.raises(OperatorError, match=r"INSIGHTS_.* has no table comment_llm_analyses, table comment_llm_runs;"):
         open_databases(wb.main_url, wb.main_url.replace("app", "./app"))
-    with pytest.raises(OperatorError, match=r"DATABASE_URL .* has no table request_comments"):
+    with pytest.raises(OperatorError, match=r"^INSIGHTS_DATABASE_URL .* table comment_llm_runs; set INSIGHTS_DATABASE"):
+        open_databases(wb.main_url, wb.main_url)
+    with pytest.raises(OperatorError, match=r"^DATABASE_URL .* has no table request_comments"):
         open_databases(wb.insights_url, wb.main_url)
 
 
