@@ -159,7 +159,7 @@ def show(report: Report, console: Console) -> None:
     console.print(table)
     _show_named(report, console)
     for number in report._first_bad()[:_SHOWN]:  # noqa: SLF001 - the same module
-        console.print(report.unreadable[number], highlight=False, soft_wrap=True)
+        console.print(report.unreadable[number], highlight=False, soft_wrap=True, markup=False)
     pace = f"{report.comments:,} comments read in {report.seconds:.1f} s ({report.rate:,}/s)"
     console.print(f"{_outcome(report)}; {pace}", highlight=False, soft_wrap=True)
 

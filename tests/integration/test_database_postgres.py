@@ -58,6 +58,23 @@ def test_rows_are_as_in_sqlite(wb: WhiteBalloon, database: Database) -> None:
     assert list(database.runs()) == ["r"]
 
 
+def test_groups_are_read_again_after_a_commit_of_a_transaction_that_was_open(
+    wb: WhiteBalloon, database: Database
+) -> None:
+    _, (user,) = wb.add_group("elm", "Elm St")
+    leaving = "DELETE FROM user_attributes WHERE key = 'signal_import_group:elm'"
+    with psycopg.connect(plain(wb.main_url)) as first, psycopg.connect(plain(wb.main_url)) as second:
+        first.execute(leaving)  # it has its number now
+        second.execute("UPDATE help_requests SET title = title")
+        before = database.groups()
+        assert before.members == {user: {"elm": "Elm St"}}
+        second.commit()
+        assert database.groups() == before
+        first.commit()
+        assert database.groups().members == {}
+        assert database.groups() is database.groups()
+
+
 def test_the_oracle_s_rows_give_its_profiles_and_no_others(
     wb: WhiteBalloon,
     database: Database,
