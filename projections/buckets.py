@@ -4,6 +4,8 @@ A user's profiles lie in one of 64 buckets, by a fixed hash of the user id. The 
 all keys of one call lie in one slot of a Redis Cluster.
 """
 
+from sys import intern
+
 from projections.profile import ProfileKey
 
 BUCKETS = 64
@@ -36,7 +38,7 @@ def parse_member(text: bytes) -> ProfileKey:
     ProfileKey(user_id=7, group_slug='a:b')
     """
     user, _, slug = text.decode().partition(":")
-    return ProfileKey(int(user), slug)
+    return ProfileKey(int(user), intern(slug))  # a group's thousand profiles share one text
 
 
 def _key(bucket: int, rest: str) -> str:

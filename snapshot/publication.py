@@ -189,7 +189,7 @@ def foreign_files(store: Store, folder: ProfileFolder, keys: Iterable[ProfileKey
     """Name the files that look like ours and belong to no stored profile; `keys` are those known so far."""
     slug = folder.identity.group_slug
     known = {file_name(key, slug) for key in keys}
-    strange = [key for name in folder.names() if name not in known and (key := owner(folder, name)) is not None]
+    strange = sorted(key for name in folder.names() if name not in known and (key := owner(folder, name)) is not None)
     found: list[WrongFile] = []
     for page in _pages(strange):
         loaded = store.load(dict.fromkeys(page, ()))

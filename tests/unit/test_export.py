@@ -75,7 +75,7 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_left_lying_about(
         export(balloon, folder)
     assert str(folder.path) in str(caught.value)
     assert not list(folder.path.glob("*.tmp"))
-    assert folder.names() == []
+    assert list(folder.names()) == []
 
 
 def test_ranges_leave_out_where_nobody_asked_for_is(balloon: WhiteBalloon, monkeypatch: pytest.MonkeyPatch) -> None:
