@@ -65,7 +65,9 @@ def _begin(work: Callable[[Any], Any]) -> None:
     _work = work
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them; the parent ends the others
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the parent's handlers write its line; what nohup ignores stays so
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     # Waiting for work, a process would outlive a parent that was killed: its siblings hold the other end of the pipe.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -20,7 +20,8 @@ log = structlog.get_logger()
 
 FILE_NAME = "signal_profile_snapshot.log"
 
-_TERMINATED = 128 + signal.SIGTERM
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+"""What ends a run from outside: a stop, or the terminal that was closed."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,8 +49,8 @@ class Entry(msgspec.Struct, kw_only=True):
 class RunLog:
     """Notes one run, however it ends: `with RunLog(storage, "snapshot-rebuild") as run: run.users = 12`.
 
-    A SIGTERM in the block ends it like an error, so that the line is still written. A log that can't be written is
-    said in the process' log and nowhere else: the run's own outcome stands.
+    A SIGTERM or SIGHUP in the block ends it like an error, so that the line is still written. A log that can't be
+    written is said in the process' log and nowhere else: the run's own outcome stands.
     """
 
     def __init__(  # noqa: PLR0913 - what the line says from the start, and the clocks
@@ -68,7 +69,7 @@ class RunLog:
         self._dry_run = dry_run
         self._clock = clock
         self._monotonic = monotonic
-        self._before: Any = None
+        self._before: dict[signal.Signals, Any] = {}
         self.users = 0
         self.profiles_written = 0
         self.unchanged = 0
@@ -80,15 +81,14 @@ class RunLog:
     def __enter__(self) -> Self:
         self._started = self._clock()
         self._began = self._monotonic()
-        if _may_catch():
-            self._before = signal.signal(signal.SIGTERM, _terminated)
+        self._before = {number: signal.signal(number, _terminated) for number in _ENDINGS if _may_catch(number)}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
         if error is not None and (said := _said(error)) is not None:
             self.error = said
         try:
@@ -122,13 +122,13 @@ def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _may_catch() -> bool:
-    """Only the main thread may handle signals; a handler that somebody else has set is left alone."""
-    return threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+def _may_catch(number: signal.Signals) -> bool:
+    """Only the main thread may handle signals; what somebody else has set, as nohup does, is left alone."""
+    return threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(_TERMINATED)
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _said(error: BaseException) -> str | None:
@@ -136,7 +136,7 @@ def _said(error: BaseException) -> str | None:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, SystemExit):
-        return "terminated" if error.code == _TERMINATED else None
+        return "terminated" if error.code in [128 + number for number in _ENDINGS] else None
     if isinstance(error, typer.Exit):  # the run ended as it meant to
         return None
     text = " ".join(str(error).split())

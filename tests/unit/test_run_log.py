@@ -74,13 +74,19 @@ def test_an_error_set_by_the_run_is_kept(tmp_path: Path) -> None:
     assert lines(tmp_path)[0]["error"] == "held back"
 
 
-def test_a_termination_ends_the_run_with_its_line_and_the_handler_is_put_back(tmp_path: Path) -> None:
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    with pytest.raises(SystemExit) as caught, RunLog(tmp_path, "wb"):
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert caught.value.code == 143
-    assert lines(tmp_path)[0]["error"] == "terminated"
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_termination_ends_the_run_with_its_line_and_the_handler_is_put_back(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as caught, RunLog(tmp_path, "wb"):
+            os.kill(os.getpid(), number)
+        assert caught.value.code == code
+        assert lines(tmp_path)[0]["error"] == "terminated"
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 def test_somebody_elses_handler_and_other_threads_are_left_alone(tmp_path: Path) -> None:
