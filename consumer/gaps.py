@@ -76,7 +76,7 @@ class Gaps:
                 continue
             left += [Gap(low, high, gap.since, gap.xmax) for low, high in missing(gap.low - 1, inside)]
             if inside[-1] < gap.high:
-                left.append(Gap(inside[-1] + 1, gap.high, since, xmax))
+                left.append(Gap(inside[-1] + 1, gap.high, since, max(gap.xmax, xmax)))
         self._gaps = left
 
     def expire(self, now: int, xmin: int) -> None:

@@ -7,7 +7,7 @@ from consumer.gaps import Gap, Gaps
 from consumer.publisher import Publisher
 from consumer.tail_memory import analysis_print, ids_of
 from consumer.tasks import SHARE
-from projections.database import Database
+from projections.database import Database, Horizon
 from projections.events import Event
 from projections.history import AnalysisRow, CommentRow
 
@@ -115,9 +115,12 @@ class Polling:
             rows = self._database.comments_after(self._comment_head, self._page)
             if not rows:
                 return
+            keys = ids_of(rows)
+            horizon = self._horizon_where_missing(self._comment_head, keys)
             found = self._publisher.publish(rows)
-            self._note(self._comment_gaps, self._comment_head, ids_of(rows), at)
-            self._comment_head = rows[-1].comment_id
+            if horizon:
+                self._comment_gaps.note(self._comment_head, keys, at, horizon.xmax)
+            self._comment_head = keys[-1]
             yield found
 
     def _missing_comments(self, at: int) -> Iterator[list[Event]]:
@@ -131,9 +134,9 @@ class Polling:
         for gap in gaps.wide():
             within = self._database.comments_after(gap.low - 1, self._page)
             rows += [row for row in within if row.comment_id <= gap.high]
+        after = self._database.horizon() if rows else None
         found = self._publisher.publish(rows)
-        if rows:
-            gaps.fill(ids_of(rows), at, self._xmax())
+        gaps.fill(ids_of(rows), at, after.xmax if after else 0)
         gaps.expire(at, horizon.xmin if horizon else 0)
         yield found
 
@@ -144,9 +147,12 @@ class Polling:
             analyses = self._database.analyses_after(self._analysis_head, self._page)
             if not analyses:
                 return
+            keys = [one.comment_id for one in analyses]
+            horizon = self._horizon_where_missing(self._analysis_head, keys, insights=True)
             found = publish_analyses(self._database, self._publisher, analyses)
-            self._note(self._analysis_gaps, self._analysis_head, [one.comment_id for one in analyses], at)
-            self._analysis_head = analyses[-1].comment_id
+            if horizon:
+                self._analysis_gaps.note(self._analysis_head, keys, at, horizon.xmax)
+            self._analysis_head = keys[-1]
             yield found
 
     def _missing_analyses(self, at: int) -> Iterator[list[Event]]:
@@ -161,14 +167,13 @@ class Polling:
         gaps.expire(at, horizon.xmin if horizon else 0)
         yield found
 
-    def _note(self, gaps: Gaps, after: int, found: list[int], at: int) -> None:
-        insights = gaps is self._analysis_gaps
-        if found[-1] - after > len(found) and (horizon := self._database.horizon(insights=insights)):
-            gaps.note(after, found, at, horizon.xmax)
+    # -------------------------------------------------------------------------------------------------------- gaps
 
-    def _xmax(self) -> int:
-        horizon = self._database.horizon()
-        return horizon.xmax if horizon else 0
+    # The horizon is read before anything is published: were it to fail after that, what is remembered as published
+    # would never be handed out.
+
+    def _horizon_where_missing(self, after: int, found: list[int], *, insights: bool = False) -> Horizon | None:
+        return self._database.horizon(insights=insights) if found[-1] - after > len(found) else None
 
 
 def publish_analyses(database: Database, publisher: Publisher, analyses: Sequence[AnalysisRow]) -> list[Event]:

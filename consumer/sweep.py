@@ -145,7 +145,8 @@ class Sweep:
         for ids in _pages(self._missing):
             rows = self._database.comments_by_ids(ids)
             there = set(ids_of(rows))
-            yield self._publisher.publish(rows) + self._publisher.end([one for one in ids if one not in there])
+            yield self._publisher.publish(rows)  # each by itself: either may fail, and what was published is remembered
+            yield self._publisher.end([one for one in ids if one not in there])
         for ids in _pages(self._vanished):
             rows = self._database.comments_by_ids(list(memory.get(ids)))
             yield self._publisher.publish(rows, vanished=True)

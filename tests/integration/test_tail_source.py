@@ -14,12 +14,13 @@ from sqlalchemy import make_url
 from structlog.testing import capture_logs
 
 from consumer.tail_state import decode
+from projections.database import DatabaseUnavailable, Horizon
 from projections.events import CommentCreated
 from projections.memory_store import MemoryStore
 from projections.profile import ProfileKey
 from projections.store import StoreUnavailableError
 from projections.watermark import TAIL
-from projections.whiteballoon import request_comments
+from projections.whiteballoon import comment_llm_analyses, request_comments
 from support.tailing import QUICK, Embedded, microseconds
 from support.whiteballoon import START, WhiteBalloon, execute
 
@@ -519,6 +520,36 @@ def test_a_late_transaction_is_found_by_a_successor_too(postgres: WhiteBalloon, 
         late.commit()
     second.until(lambda: live(second, user) == 2)
     second.close()
+
+
+def test_a_database_that_goes_away_between_two_reads_loses_no_analysis(
+    postgres: WhiteBalloon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, (user,) = postgres.add_group("elm", "Elm St")
+    embedded = Embedded(postgres, settings=POLLS_ONLY)
+    embedded.catch_up()
+    for _ in range(3):
+        postgres.comment(user, request)
+    postgres.analyse(1, tags=["a"])
+    embedded.until(lambda: live(embedded, user) == 3 and not embedded.drift())
+    horizon = embedded.database.horizon
+    failures = [DatabaseUnavailable("away")]
+
+    def fails_once(*, insights: bool = False) -> Horizon | None:
+        if insights and failures:
+            raise failures.pop()
+        return horizon(insights=insights)
+
+    monkeypatch.setattr(embedded.database, "horizon", fails_once)
+    with postgres.main.begin() as connection:  # its run's row stays as it is
+        connection.execute(
+            comment_llm_analyses.insert().values(
+                comment_id=3, run_id="run-1", help_request_id=request, tags='["a"]', recorded_at="2024-06-02T08:00:00"
+            )
+        )
+    embedded.until(lambda: not failures)
+    embedded.until(lambda: not embedded.drift())
+    embedded.close()
 
 
 def test_concurrent_writers_lose_nothing_without_a_sweep(postgres: WhiteBalloon) -> None:
