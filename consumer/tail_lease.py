@@ -24,6 +24,7 @@ class TailLease:
         self._now = now
         self._asked_at = -length
         self._until = now()
+        self._seen: bytes | None = None
         self.away = False
         """Whether the store could not be reached when the lease was last asked for."""
         self.held = False
@@ -40,13 +41,18 @@ class TailLease:
         if now - self._asked_at >= self._length / RENEWALS:
             self._asked_at = now
             try:
-                self.held = self.renewed = self._store.lease(TAIL, self._token, self._length)
+                self.held = self.renewed = self._ask(lapsed=self.held and now >= self._until)
                 self._until = now + self._length
                 self.away = False
             except StoreUnavailableError:
                 self.away = True
         self.held = self.held and self._now() < self._until
         return self.held
+
+    def _ask(self, *, lapsed: bool) -> bool:
+        """Where it ran out and somebody worked meanwhile, this term has ended, even if the lease is free again."""
+        granted = self._store.lease(TAIL, self._token, self._length)
+        return granted and not (lapsed and self._store.document(TAIL) != self._seen)
 
     def tell(self) -> None:
         """Say in the log whose the lease is, after that changed."""
@@ -59,12 +65,15 @@ class TailLease:
 
     def load(self) -> TailState | None:
         """Read the document; None where there is none."""
-        found = self._store.document(TAIL)
+        found = self._seen = self._store.document(TAIL)
         return None if found is None else decode(found)
 
     def save(self, state: TailState) -> bool:
         """Write the document; False: the lease is another's."""
-        self.held = self._store.put_document(TAIL, self._token, encode(state))
+        document = encode(state)
+        self.held = self._store.put_document(TAIL, self._token, document)
+        if self.held:
+            self._seen = document
         return self.held
 
     def release(self) -> None:

@@ -28,8 +28,11 @@ class Session:
         """Keep the ceiling above everything that is handed out; False: the lease was lost, hand out nothing."""
         if self.revisions.last <= self._ceiling:
             return True
-        self._ceiling = self.revisions.last + RESERVE
-        return self.save()
+        ceiling = self.revisions.last + RESERVE
+        if not self._save(ceiling):
+            return False
+        self._ceiling = ceiling  # only now: where the store was away, nothing is reserved
+        return True
 
     def put(self, state: TailState, positions: Mapping[str, int], position: int) -> None:
         """Have this state written next: these positions were acknowledged."""
@@ -37,9 +40,12 @@ class Session:
 
     def save(self) -> bool:
         """Write the document; False: the lease was lost."""
-        return self._lease.save(msgspec.structs.replace(self.state, ceiling=self._ceiling))
+        return self._save(self._ceiling)
 
     def end(self) -> bool:
         """Write the document for the last time: nothing above what was handed out is reserved any more."""
         self._ceiling = self.revisions.last
         return self.save()
+
+    def _save(self, ceiling: int) -> bool:
+        return self._lease.save(msgspec.structs.replace(self.state, ceiling=ceiling))

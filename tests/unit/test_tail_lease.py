@@ -126,3 +126,45 @@ def test_nothing_is_handed_out_once_the_lease_was_lost(store: MemoryStore, time:
     assert lease(store, time, "two").hold()
     session.revisions.next()
     assert not session.reserve()
+
+
+def test_one_that_slept_while_another_worked_begins_a_new_term(store: MemoryStore, time: Time) -> None:
+    sleeper, other = lease(store, time, "sleeper"), lease(store, time, "other")
+    assert sleeper.hold()
+    assert sleeper.save(TailState(position=7))
+    time.seconds += 6
+    assert other.hold()
+    assert other.save(TailState(position=8))
+    other.release()
+    assert not sleeper.hold()
+    time.seconds += 2
+    assert sleeper.hold()
+
+
+def test_one_that_slept_while_nobody_worked_goes_on(store: MemoryStore, time: Time) -> None:
+    sleeper = lease(store, time, "sleeper")
+    assert sleeper.hold()
+    assert sleeper.save(TailState(position=7))
+    time.seconds += 60
+    assert sleeper.hold()
+
+
+def test_a_ceiling_that_could_not_be_written_reserves_nothing(
+    store: MemoryStore, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = lease(store, time, "one")
+    assert one.hold()
+    session = Session(one, time.microseconds)
+    handed_out = session.revisions.next()
+
+    def away(*_: object) -> bool:
+        raise StoreUnavailableError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "put_document", away)
+        with pytest.raises(StoreUnavailableError):
+            session.reserve()
+    assert session.reserve()
+    found = one.load()
+    assert found is not None
+    assert found.ceiling >= handed_out
