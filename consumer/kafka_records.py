@@ -6,7 +6,7 @@ from typing import Any
 from kafka import TopicPartition
 
 from consumer.source import Invalid
-from projections.events import Event, InvalidEventError, decode
+from projections.events import Event, InvalidEventError, decode, timely
 
 Records = Mapping[TopicPartition, Sequence[Any]]
 
@@ -16,15 +16,15 @@ def name_of(partition: TopicPartition) -> str:
     return f"{partition.topic}/{partition.partition}"
 
 
-def read(records: Records) -> tuple[list[Event], list[Invalid]]:
-    """Decode what one poll fetched: the events, and the messages that are none."""
+def read(records: Records, now: int) -> tuple[list[Event], list[Invalid]]:
+    """Decode what one poll fetched: the events, and the messages that are none. `now`: microseconds since 1970."""
     events: list[Event] = []
     invalid: list[Invalid] = []
     for partition, messages in records.items():
         topic = partition.topic
         for message in messages:
             try:
-                events.append(decode(topic, message.value))
+                events.append(timely(decode(topic, message.value), now))
             except InvalidEventError as error:
                 invalid.append(_invalid(message, str(error)))
     return events, invalid

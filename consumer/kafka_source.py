@@ -215,7 +215,7 @@ class KafkaSource:
             return EMPTY
         intervals = {name_of(one): (self._positions[one], after) for one, after in moved.items()}
         self._positions |= moved
-        events, invalid = read(records)
+        events, invalid = read(records, time.time_ns() // 1_000)
         return Batch(events, intervals, invalid)
 
     def _present_topic_ids(self) -> dict[str, str]:

@@ -30,7 +30,7 @@ from consumer.tail_state import HIGHEST_ID, TailSettings
 from consumer.verification import Verification
 from projections.database import Database, DatabaseUnavailable
 from projections.errors import OperatorError
-from projections.events import Event
+from projections.events import LEAD, Event
 from projections.projection import Projection
 from projections.store import StoreUnavailableError
 from snapshot.metrics import Metrics
@@ -40,6 +40,8 @@ log = structlog.get_logger()
 
 _SAVE_SECONDS = 1.0
 _PAUSE = 0.5
+_LEAD = LEAD - 60_000_000
+"""Less than consumers take: their clocks are not this machine's."""
 _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 
 
@@ -54,6 +56,10 @@ class Sender(Protocol):
     def ends(self) -> Mapping[str, int]:
         """By partition, the offset after the last event that was acknowledged there."""
         ...
+
+
+class _EarlyError(Exception):
+    """Consumers would refuse these revisions."""
 
 
 class Relay:
@@ -73,6 +79,7 @@ class Relay:
         meter: Callable[[], AbstractContextManager[Meter]],
         token: str | None = None,
         now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int] = lambda: time.time_ns() // 1_000,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._projection = projection
@@ -85,10 +92,12 @@ class Relay:
         self._metrics = metrics
         self._meter = meter
         self._now = now
+        self._wall = wall
         self._sleep = sleep
         self._lease = TailLease(projection.store, token or secrets.token_hex(8), settings.lease, now)
         self._unreadable = Complaint(UNREADABLE, now)
         self._unsent = Complaint("Kafka doesn't take the events; trying again", now)
+        self._early = Complaint("nothing is published: consumers would refuse it", now)
         self._storeless = Complaint("the store can't be reached; nothing is published meanwhile", now)
         self._batch = settings.batch
         self._backfill: Backfill | None = None
@@ -118,6 +127,9 @@ class Relay:
             self._storeless.say(str(error))
         except EventDeliveryError as error:
             self._unsent.say(str(error))
+        except _EarlyError as error:
+            self._early.say(str(error))
+            self._forget()  # revisions that were never sent don't count: the next begin at the clock again
         except (DatabaseUnavailable, OperatorError) as error:
             self._unreadable.say(str(error))
         else:
@@ -161,6 +173,7 @@ class Relay:
         published = 0
         while self._pending:
             part = self._pending[: self._batch]
+            self._check_clock(session.revisions.last)
             if not self._lease.hold() or not session.reserve():
                 break  # the next step begins anew, from what was saved
             self._send(part)
@@ -168,6 +181,15 @@ class Relay:
             self._metrics.count("signal_glaze.events_published", len(part))
             published += len(part)
         return published
+
+    def _check_clock(self, revision: int) -> None:
+        ahead = revision - self._wall()
+        if ahead > _LEAD:
+            raise _EarlyError(
+                f"the database's clock is, or was, {ahead // 1_000_000} s ahead of this machine's; set the one that is "
+                "wrong right; where both are right by now, it goes on by itself after so long"
+            )
+        self._early.over()
 
     def _send(self, events: Sequence[Event]) -> None:
         try:

@@ -6,11 +6,13 @@ register by register; 3 what disappeared, all taken together, if the brake lets 
 
 from collections.abc import Callable, Iterator
 
+import structlog
+
 from consumer.brake import Brake
 from consumer.publisher import Publisher
 from consumer.tail_memory import tally
 from projections.database import Database
-from projections.events import Event, InsightCreated
+from projections.events import LEAD, Event, InsightCreated
 from projections.history import UnreadableRowError
 from projections.projection import Projection
 from snapshot.brake import Endings, Totals, held
@@ -25,6 +27,8 @@ from snapshot.reconcile import (
     remove_damaged,
     warn,
 )
+
+log = structlog.get_logger()
 
 _PAGE = 2_000
 _COMMENTS_A_RANGE = 5_000
@@ -71,7 +75,8 @@ class Verification:
             return None
         if self._pages is None:
             ready = self._ready()
-            self.done = self.given_up = ready is None
+            self.done = ready is None
+            self.given_up |= self.done
             if not ready:
                 return None
             self._pages = self._work()
@@ -127,15 +132,32 @@ class Verification:
         parting = PartComparison(self._database, part, Scope(), stored, warn)
         ending: list[Event] = []
         for page in parting.pages():
-            for event in page:
+            taken = self._taken(page)
+            for event in taken:
                 self._publisher.revisions.saw(event.revision)
-            ending += filter(_ends, page)
-            yield [event for event in page if not _ends(event)]
+            ending += filter(_ends, taken)
+            yield [event for event in taken if not _ends(event)]
         self._held += ending
         for one in parting.comparison.tallies.values():
             self._endings.add(one)
         if self._in_process:
             mend_unfit(self._projection, stored)
+
+    def _taken(self, page: list[Event]) -> list[Event]:
+        """Leave out what consumers would refuse: above a register that is far ahead of the clock."""
+        if self._in_process or not page:
+            return page
+        latest = self._database.clock() + LEAD
+        early = [event for event in page if event.revision > latest]
+        for event in early:
+            self.given_up = True
+            log.error(
+                "a comment's register is ahead of the clock, so the relay can't mend it; snapshot-rebuild can",
+                comment_id=event.comment_id,
+                user_id=event.user_id,
+                seconds=(event.revision - latest + LEAD) // 1_000_000,
+            )
+        return [event for event in page if event.revision <= latest]
 
     # ------------------------------------------------------------------------------------------------------- step 3
 

@@ -57,6 +57,10 @@ TOPICS: dict[str, type[CommentCreated] | type[InsightCreated]] = {
 _DECODERS = {topic: msgspec.json.Decoder(kind) for topic, kind in TOPICS.items()}
 _ENCODER = msgspec.json.Encoder()
 
+LEAD = 5 * 60 * 1_000_000
+"""How far ahead of the clock a revision may be, in microseconds. One from an application that counts nanoseconds would
+outdo the relay's for ever."""
+
 
 class InvalidEventError(ValueError):
     """Bytes that are no event of their topic; the text says why and where."""
@@ -83,6 +87,17 @@ def decode(topic: str, value: bytes | None) -> Event:
             utc(event.created_at)  # a zone can push a moment out of the calendar
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
         raise InvalidEventError(str(error)) from error
+    return event
+
+
+def timely(event: Event, now: int) -> Event:
+    """Give the event back. Raises InvalidEventError where its revision is too far ahead of `now` (microseconds)."""
+    ahead = event.revision - now
+    if ahead > LEAD:
+        raise InvalidEventError(
+            f"its revision is {ahead // 1_000_000} s ahead of this machine's clock, more than {LEAD // 1_000_000} s: "
+            "set the clock of the database or of this machine right, or mend the application that counts otherwise"
+        )
     return event
 
 

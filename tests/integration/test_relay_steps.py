@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from kafka import errors
 from structlog.testing import capture_logs
 
 from consumer.tail_state import decode
-from projections.events import CommentCreated, Event, InsightCreated
+from projections.events import LEAD, CommentCreated, Event, InsightCreated
 from projections.watermark import TAIL
 from support.relaying import Running, Topics
-from support.tailing import QUICK
+from support.tailing import QUICK, microseconds
 from support.whiteballoon import WhiteBalloon
 
 
@@ -239,6 +240,55 @@ def test_consumers_that_stand_still_are_not_waited_for_for_ever(
     after = topics.projection.store.document(TAIL)
     assert after is not None
     assert decode(after).swept_until == decode(document).swept_until
+
+
+HOUR = 3_600_000_000
+
+
+def test_while_the_database_s_clock_is_far_ahead_nothing_is_published_and_nothing_lost(
+    white_balloon: WhiteBalloon, elm: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, users = elm
+    topics = Topics()
+    running = Running(white_balloon, topics)
+    running.catch_up()
+    before = len(topics.log)
+    with monkeypatch.context() as patch, capture_logs() as said:
+        patch.setattr(running.database, "_host_clock", lambda: microseconds() + HOUR)
+        new = white_balloon.comment(users[0], request)
+        white_balloon.hard_delete(5)
+        for _ in range(30):
+            running.relay.step(0.01)
+    assert len(topics.log) == before
+    assert " s ahead of this machine" in next(
+        line["reason"] for line in said if "consumers would refuse" in line["event"]
+    )
+    running.catch_up()
+    assert new in ids(topics.log)
+    assert max(event.revision for event in topics.log) < microseconds() + LEAD
+    assert running.drift() == []
+    running.close()
+
+
+def test_a_register_that_is_ahead_of_the_clock_is_left_to_a_rebuild(
+    white_balloon: WhiteBalloon, elm: tuple[int, list[int]]
+) -> None:
+    request, users = elm
+    topics = Topics()
+    first = Running(white_balloon, topics)
+    first.catch_up()
+    first.close()
+    (event,) = (one for one in topics.log if one.comment_id == 2)
+    topics.projection.apply([msgspec.structs.replace(event, body="other", revision=event.revision * 1_000)], {})
+    second = Running(white_balloon, topics)
+    with capture_logs() as said:
+        second.catch_up()
+    assert [line["comment_id"] for line in said if "ahead of the clock" in line["event"]] == [2]
+    new = white_balloon.comment(users[0], request)
+    second.catch_up()
+    assert new in ids(topics.log)
+    assert max(event.revision for event in topics.log) < microseconds() + LEAD
+    second.close()
 
 
 def test_the_watermark_moves_while_nothing_happens(white_balloon: WhiteBalloon, elm: tuple[int, list[int]]) -> None:
