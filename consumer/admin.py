@@ -52,6 +52,7 @@ def _topics(
     for difference in found.differences:
         typer.echo(difference)
     if found.differences:
+        typer.echo("what exists was left as it is: change it with kafka-configs.sh or kafka-topics.sh, both --alter")
         raise typer.Exit(1)
     if not found.made:
         typer.echo("all topics are there, and as they should be")

@@ -27,6 +27,13 @@ class Topic(msgspec.Struct, frozen=True):
     configuration: Mapping[str, str]
 
 
+class Present(NamedTuple):
+    """How many partitions a topic has, and of how many replicas the one with the fewest."""
+
+    partitions: int
+    replication: int
+
+
 class Topics(NamedTuple):
     """What `ensure_topics` did and found; each difference is a sentence."""
 
@@ -57,7 +64,8 @@ def ensure_topics(settings: KafkaSettings, *, partitions: int | None = None, rep
     """Make the topics that are missing; compare the others, and change none of them.
 
     Without `partitions` new topics get six (an event topic as many as the other one has) and no number is called
-    wrong; without `replication` the broker decides. Raises OperatorError where Kafka can't be reached or refuses.
+    wrong; without `replication` the broker decides, likewise. Raises OperatorError where Kafka can't be reached or
+    refuses.
     """
     client = connect(KafkaAdminClient, settings, client_id="signal-identity-snapshotter")
     try:
@@ -77,18 +85,25 @@ def ensure_topics(settings: KafkaSettings, *, partitions: int | None = None, rep
         line
         for topic in goal
         if topic.name in found
-        for line in _differences(topic, found[topic.name], settled[topic.name], exact=partitions is not None)
+        for line in (
+            *_other_numbers(topic, found[topic.name], replication, exact=partitions is not None),
+            *_differences(topic, settled[topic.name]),
+        )
     ]
     return Topics(made, differences + _unequal(found))
 
 
-def _present(client: KafkaAdminClient) -> dict[str, int]:
+def _present(client: KafkaAdminClient) -> dict[str, Present]:
     names = {topic.name for topic in wanted()}
-    return {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics() if topic["name"] in names}
+    return {
+        topic["name"]: Present(len(topic["partitions"]), min(len(one["replica_nodes"]) for one in topic["partitions"]))
+        for topic in client.describe_topics()
+        if topic["name"] in names
+    }
 
 
-def _partitions_of_events(found: Mapping[str, int]) -> int:
-    return found.get(COMMENT_CREATED, found.get(INSIGHT_CREATED, 0))
+def _partitions_of_events(found: Mapping[str, Present]) -> int:
+    return next((found[name].partitions for name in (COMMENT_CREATED, INSIGHT_CREATED) if name in found), 0)
 
 
 def _make(client: KafkaAdminClient, missing: Sequence[Topic], replication: int | None) -> list[str]:
@@ -124,10 +139,17 @@ def _configurations(client: KafkaAdminClient, names: Sequence[str]) -> dict[str,
     }
 
 
-def _differences(topic: Topic, partitions: int, settled: Mapping[str, str], *, exact: bool) -> list[str]:
+def _other_numbers(topic: Topic, present: Present, replication: int | None, *, exact: bool) -> list[str]:
     lines = []
-    if exact and partitions != topic.partitions:
-        lines.append(f"{topic.name}: partitions is {partitions}, not {topic.partitions}")
+    if exact and present.partitions != topic.partitions:
+        lines.append(f"{topic.name}: partitions is {present.partitions}, not {topic.partitions}")
+    if replication is not None and present.replication != replication:
+        lines.append(f"{topic.name}: replication is {present.replication}, not {replication}")
+    return lines
+
+
+def _differences(topic: Topic, settled: Mapping[str, str]) -> list[str]:
+    lines = []
     for key, value in topic.configuration.items():
         if not _enough(key, settled.get(key, ""), value):
             told = f"below {value}" if key in _LIMITS else f"not {value}"
@@ -142,8 +164,8 @@ def _enough(key: str, present: str, value: str) -> bool:
     return present == "-1" or (present.isdigit() and int(present) >= int(value))
 
 
-def _unequal(found: Mapping[str, int]) -> list[str]:
-    counts = {name: found[name] for name in (COMMENT_CREATED, INSIGHT_CREATED) if name in found}
+def _unequal(found: Mapping[str, Present]) -> list[str]:
+    counts = {name: found[name].partitions for name in (COMMENT_CREATED, INSIGHT_CREATED) if name in found}
     if len(set(counts.values())) < 2:  # noqa: PLR2004  two topics
         return []
     told = " and ".join(f"{name} {count}" for name, count in counts.items())

@@ -39,6 +39,17 @@ def test_differences_are_told_and_left(fresh_kafka: str) -> None:
     ]
     assert found.differences == expected
     assert ensure_topics(settings, partitions=4).differences == expected
+    asked = ensure_topics(settings, partitions=4, replication=2).differences
+    assert [line for line in asked if "replication" in line] == [
+        f"{name}: replication is 1, not 2"
+        for name in (
+            "comment-created",
+            "insight-created",
+            "comment-created.dead",
+            "insight-created.dead",
+            "snapshot-changed",
+        )
+    ]
 
 
 def test_a_new_event_topic_has_as_many_partitions_as_the_other(fresh_kafka: str) -> None:
