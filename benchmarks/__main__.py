@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-ALL = ("wb_snapshot", "rebuild")
+ALL = ("wb_snapshot", "rebuild", "sweep")
 
 if __name__ == "__main__":
     words = [[sys.executable, "-m", f"benchmarks.{name}"] for name in ALL]

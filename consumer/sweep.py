@@ -21,6 +21,8 @@ from snapshot.digests import analyses_of
 HIGHEST_ID = 2**63 - 1
 _PAGE = 5_000
 _ENDS = 1_000
+_BEHIND = 1.0
+"""Seconds by which a round may be late and still make up for it, by reading faster than its rate."""
 
 
 class Filling:
@@ -132,7 +134,7 @@ class Sweep:
         self._missing.extend([*missing, *garbled])
         self._vanished.extend(vanished)
         self._after = high
-        self.due_at = began + len(rows) / self._rate
+        self.due_at = max(self.due_at, began - _BEHIND) + len(rows) / self._rate
         return found
 
     # ------------------------------------------------------------------------------------------- the round's end

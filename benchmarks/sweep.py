@@ -1,0 +1,119 @@
+"""The tail over a million comments: one sweep round within 30 s at its default settings; what it costs idle.
+
+    python -m benchmarks.sweep [COPIES]
+
+The tail runs in process over SQLite; its events are thrown away. It prints how long filling the memory and one round
+take, how much memory, and, while nothing is committed, statements an interval and CPU seconds a minute.
+"""
+
+import resource
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Engine, event
+
+from benchmarks import whiteballoon
+from benchmarks.wb_snapshot import ORACLE
+from consumer.revisions import Revisions
+from consumer.sweep import Filling
+from consumer.tail import Tail, open_tail
+from consumer.tail_state import TailSettings
+from projections.database import Database, open_databases
+from snapshot.metrics import NoMetrics
+
+LIMIT = 30.0
+COPIES = 43
+"""1,015,402 comments."""
+IDLE_SECONDS = 60.0
+MOST_STATEMENTS = 4
+"""In an interval in which nothing is committed."""
+DATABASES = Path(tempfile.gettempdir()) / "signal-snapshotter-benchmarks" / "sweep"
+
+
+class Statements:
+    """Counts what is asked over connections that are made from now on."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        event.listen(Engine, "connect", self._trace)
+
+    def _trace(self, connection: sqlite3.Connection, _record: object) -> None:
+        connection.set_trace_callback(self._count)
+
+    def _count(self, _statement: str) -> None:
+        self.number += 1
+
+
+def main() -> None:
+    """Measure, print, and end with 1 where a limit is passed."""
+    copies = int(sys.argv[1]) if len(sys.argv) > 1 else COPIES
+    folder = whiteballoon.create(DATABASES.with_name(f"sweep-{copies}"), ORACLE, copies)
+    urls = whiteballoon.urls(folder)
+    statements = Statements()
+    with open_databases(urls["DATABASE_URL"], urls["INSIGHTS_DATABASE_URL"]) as database:
+        tail = _opened(database)
+        _report("fill", *_until(tail, lambda: not tail.starting))
+        _commit(folder)
+        round_seconds, cpu = _round(tail, database)
+        _report("round", round_seconds, cpu)
+        print(f"memory   {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MB at most")
+        asked = _idle(tail, statements)
+    sys.exit(0 if round_seconds <= LIMIT and asked <= MOST_STATEMENTS else 1)
+
+
+def _opened(database: Database) -> Tail:
+    return open_tail(
+        database,
+        None,
+        Revisions(database.clock, 0),
+        lambda publisher, _brake, heads: [Filling(database, publisher.memory, heads.comment_id)],
+        TailSettings(),
+        metrics=NoMetrics(),
+        now=time.monotonic,
+    )
+
+
+def _commit(folder: Path) -> None:
+    """Change what only a sweep finds."""
+    with sqlite3.connect(folder / whiteballoon.MAIN_FILE) as connection:
+        connection.execute("UPDATE request_comments SET body = body || '.' WHERE id % 10007 = 0")
+    connection.close()
+
+
+def _round(tail: Tail, database: Database) -> tuple[float, float]:
+    committed = database.clock()
+    return _until(tail, lambda: tail.caught_up(committed))
+
+
+def _idle(tail: Tail, statements: Statements) -> float:
+    before = statements.number
+    seconds, cpu = _until(tail, _after(IDLE_SECONDS))
+    asked = (statements.number - before) / (seconds / TailSettings().poll_interval)
+    print(f"idle     {asked:8.1f} statements an interval; {60 * cpu / seconds:.2f} s of CPU a minute")
+    return asked
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+def _until(tail: Tail, wanted: Callable[[], bool]) -> tuple[float, float]:
+    """Turn the tail as its owners do; wall and CPU seconds."""
+    began, cpu = time.monotonic(), time.process_time()
+    while not wanted():
+        if tail.turn() is None:
+            time.sleep(min(0.5, tail.wait()))
+    return time.monotonic() - began, time.process_time() - cpu
+
+
+def _report(name: str, seconds: float, cpu: float) -> None:
+    print(f"{name:8} {seconds:8.1f} s, {cpu:.1f} s of CPU", flush=True)
+
+
+if __name__ == "__main__":
+    main()
