@@ -1,10 +1,12 @@
 """Every kind of change reaches the store through the tail in process."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from support.tailing import Embedded
 from support.whiteballoon import WhiteBalloon
@@ -71,6 +73,16 @@ def scene(wb: WhiteBalloon) -> Scene:
     return Scene(wb, request, user, other, 20)
 
 
+def all_gone(at: Scene) -> None:
+    at.wb.hard_delete(at.comment)
+    at.wb.remove_analysis(at.comment)
+
+
+def moved_without_analysis(at: Scene) -> None:
+    at.wb.move(at.comment, user_id=at.other)
+    at.wb.remove_analysis(at.comment)
+
+
 CHANGES: dict[str, Callable[[Scene], object]] = {
     "a new comment": lambda at: at.wb.comment(at.user, at.request),
     "a soft deletion": lambda at: at.wb.soft_delete(at.comment),
@@ -85,6 +97,17 @@ CHANGES: dict[str, Callable[[Scene], object]] = {
     "a begun membership": lambda at: at.wb.join(at.user, "oak", "Elm St"),
     "a member whose group gets another name": lambda at: at.wb.join(at.user, "elm", "Elsewhere"),
     "a title that leaves the group": lambda at: at.wb.rename_request(at.request, "Sofa"),
+    "a replaced analysis whose run stays as it is": lambda at: at.wb.analyse(at.comment, tags=["new"], counted=False),
+    "a new analysis whose run stays as it is": lambda at: at.wb.analyse(30, tags=["new"], counted=False),
+    "a comment whose row and analysis go": all_gone,
+    "a comment that moves to another user and loses its analysis": moved_without_analysis,
+    "an id that is another user's at once": lambda at: at.wb.reuse(at.comment, user_id=at.other),
+    "the highest id, another user's at once": lambda at: at.wb.reuse(30, user_id=at.other),
+    "an edit, a move and the end of the membership at once": lambda at: at.wb.upheave(
+        at.comment, "elm", request_id=at.wb.add_request("[Signal] Elm St")
+    ),
+    "a user who is removed": lambda at: at.wb.remove_user(at.user),
+    "a second request of the group": lambda at: at.wb.move(at.comment, request_id=at.wb.add_request("[Signal] Elm St")),
     "an id below the head": lambda at: at.wb.comment(at.user, at.request, comment_id=15),
 }
 every_change = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
@@ -134,6 +157,8 @@ def test_a_change_and_its_undoing_leave_no_trace(
 
 def undo(at: Scene) -> None:
     """Bring back what `scene` made, whatever happened to it."""
+    with suppress(IntegrityError):
+        at.wb.add_user(user_id=at.user)
     at.wb.rename_request(at.request, "[Signal] Elm St")
     at.wb.join(at.user, "elm", "Elm St")
     at.wb.leave(at.user, "oak")

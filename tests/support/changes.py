@@ -51,9 +51,13 @@ class Changes:
             (14, self._analyse),
             (4, lambda: self._wb.remove_analysis(self._some_comment())),
             (5, self._join),
-            (3, lambda: self._wb.leave(self._user(), self._random.choice(list(GROUPS)))),
+            (3, lambda: self._wb.leave(self._user(), self._slug())),
             (2, lambda: self._wb.rename_request(self._request(), self._random.choice(TITLES))),
             (2, self._below_the_head),
+            (2, lambda: self._wb.reuse(self._some_comment(), user_id=self._user())),
+            (2, lambda: self._wb.reuse(self._highest(), user_id=self._user())),
+            (2, lambda: self._wb.upheave(self._some_comment(), self._slug(), request_id=self._request())),
+            (1, self._replace_user),
         ]
         if wb.main.dialect.name == "postgresql":
             self._kinds.append((4, self._long_transaction))
@@ -76,6 +80,14 @@ class Changes:
 
     def _request(self) -> int:
         return self._random.choice(self._column(select(help_requests.c.id)))
+
+    def _slug(self) -> str:
+        return self._random.choice(list(GROUPS))
+
+    def _replace_user(self) -> None:
+        """Somebody goes, and somebody comes."""
+        self._wb.remove_user(self._user())
+        self._wb.join(self._wb.add_user(), slug := self._slug(), GROUPS[slug])
 
     def _highest(self) -> int:
         return self._column(select(func.coalesce(func.max(request_comments.c.id), 0)))[0]
@@ -101,7 +113,7 @@ class Changes:
         self._wb.comments(rows)
 
     def _join(self) -> None:
-        slug = self._random.choice(list(GROUPS))
+        slug = self._slug()
         self._wb.join(self._user(), slug, self._random.choice([GROUPS[slug], GROUPS[slug], "Elm St", "X"]))
 
     def _analyse(self) -> None:

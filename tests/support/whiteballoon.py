@@ -60,6 +60,37 @@ class WhiteBalloon:
     def add_user(self, name: str | None = None, user_id: int | None = None) -> int:
         return self._insert(users, id=user_id, username=name, is_admin=False, created_at=START, sync_scope="private")
 
+    def remove_user(self, user_id: int) -> None:
+        """In one transaction the account goes, and with it its attributes and all that the user wrote."""
+        self._run(
+            self.main,
+            request_comments.delete().where(request_comments.c.user_id == user_id),
+            user_attributes.delete().where(user_attributes.c.user_id == user_id),
+            users.delete().where(users.c.id == user_id),
+        )
+
+    def upheave(self, comment_id: int, slug: str, *, request_id: int) -> None:
+        """In one transaction: a comment is edited, then moved, and its author's membership ends."""
+        comment = request_comments.c
+        author = select(comment.user_id).where(comment.id == comment_id).scalar_subquery()
+        attribute = user_attributes.c
+        self._run(
+            self.main,
+            request_comments.update().where(comment.id == comment_id).values(body="edited https://example.org/moved"),
+            request_comments.update().where(comment.id == comment_id).values(help_request_id=request_id),
+            user_attributes.delete().where(attribute.user_id == author, attribute.key == KEY_PREFIX + slug),
+        )
+
+    def reuse(self, comment_id: int, *, user_id: int, body: str = "another") -> None:
+        """In one transaction: the comment's row goes, and another's takes its id."""
+        request = select(request_comments.c.help_request_id).where(request_comments.c.id == comment_id)
+        with self.main.begin() as connection:
+            request_id = connection.execute(request).scalar()
+            connection.execute(request_comments.delete().where(request_comments.c.id == comment_id))
+            if request_id is not None:
+                row = {"id": comment_id, "user_id": user_id, "help_request_id": request_id, "body": body}
+                connection.execute(request_comments.insert().values(created_at=START, **row))
+
     def join(self, user_id: int, slug: str, name: str | None) -> None:
         """Give the user the membership, or change its group's name."""
         self.leave(user_id, slug)
@@ -142,8 +173,12 @@ class WhiteBalloon:
         tags: Labels = None,
         run_id: str = "run-1",
         recorded_at: str = "2024-06-02T08:00:00",
+        counted: bool = True,
     ) -> None:
-        """Write the comment's analysis, in place of an earlier one, and count a batch in its run (which may be new)."""
+        """Write the comment's analysis, in place of an earlier one, and count a batch in its run (which may be new).
+
+        Not `counted`: the run's row, which must be there, stays as it is.
+        """
         row = {
             "comment_id": comment_id,
             "run_id": run_id,
@@ -158,7 +193,7 @@ class WhiteBalloon:
             self.insights,
             comment_llm_analyses.delete().where(key == comment_id),
             comment_llm_analyses.insert().values(row),
-            self._counted_batch(run_id),
+            *([self._counted_batch(run_id)] if counted else []),
         )
 
     def _counted_batch(self, run_id: str) -> Executable:
