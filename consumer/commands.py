@@ -7,6 +7,7 @@ import typer
 from consumer.daemon import Rebuilding, Settings, Summary, open_daemon
 from consumer.nightly import nightly_rebuild
 from consumer.stopping import stopping
+from consumer.tail_options import TailOptions
 from snapshot.command import command
 from snapshot.opening import open_metrics
 from snapshot.options import (
@@ -29,6 +30,7 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
     kafka: KafkaOptions,
     metrics: MetricOptions,
     nightly: NightlyOptions,
+    tail: TailOptions,
     group_id: Annotated[
         str,
         typer.Option("--kafka-group-id", envvar="KAFKA_GROUP_ID", help="The consumer group.", rich_help_panel=_PANEL),
@@ -54,7 +56,17 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
     if nightly.profile_signal_glaze:
         environment = environment_of(database, files, store, kafka, metrics)
         rebuilding = Rebuilding(nightly.schedule, nightly_rebuild(files.profiles, environment))
-    settings = Settings(database, files, store, kafka.settings, group_id, instance_id, until_caught_up, rebuilding)
+    settings = Settings(
+        database,
+        files,
+        store,
+        kafka.settings,
+        group_id,
+        instance_id,
+        until_caught_up,
+        rebuilding,
+        tail.settings(),
+    )
     with (
         stopping() as signals,
         open_metrics(metrics) as figures,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
-from consumer.database_tail import DatabaseTail
+from consumer.database_tail import DEFAULTS, DatabaseTail
 from consumer.dead_letters import BadStreak, DeadLetters, FileDeadLetters, KafkaDeadLetters
 from consumer.flushing import Flushing
 from consumer.healer import Healer
@@ -22,6 +22,7 @@ from consumer.kafka_options import SourceOptions
 from consumer.kafka_source import KafkaSource
 from consumer.loop import Loop
 from consumer.source import Source
+from consumer.tail_state import TailSettings
 from consumer.topics import ensure_topics
 from consumer.workers import Worker
 from projections.database import Database, DatabaseUnavailable, open_databases
@@ -62,6 +63,7 @@ class Settings(NamedTuple):
     instance_id: str | None
     until_caught_up: bool
     nightly: "Rebuilding | None" = None
+    tail: TailSettings = DEFAULTS
 
 
 class Rebuilding(NamedTuple):
@@ -203,7 +205,7 @@ def _source(
     if settings.kafka is None:
         database = stack.enter_context(_database(settings.database))
         letters = FileDeadLetters(settings.files.storage_dir / "dead-letters.jsonl", lambda: datetime.now(UTC))
-        return DatabaseTail(projection, database, metrics=metrics), letters
+        return DatabaseTail(projection, database, settings.tail, metrics=metrics), letters
     for difference in ensure_topics(settings.kafka).differences:
         log.warning("a topic is not as it should be", difference=difference)
     producer = Producer(settings.kafka, delivery_timeout=_DEAD_LETTER_SECONDS)

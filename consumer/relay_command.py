@@ -17,6 +17,7 @@ from rich.console import Console
 from consumer.event_producer import EventProducer
 from consumer.kafka_ends import event_ends
 from consumer.relay import Relay
+from consumer.tail_options import TailOptions
 from consumer.tail_state import TailSettings
 from consumer.topics import ensure_topics
 from projections.database import open_databases
@@ -38,13 +39,13 @@ _DELIVERY_SECONDS = 2.5
 """A send ends, either way, before the lease does, and before a supervisor loses its patience."""
 _DATABASE_PATIENCE = 2.0
 _STILL_SECONDS = 30.0
-_DEFAULTS = TailSettings()
+_BATCH = 1_000
 _PANEL = "Relay"
 
 
 @dataclass(frozen=True)
 class RelayOptions:
-    """How the database is followed."""
+    """What it is to do."""
 
     backfill: Annotated[
         bool,
@@ -58,39 +59,6 @@ class RelayOptions:
         bool,
         typer.Option("--until-caught-up", help="Publish what is there, and end.", rich_help_panel=_PANEL),
     ] = False
-    interval: Annotated[
-        float,
-        typer.Option(
-            envvar="RELAY_INTERVAL", min=0.05, max=60.0, help="Seconds between two polls.", rich_help_panel=_PANEL
-        ),
-    ] = _DEFAULTS.poll_interval
-    sweep_interval: Annotated[
-        float,
-        typer.Option(
-            envvar="RELAY_SWEEP_INTERVAL",
-            min=0.0,
-            max=3600.0,
-            help="Seconds at least between the beginnings of two sweep rounds.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = _DEFAULTS.sweep_interval
-    sweep_rows_per_second: Annotated[
-        int,
-        typer.Option(
-            envvar="RELAY_SWEEP_ROWS_PER_SECOND",
-            min=1,
-            help="Rows that a sweep reads in a second.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = _DEFAULTS.sweep_rows_per_second
-    prune_all: Annotated[
-        bool,
-        typer.Option(
-            "--prune-all",
-            help="Confirm that much may disappear at once (the log says what is held back).",
-            rich_help_panel=_PANEL,
-        ),
-    ] = False
     storage_dir: Annotated[
         Path,
         typer.Option(
@@ -100,20 +68,14 @@ class RelayOptions:
         ),
     ] = Path("storage")
 
-    @property
-    def settings(self) -> TailSettings:
-        """The tail's part of it."""
-        return TailSettings(
-            poll_interval=self.interval,
-            sweep_interval=self.sweep_interval,
-            sweep_rows_per_second=self.sweep_rows_per_second,
-            batch=1_000,
-            prune_all=self.prune_all,
-        )
 
-
-def _relay(
-    database: DatabaseOptions, store: StoreOptions, kafka: KafkaOptions, metrics: MetricOptions, options: RelayOptions
+def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
+    database: DatabaseOptions,
+    store: StoreOptions,
+    kafka: KafkaOptions,
+    metrics: MetricOptions,
+    tail: TailOptions,
+    options: RelayOptions,
 ) -> None:
     """Publish everything that changes in WhiteBalloon's database to Kafka; its user needs SELECT only."""
     logs.configure_from(os.environ, sys.stderr)
@@ -128,7 +90,7 @@ def _relay(
     with (
         open_metrics(metrics) as figures,
         open_store(store, FileOptions(options.storage_dir)) as opened,
-        _open_relay(database, kafka.settings, options, opened, figures) as relay,
+        _open_relay(database, kafka.settings, options, tail.settings(batch=_BATCH), opened, figures) as relay,
     ):
         typer.echo(f"{_run(relay, opened, stopping, options)} events published")
 
@@ -145,8 +107,13 @@ def _run(relay: Relay, opened: OpenStore, stopping: threading.Event, options: Re
 
 
 @contextmanager
-def _open_relay(
-    options: DatabaseOptions, kafka: KafkaSettings, relay_options: RelayOptions, opened: OpenStore, metrics: Metrics
+def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
+    options: DatabaseOptions,
+    kafka: KafkaSettings,
+    relay_options: RelayOptions,
+    settings: TailSettings,
+    opened: OpenStore,
+    metrics: Metrics,
 ) -> Iterator[Relay]:
     for difference in ensure_topics(kafka).differences:
         log.warning("a topic is not as it should be", difference=difference)
@@ -158,7 +125,7 @@ def _open_relay(
             database,
             sender,
             lambda: event_ends(kafka),
-            relay_options.settings,
+            settings,
             backfill=relay_options.backfill,
             patience=_STILL_SECONDS if relay_options.until_caught_up else None,
             metrics=metrics,

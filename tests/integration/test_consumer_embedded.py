@@ -10,6 +10,7 @@ import pytest
 
 from consumer import demo_database
 from support.commands import Started, environment, on, run
+from support.whiteballoon import WhiteBalloon, execute
 
 CATCH_UP = ("snapshot-consumer", "--until-caught-up")
 
@@ -168,3 +169,23 @@ def test_help_names_every_setting_with_its_variable() -> None:
     )
     assert all(name in shown for name in wanted.split()), shown
     assert "--output-dir" in shown
+
+
+def test_a_half_restored_database_ends_nothing_until_that_is_confirmed(tmp_path: Path) -> None:
+    white_balloon = WhiteBalloon.in_folder(tmp_path / "data")
+    request, users = white_balloon.add_group("elm", "Elm St", members=30)
+    for user in users:
+        white_balloon.comment(user, request)
+    env, out = on(tmp_path / "data", tmp_path / "storage"), tmp_path / "out"
+    words = (*CATCH_UP, "--output-dir", str(out))
+    assert run(*words, env=env).returncode == 0
+    execute(white_balloon.main_url, "DELETE FROM request_comments WHERE user_id <> (SELECT min(id) FROM users)")
+
+    held = run(*words, env=env)
+    assert held.returncode == 0, held.stderr
+    assert "--prune-all" in held.stderr
+    assert len(list(out.glob("*.json"))) == 30
+
+    confirmed = run(*words, "--prune-all", env=env)
+    assert confirmed.returncode == 0, confirmed.stderr
+    assert [path.name for path in out.glob("*.json")] == [f"{users[0]}-elm.json"]
