@@ -124,7 +124,7 @@ def test_without_a_broker_it_says_what_to_do(white_balloon: WhiteBalloon, tmp_pa
 
 
 class Relays:
-    """One relay after the other, each killed when its time has come."""
+    """One relay after the other, each killed some time after it went to work: before, it has nothing to lose."""
 
     def __init__(self, env: dict[str, str], seed: str, log: Path) -> None:
         self._env = env
@@ -145,7 +145,8 @@ class Relays:
     def _work(self) -> None:
         while not self._stopping.is_set():
             with Started(*RELAY, env=self._env, log=self._log) as relay:
-                if self._stopping.wait(self._random.uniform(1.5, 9)):
+                relay.until(lambda: self._stopping.is_set() or relay.said().count("tailing the database") > self.killed)
+                if self._stopping.wait(self._random.uniform(0.1, 5)):
                     return
                 relay.kill()
                 self.killed += 1
@@ -175,7 +176,7 @@ def test_thousands_of_random_changes_with_the_relay_killed_at_random_leave_no_dr
         KAFKA_BOOTSTRAP_SERVERS=fresh_kafka,
         REDIS_URL=redis_url,
     )
-    writers = [threading.Thread(target=Changes(crowd, f"2024-{n}").make, args=(500, 0.01)) for n in range(4)]
+    writers = [threading.Thread(target=Changes(crowd, f"2024-{n}").make, args=(500, 0.03)) for n in range(4)]
     with Started("snapshot-consumer", env=env, log=tmp_path / "consumer.log") as consumer:
         with Relays(env, "2024", tmp_path / "relay.log") as relays:
             for writer in writers:
