@@ -505,6 +505,33 @@ def test_ids_of_transactions_that_end_late_are_not_missed(postgres: WhiteBalloon
     embedded.close()
 
 
+def test_ids_are_waited_for_as_long_as_their_transactions_last_and_no_longer(
+    postgres: WhiteBalloon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.gaps.PATIENCE", 0)  # as though the minute were over at once
+    request, (user,) = postgres.add_group("elm", "Elm St")
+    embedded = Embedded(postgres, settings=POLLS_ONLY)
+    embedded.catch_up()
+    values = {"user_id": user, "help_request_id": request, "body": "late", "created_at": START}
+    with postgres.main.connect() as late, postgres.main.connect() as never:
+        for connection in (never, late):
+            connection.execute(request_comments.insert().values(values))
+        for number in range(1, 6):
+            postgres.comment(user, request)
+            embedded.until(lambda least=number: live(embedded, user) == least)  # type: ignore[misc]
+        late.commit()
+        embedded.until(lambda: live(embedded, user) == 6)
+        embedded.until(lambda: [(gap.low, gap.high) for gap in state(embedded).comment_gaps] == [(1, 1)])
+        never.rollback()
+
+    def forgotten() -> bool:
+        postgres.comment(user, request)
+        return not state(embedded).comment_gaps
+
+    embedded.until(forgotten)
+    embedded.close()
+
+
 def test_a_late_transaction_is_found_by_a_successor_too(postgres: WhiteBalloon, store: MemoryStore) -> None:
     request, (user,) = postgres.add_group("elm", "Elm St")
     first = Embedded(postgres, store, POLLS_ONLY)
