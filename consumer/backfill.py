@@ -61,7 +61,7 @@ class Backfill:
         self._opened.close()
 
     def _begin(self) -> Meter:
-        ahead = sum(last > self.cursor for _, last in self._database.user_ranges(_PAGE))
+        ahead = self._database.comments_above(self.cursor)
         meter = self._opened.enter_context(self._open_meter())
-        meter.phase("Backfill", ahead * _PAGE)
+        meter.phase("Backfill", ahead)
         return meter

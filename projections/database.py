@@ -181,8 +181,11 @@ class Database:
             count += comments
         return [*ranges, (first, HIGHEST_ID)]
 
-    def _comment_counts(self) -> Iterator[_UserCount]:
-        after = -1
+    def comments_above(self, user_id: int) -> int:
+        """How many comments the users above an id have."""
+        return sum(comments for _, comments in self._comment_counts(user_id))
+
+    def _comment_counts(self, after: int = -1) -> Iterator[_UserCount]:
         while True:
             parameters = {"after": after, "limit": USERS_PAGE}
             page = self._main.read(

@@ -96,6 +96,37 @@ def test_a_killed_backfill_goes_on_after_the_last_user_that_was_acknowledged(
     second.close()
 
 
+class Progress:
+    """What a bar would show."""
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.done = 0
+
+    def phase(self, _name: str, total: int | None) -> None:
+        self.total = total
+
+    def advance(self, by: int = 1) -> None:
+        self.done += by
+
+
+def test_a_backfill_tells_how_far_it_is_after_it_was_killed_too(
+    white_balloon: WhiteBalloon, monkeypatch: pytest.MonkeyPatch, elm: tuple[int, list[int]]
+) -> None:
+    assert elm
+    monkeypatch.setattr("consumer.backfill._PAGE", 5)
+    monkeypatch.setattr("consumer.relay._SAVE_SECONDS", 0.0)
+    topics, progress, again = Topics(), Progress(), Progress()
+    first = Running(white_balloon, topics, meter=progress)
+    first.until(lambda: len(ids(topics.log)) >= 15)
+    first.vanish()
+    assert (progress.done, progress.total) == (15, 30)
+    second = Running(white_balloon, topics, meter=again)
+    second.catch_up()
+    assert (again.done, again.total) == (20, 20)
+    second.close()
+
+
 def test_what_is_committed_during_the_backfill_is_published_after_it(
     white_balloon: WhiteBalloon, monkeypatch: pytest.MonkeyPatch, elm: tuple[int, list[int]]
 ) -> None:

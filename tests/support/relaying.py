@@ -13,7 +13,7 @@ from projections.memory_store import MemoryStore
 from projections.projection import MEANING, Fence, Projection
 from projections.store import Origin, Store
 from snapshot.metrics import NoMetrics
-from snapshot.progress import NoMeter
+from snapshot.progress import Meter, NoMeter
 from snapshot.reconcile import repairs
 from support.tailing import HIGHEST, QUICK, microseconds
 from support.whiteballoon import WhiteBalloon
@@ -56,7 +56,7 @@ class Topics:
 class Running:
     """A relay stepped by the test."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what tests choose
         self,
         white_balloon: WhiteBalloon,
         topics: Topics,
@@ -64,6 +64,7 @@ class Running:
         *,
         backfill: bool = False,
         patience: float | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.topics = topics
         self.database = open_databases(white_balloon.main_url, white_balloon.insights_url, patience=2.0)
@@ -76,7 +77,7 @@ class Running:
             backfill=backfill,
             patience=patience,
             metrics=NoMetrics(),
-            meter=lambda: nullcontext(NoMeter()),
+            meter=lambda: nullcontext(meter or NoMeter()),
         )
 
     def until(self, wanted: Callable[[], bool], seconds: float = 30) -> None:
