@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -23,8 +24,8 @@ from snapshot.schema import SignalProfileSnapshot, parse_file
 _MADE_BY_US = ".made-by-snapshot-admin-demo"
 _WHO = 3
 _PATIENCE = 30.0
-_WIDE = 110
-_LEAST = {"Member": 18, "Msgs": 4}
+_FEWEST_COLUMNS = 5
+_UNBOUNDED = 1000
 _BODY = (
     "Porchfest starts at noon! https://partiful.com/e/porchfest-2024\n\n[attachments: porch.jpg]\n(Reactions: Wren 🎉)"
 )
@@ -43,9 +44,9 @@ def demo(folder: Path, console: Console) -> None:
     with open_daemon(settings, NoMetrics()) as (daemon, revive):
         summary = daemon.run(revive, until_caught_up=True)
     profiles = [parse_file(path.read_bytes()) for path in sorted(files.profiles.glob("*.json"))]
-    console.print(_table(profiles, names, console.width))
+    console.print(table(profiles, names, console))
     console.print(
-        f"{summary.events} events became {len(profiles)} profiles in {time.monotonic() - began:.1f} s, "
+        f"\n{summary.events} events became {len(profiles)} profiles in {time.monotonic() - began:.1f} s, "
         "without a broker: the consumer read the database itself.\n"
     )
     _change(settings, names, console)
@@ -96,33 +97,53 @@ def _next(place: Path, before: SignalProfileSnapshot, daemon: threading.Thread) 
     return now
 
 
-def _table(profiles: list[SignalProfileSnapshot], names: dict[int, str], width: int) -> Table:
-    """All profiles; in a narrow terminal without what there is no room for."""
-    table = Table(title="Signal profiles", title_justify="left", header_style="bold")
+def table(profiles: list[SignalProfileSnapshot], names: dict[int, str], console: Console) -> Table:
+    """All profiles; without the last columns where the terminal has no room for them."""
     headings = ["Member", "Msgs", "Last seen", "Top link", "Top tag", "Reactions", "Files"]
-    shown = len(headings) if width >= _WIDE else len(headings) - 2
-    for heading in headings[:shown]:
-        table.add_column(
-            heading, justify="right" if heading == "Msgs" else "left", no_wrap=True, min_width=_LEAST.get(heading)
+    unbounded = console.options.update(width=_UNBOUNDED)  # a measure is cut to the width, too
+    while True:
+        shown = _table(profiles, names, headings)
+        if len(headings) == _FEWEST_COLUMNS or console.measure(shown, options=unbounded).maximum <= console.width:
+            return shown
+        headings.pop()
+
+
+def _table(profiles: list[SignalProfileSnapshot], names: dict[int, str], headings: list[str]) -> Table:
+    shown = Table(
+        title="Signal profiles",
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in headings:
+        shown.add_column(
+            heading,
+            justify="right" if heading == "Msgs" else "left",
+            no_wrap=not heading.startswith("Top"),  # a cut line would hide how often
         )
     group = ""
     for one in sorted(profiles, key=lambda profile: (profile.group_slug, -profile.message_count)):
         if one.group_slug != group:
+            if group:
+                shown.add_row()
             group = one.group_slug
-            table.add_section()
-            table.add_row(f"[bold]{group}[/bold]")
-        link, tag = one.top_links[:1], one.top_tags[:1]
-        cells = [
-            names[one.user_id],
-            str(one.message_count),
-            f"{one.last_seen_at:%d %b}",
-            " ".join(f"{one.domain} ×{one.count}" for one in link),
-            " ".join(f"{one.label} ×{one.count}" for one in tag),
-            " ".join(f"{word} {count}" for word, count in list(one.reaction_counts.items())[:4]),
-            ", ".join(f"{count} {kind}" for kind, count in list(one.attachment_counts.items())[:2]),
-        ]
-        table.add_row(*cells[:shown])
-    return table
+            shown.add_row(f"[bold]{group}[/bold]")
+        shown.add_row(*_cells(one, names)[: len(headings)])
+    return shown
+
+
+def _cells(one: SignalProfileSnapshot, names: dict[int, str]) -> list[str]:
+    return [
+        names[one.user_id],
+        str(one.message_count),
+        f"{one.last_seen_at:%d %b}",
+        " ".join(f"{link.domain} ×{link.count}" for link in one.top_links[:1]),
+        " ".join(f"{tag.label} ×{tag.count}" for tag in one.top_tags[:1]),
+        " ".join(f"{word} {count}" for word, count in list(one.reaction_counts.items())[:3]),
+        ", ".join(f"{count} {kind}" for kind, count in list(one.attachment_counts.items())[:2]),
+    ]
 
 
 def _difference(before: SignalProfileSnapshot, after: SignalProfileSnapshot) -> Table:
