@@ -1,5 +1,6 @@
 """Documents that are generated from the code: `make docs` writes them, a test fails when a committed one is stale."""
 
+import inspect
 import json
 import sys
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ def _schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     (schema,), definitions = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     name = schema["$ref"].rpartition("/")[2]
     body: dict[str, Any] = definitions.pop(name)
+    body["description"] = inspect.cleandoc(body["description"])  # only Python 3.13 strips docstrings of their margin
     return {"$schema": _DRAFT, "$id": name, **body, **({"$defs": definitions} if definitions else {})}
 
 
