@@ -1,6 +1,7 @@
 """Reaching a Redis, and refusing one that would not do."""
 
 import re
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -25,6 +26,8 @@ def connect(url: str) -> redis.Redis:
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         )
         client.connection_pool.make_connection()  # connects to nothing; refuses options that there are not
+        if urlsplit(url).scheme != "unix":
+            int(urlsplit(url).path.strip("/") or "0")  # redis-py takes database 0 for whatever is no number
     except (TypeError, ValueError) as error:
         raise OperatorError(
             f"REDIS_URL {without_password(url)} is not usable; write redis://host:6379/0, rediss://user:password@host "
