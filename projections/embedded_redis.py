@@ -179,6 +179,8 @@ def _ask(address: str) -> Literal["ready", "loading", "silent"]:
         return "loading"
     except (redis.ConnectionError, redis.TimeoutError):
         return "silent"
+    except redis.ResponseError:
+        return "ready"  # with its disk full it refuses even a PING; each command finds that out, and waits
     return "ready"
 
 

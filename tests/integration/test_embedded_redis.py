@@ -245,6 +245,24 @@ def _message_without_room(storage: Path) -> str:
         return str(error)
 
 
+def test_a_server_that_refuses_every_command_for_want_of_room_is_found(storage: Path) -> None:
+    with using(storage) as url:
+        call(url, "CONFIG", "SET", "save", "3600 1")
+        (storage / "redis" / "dump.rdb").mkdir()  # in the way of a dump: Redis takes it for a disk that is full
+        call(url, "SET", "a", "1")
+        call(url, "BGSAVE")
+        wait_until(lambda: _refuses_a_ping(url), "a PING to be refused")
+        assert ensure_running(storage) == url
+
+
+def _refuses_a_ping(url: str) -> bool:
+    try:
+        call(url, "PING")
+    except redis.ResponseError as error:
+        return "MISCONF" in str(error)
+    return False
+
+
 def test_a_storage_folder_removed_under_a_command_is_no_error_at_its_end(storage: Path) -> None:
     with using(storage) as url:
         kill(storage)
