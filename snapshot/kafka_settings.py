@@ -56,6 +56,11 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
                     f"KAFKA_SECURITY_PROTOCOL={self.security_protocol} needs "
                     "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD: set both"
                 )
+        elif self.sasl_username or self.sasl_password:  # they would not be used, and all would go in the clear
+            raise OperatorError(
+                "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD need KAFKA_SECURITY_PROTOCOL=SASL_SSL or SASL_PLAINTEXT: "
+                f"it is {self.security_protocol}"
+            )
         for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
             path = getattr(self, name)
             if path is not None and not os.path.isfile(path):  # noqa: PTH113  pathlib raises where a folder is closed

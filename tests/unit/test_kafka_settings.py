@@ -52,6 +52,7 @@ def test_the_password_is_not_shown() -> None:
         ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL=TLS: say one of PLAINTEXT"),
         ({"KAFKA_SASL_MECHANISM": "GSSAPI"}, "KAFKA_SASL_MECHANISM=GSSAPI: say one of"),
         ({"KAFKA_SASL_PASSWORD": ""}, "needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"),
+        ({"KAFKA_SECURITY_PROTOCOL": ""}, "need KAFKA_SECURITY_PROTOCOL=SASL_SSL or SASL_PLAINTEXT: it is PLAINTEXT"),
         ({"KAFKA_SSL_CHECK_HOSTNAME": "maybe"}, "KAFKA_SSL_CHECK_HOSTNAME=maybe: say one of"),
         ({"KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "KAFKA_SSL_CAFILE=/nowhere/ca.pem: there is no such file"),
     ],
