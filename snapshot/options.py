@@ -21,11 +21,17 @@ class DatabaseOptions:
     """WhiteBalloon's databases."""
 
     database_url: Annotated[
-        str, typer.Option(envvar="DATABASE_URL", help="WhiteBalloon's database.", rich_help_panel="Database")
+        str,
+        typer.Option(envvar="DATABASE_URL", metavar="URL", help="WhiteBalloon's database.", rich_help_panel="Database"),
     ] = "sqlite:///data/app.db"
     insights_database_url: Annotated[
         str,
-        typer.Option(envvar="INSIGHTS_DATABASE_URL", help="The database of analyses.", rich_help_panel="Database"),
+        typer.Option(
+            envvar="INSIGHTS_DATABASE_URL",
+            metavar="URL",
+            help="The database of analyses.",
+            rich_help_panel="Database",
+        ),
     ] = "sqlite:///data/comment_llm_insights.db"
 
 
