@@ -57,7 +57,7 @@ class MemoryStore(MemoryLeases):
         self._profiles: dict[ProfileKey, _Profile] = {}
         self._marks: list[dict[str, Any] | None] = [None] * BUCKETS
         self._folders: dict[str, _Folder] = {}
-        self._announced: dict[ProfileKey, str] = {}
+        self._announced: dict[ProfileKey, tuple[str, int]] = {}
         self._sequences: dict[ProfileKey, int] = {}
         self._leases = {}
         self._documents = {}
@@ -229,8 +229,8 @@ class MemoryStore(MemoryLeases):
         sequence = self._sequences[key] = max(self._clock(), self._sequences.get(key, 0) + 1)
         version, fields = self._load(key, (HEAD,))
         announced = self._announced.get(key)
-        self._announced.setdefault(key, "")
-        return Reading(version, fields.get(HEAD), queue.settled.get(key), announced, sequence)
+        self._announced.setdefault(key, ("", 0))
+        return Reading(version, fields.get(HEAD), queue.settled.get(key), announced and announced[0], sequence)
 
     def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
         """See the protocol."""
@@ -242,8 +242,8 @@ class MemoryStore(MemoryLeases):
                 if queue.holds(token, key):
                     moved = self._load(key, ()).version != one.version
                     queue.settle(one, now, now + self._debounce if moved else None, now + micros(seconds))
-                    if one.announced is not None:
-                        self._announced[key] = one.announced
+                    if one.announced is not None and one.sequence >= self._announced.get(key, ("", 0))[1]:
+                        self._announced[key] = (one.announced, one.sequence)
 
     def defer(self, folder: str, token: str, claims: Sequence[Claim], seconds: float) -> None:
         """See the protocol."""

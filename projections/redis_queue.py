@@ -67,7 +67,7 @@ class RedisQueue:
             for key in keys:
                 one = ended[key]
                 announced = "-" if one.announced is None else one.announced
-                arguments += [b.member(key), one.version, _flags(one.claim), one.settled, announced]
+                arguments += [b.member(key), one.version, _flags(one.claim), one.settled, announced, str(one.sequence)]
             names = [*b.folder_keys(bucket, folder), b.announced_key(bucket), *map(b.profile_key, keys)]
             calls.append(Call("settle", names, arguments))
         run(self._client, calls)
@@ -117,7 +117,12 @@ def _text(value: bytes | None) -> str | None:
 
 def _reading(fields: Sequence[bytes | None]) -> Reading:
     version, head, settled, announced, sequence = fields
-    return Reading(version or ABSENT, head, _text(settled), _text(announced), int(sequence or b"0"))
+    return Reading(version or ABSENT, head, _text(settled), _text(_hash(announced)), int(sequence or b"0"))
+
+
+def _hash(announced: bytes | None) -> bytes | None:
+    """Without its sequence, which stands behind it; where downstream was told nothing there is none."""
+    return announced and announced.rpartition(b" ")[0]
 
 
 def _by_bucket(keys: Iterable[ProfileKey]) -> list[tuple[int, list[ProfileKey]]]:

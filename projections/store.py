@@ -132,12 +132,16 @@ class Reading(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """How the flush of one claim ended: the version that was read and the hashes that now hold (None: unchanged)."""
+    """How the flush of one claim ended: the version that was read and the hashes that now hold (None: unchanged).
+
+    What was announced with a higher `sequence` stays: another folder's flusher was later. 0: nothing was sent.
+    """
 
     claim: Claim
     version: bytes
     settled: str
     announced: str | None
+    sequence: int = 0
 
 
 class Store(Protocol):

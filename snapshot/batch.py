@@ -122,3 +122,13 @@ def announcement(one: Outcome) -> Announcement:
         sequence=one.reading.sequence,
         cause={"event": event, "comment_id": comment_id},
     )
+
+
+def settlement(one: Outcome) -> Settlement:
+    """What is noted of a profile that is done.
+
+    Without an announcement of ours the sequence is 0, as another folder's flusher may just have sent one.
+    """
+    return Settlement(
+        one.claim, one.reading.version, one.hash, one.hash, one.reading.sequence if one.to_announce else 0
+    )

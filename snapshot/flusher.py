@@ -20,9 +20,9 @@ import msgspec
 from projections.buckets import BUCKETS
 from projections.profile import Head, ProfileKey, unpack_head
 from projections.projection import Projection
-from projections.store import Claim, Reading, Settlement
+from projections.store import Claim, Reading
 from snapshot.announce import Announcer
-from snapshot.batch import DAMAGED, NOTHING, Ending, Flushed, Outcome, Round, again, announcement, lies
+from snapshot.batch import DAMAGED, NOTHING, Ending, Flushed, Outcome, Round, again, announcement, lies, settlement
 from snapshot.build import build
 from snapshot.caution import Caution
 from snapshot.complaint import Complaint
@@ -109,7 +109,7 @@ class Flusher:
         self._caution.leave(one)
         self._write(one)  # steps 4 and 5
         self._announce(one)  # step 6
-        done = [Settlement(own.claim, own.reading.version, own.hash, own.hash) for own in one.open()]
+        done = [settlement(own) for own in one.open()]
         self._told([own.claim.key for own in done])
         self._end(Ending(one.token, done, list(one.back.values())))  # step 7
         return self._counted(one)

@@ -4,7 +4,7 @@
 -- ARGV the members, in the order of their keys
 -- A profile of which downstream was told nothing is noted as such (''), so that a flush that ends before its
 -- announcement is told from a store that lost what it knew.
--- Returns for each: version, head, settled, announced (false where absent), sequence (text).
+-- Returns for each: version, head, settled, announced (false where absent; a hash and its sequence), sequence (text).
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local reply = {}

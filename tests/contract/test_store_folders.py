@@ -127,6 +127,19 @@ def test_a_settlement_without_an_announcement_leaves_what_was_announced(store: S
     assert (reading.settled, reading.announced) == ("hash 2", "told")
 
 
+def test_an_announcement_with_a_lower_sequence_leaves_the_later_one(store: Store) -> None:
+    other = Folder("2c", None)
+    store.register(FOLDER)
+    store.register(other)
+    save(store, write(ANN, ABSENT, b"one"))
+    (mine,), (theirs,) = claim(store, FOLDER), claim(store, other)
+    early, late = store.read(FOLDER.id, [mine])[0].sequence, store.read(other.id, [theirs])[0].sequence
+    store.settle(other.id, "claim", [Settlement(theirs, b"one", "late", "late", late)], NOW)
+    store.settle(FOLDER.id, "claim", [Settlement(mine, b"one", "early", "early", early)], NOW)
+    (reading,) = store.read(FOLDER.id, [mine])
+    assert (reading.settled, reading.announced) == ("early", "late")
+
+
 def test_who_was_told_nothing_is_noted_by_the_first_reading(store: Store) -> None:
     store.register(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
