@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from consumer import demo_database
@@ -49,13 +50,12 @@ def demo(folder: Path, console: Console) -> None:
         f"\n{summary.events} events became {len(profiles)} profiles in {time.monotonic() - began:.1f} s, "
         "without a broker: the consumer read the database itself.\n"
     )
-    _change(settings, names, console)
+    _change(settings, folder / "data", names, console)
 
 
-def _change(settings: Settings, names: dict[int, str], console: Console) -> None:
+def _change(settings: Settings, data: Path, names: dict[int, str], console: Console) -> None:
     key = ProfileKey(_WHO, next(iter(demo_database.GROUPS)))
     place = settings.files.profiles / file_name(key, None)
-    data = Path(settings.database.database_url.removeprefix("sqlite:///")).parent
     before = parse_file(place.read_bytes())
     with _running(settings) as daemon:
         time.sleep(1.0)  # a daemon that has been running for a while
@@ -66,7 +66,9 @@ def _change(settings: Settings, names: dict[int, str], console: Console) -> None
         seconds = time.monotonic() - began
     console.print(f"[bold]{names[_WHO]}[/bold] wrote: [italic]{_BODY.splitlines()[0]}[/italic]")
     console.print(_difference(before, after))
-    console.print(f"The file was there {seconds:.2f} s after the comment: {place.resolve()}", soft_wrap=True)
+    console.print(
+        f"The file was there {seconds:.2f} s after the comment: {escape(str(place.resolve()))}", soft_wrap=True
+    )
 
 
 @contextmanager
