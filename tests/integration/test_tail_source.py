@@ -607,9 +607,10 @@ def test_select_is_all_that_it_needs(postgres: WhiteBalloon, postgres_url: str) 
         url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True
     ) as admin:
         admin.execute("DROP ROLE IF EXISTS reader")
-        admin.execute("CREATE ROLE reader LOGIN")
+        admin.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'")
         admin.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
-        reading = url.set(username="reader").render_as_string(hide_password=False)
+        reader = url.set(username="reader", password="reader")  # noqa: S106 - of a database that ends with the test
+        reading = reader.render_as_string(hide_password=False)
         embedded = Embedded(WhiteBalloon(reading, reading))
         embedded.catch_up()
         comment = postgres.comment(user, request)

@@ -97,7 +97,7 @@ class NativeBroker:
 
 
 class DockerBroker:
-    """The official image, on a fixed free port so that the advertised listener is known before it starts."""
+    """The official image, on a free port that is the same within, where the broker calls itself by it, and without."""
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         from testcontainers.core.container import DockerContainer  # noqa: PLC0415  slow, and only needed with Docker
@@ -105,11 +105,11 @@ class DockerBroker:
         port = free_port()
         self.bootstrap = f"127.0.0.1:{port}"
         lines = properties(
-            "PLAINTEXT://:9092,CONTROLLER://:9093", f"PLAINTEXT://{self.bootstrap}", "localhost:9093"
+            f"PLAINTEXT://:{port},CONTROLLER://:9093", f"PLAINTEXT://{self.bootstrap}", "localhost:9093"
         ) | dict(settings or {})
         environment = {f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in lines.items()}
         self._container = (
-            DockerContainer(IMAGE).with_bind_ports(9092, port).with_envs(CLUSTER_ID=CLUSTER, **environment)
+            DockerContainer(IMAGE).with_bind_ports(port, port).with_envs(CLUSTER_ID=CLUSTER, **environment)
         )
         self._container.start()
         try:
