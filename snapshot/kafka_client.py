@@ -10,12 +10,13 @@ from kafka import errors
 from kafka.net.compat import KafkaNetClient
 
 from projections.errors import OperatorError
+from snapshot import kafka_tls
 from snapshot.kafka_settings import KafkaSettings, addresses
 
 MAX_MESSAGE_BYTES = 16 * 2**20
 """The largest message of the event topics: a body of 5 MB fits even where JSON has to escape much of it."""
 
-_CONNECT_SECONDS = 5.0
+_CONNECT_SECONDS = 10.0
 _REFUSED = (errors.SaslAuthenticationFailedError, errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
 _log = logging.getLogger(__name__)
 Client = TypeVar("Client")
@@ -24,7 +25,7 @@ Client = TypeVar("Client")
 def connect(make: Callable[..., Client], settings: KafkaSettings, **options: Any) -> Client:  # noqa: ANN401
     """Make a client of kafka-python (`KafkaConsumer`, `KafkaProducer`, `KafkaAdminClient`) and see it connected.
 
-    Raises OperatorError within about five seconds where no broker answers or where it refuses us.
+    Raises OperatorError within about ten seconds where no broker answers or where it refuses us.
     """
     settings.check()
     quieten()
@@ -74,6 +75,8 @@ def _why(settings: KafkaSettings, found: Sequence[BaseException]) -> str:
             f"KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or KAFKA_SASL_MECHANISM={settings.sasl_mechanism}"
         )
     if isinstance(error, errors.KafkaTimeoutError | errors.KafkaConnectionError):
+        if reason := kafka_tls.fault(settings):
+            return f"Kafka can't be reached: {reason}"
         return f"{where} is open but doesn't answer as Kafka: correct it, or {protocol} and KAFKA_SSL_*"
     return f"{where}, {protocol}: {type(error).__name__}: {one_line(error)}"
 

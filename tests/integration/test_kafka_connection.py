@@ -13,7 +13,7 @@ from projections.errors import OperatorError
 from snapshot.kafka_client import connect, quieten
 from snapshot.kafka_producer import Message, Producer
 from snapshot.kafka_settings import KafkaSettings
-from support import kafka_broker, services
+from support import services
 from support.process import free_port
 
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
@@ -22,26 +22,13 @@ JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 @pytest.fixture(scope="module")
 def guarded_kafka(short_folder: Callable[[str], Path]) -> Iterator[str]:
     """A broker that asks for a user and a password: `daemon`, `right`."""
-    plain, controller, guarded = free_port(), free_port(), free_port()
-    ports = iter((plain, controller))
-    listeners = f"PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{guarded}"
+    guarded = f"127.0.0.1:{free_port()}"
     settings = {
-        "listeners": f"{listeners},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": listeners,
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name": "PLAINTEXT",
         "sasl.enabled.mechanisms": "PLAIN",
         "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{JAAS} user_daemon="right";',
     }
-    with pytest.MonkeyPatch.context() as patch:  # a container maps one port only, so this broker is always native
-        patch.setattr(kafka_broker, "free_port", lambda: next(ports))
-        patch.setenv("SNAPSHOT_TEST_SERVERS", "native")
-        services._docker_lacks.cache_clear()  # noqa: SLF001  it remembers what the variable said
-        try:
-            broker = services.kafka(short_folder("guarded"), settings)
-        finally:
-            services._docker_lacks.cache_clear()  # noqa: SLF001  the same
-    yield f"127.0.0.1:{guarded}"
+    broker = services.native_kafka(short_folder("guarded"), settings, {"SASL_PLAINTEXT": guarded})
+    yield guarded
     broker.close()
 
 

@@ -54,19 +54,21 @@ def properties(listeners: str, advertised: str, controller: str) -> dict[str, st
 
 
 class NativeBroker:
-    """`kafka.Kafka` under Java, in `folder`."""
+    """`kafka.Kafka` under Java, in `folder`; `guarded`: where else it listens, by security protocol."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str] | None = None, guarded: Mapping[str, str] | None = None
+    ) -> None:
         port, controller = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{port}"
         self._folder = folder
         self._config = folder / "server.properties"
         self._process: Process | None = None
-        lines = properties(
-            f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
-            f"PLAINTEXT://{self.bootstrap}",
-            f"127.0.0.1:{controller}",
-        )
+        listeners = {"PLAINTEXT": self.bootstrap, **(guarded or {})}
+        advertised = ",".join(f"{protocol}://{address}" for protocol, address in listeners.items())
+        lines = properties(f"{advertised},CONTROLLER://127.0.0.1:{controller}", advertised, f"127.0.0.1:{controller}")
+        protocols = ",".join(f"{protocol}:{protocol}" for protocol in listeners)
+        lines["listener.security.protocol.map"] = f"{protocols},CONTROLLER:PLAINTEXT"
         lines |= {"log.dirs": str(folder / "logs"), **(settings or {})}
         self._config.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         self._format()

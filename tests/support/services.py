@@ -28,10 +28,19 @@ def kafka(folder: Path, settings: dict[str, str] | None = None) -> kafka_broker.
     no_docker = _docker_lacks(kafka_broker.IMAGE)
     if no_docker is None:
         return kafka_broker.DockerBroker(settings)
+    if _forced() == "docker":
+        missing(f"no Kafka: {no_docker}")
+    return native_kafka(folder, settings)
+
+
+def native_kafka(
+    folder: Path, settings: dict[str, str] | None = None, guarded: dict[str, str] | None = None
+) -> kafka_broker.NativeBroker:
+    """A broker of its own on this machine, for what a container with one port can't do. The caller closes it."""
     lacking = [name for name in ("java", "mvn") if shutil.which(name) is None]
-    if _forced() == "docker" or lacking:
-        missing(f"no Kafka: {no_docker}; not on PATH: {', '.join(lacking) or 'not asked for'}")
-    return kafka_broker.NativeBroker(folder, settings)
+    if lacking:
+        missing(f"no Kafka without Docker; not on PATH: {', '.join(lacking)}")
+    return kafka_broker.NativeBroker(folder, settings, guarded)
 
 
 def postgres(folder: Path) -> postgres_server.Postgres:

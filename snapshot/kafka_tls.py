@@ -1,0 +1,47 @@
+"""Why TLS with a broker comes to nothing: kafka-python tries again until its time is over, and doesn't say."""
+
+import socket
+import ssl
+
+from snapshot.kafka_settings import KafkaSettings, addresses
+
+_SECONDS = 5.0
+_ALERT_SECONDS = 1.0
+
+
+def fault(settings: KafkaSettings) -> str | None:
+    """What is wrong between the brokers' certificates and ours, and what to correct; None where nothing was found."""
+    if not settings.security_protocol.endswith("SSL"):
+        return None
+    for host, port in addresses(settings.bootstrap_servers):
+        try:
+            _shake_hands(settings, host, port)
+        except ssl.SSLCertVerificationError as error:
+            return (
+                f"the certificate of {host}:{port} is not accepted ({error.verify_message}): correct "
+                "KAFKA_SSL_CAFILE, or KAFKA_SSL_CHECK_HOSTNAME where it names another host"
+            )
+        except ssl.SSLError as error:
+            if "ALERT" in (error.reason or ""):
+                return (
+                    f"{host}:{port} does not accept our certificate ({error.reason}): correct KAFKA_SSL_CERTFILE and "
+                    "KAFKA_SSL_KEYFILE"
+                )
+            return f"{host}:{port} does not speak TLS: correct KAFKA_SECURITY_PROTOCOL={settings.security_protocol}"
+        except OSError:
+            continue
+        return None
+    return None
+
+
+def _shake_hands(settings: KafkaSettings, host: str, port: int) -> None:
+    context = ssl.create_default_context(cafile=settings.ssl_cafile)
+    context.check_hostname = settings.ssl_check_hostname
+    if settings.ssl_certfile is not None:
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_password)
+    with (
+        socket.create_connection((host, port), _SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secured,
+    ):
+        secured.settimeout(_ALERT_SECONDS)  # since TLS 1.3 a broker refuses our certificate after the handshake
+        secured.recv(1)
