@@ -285,6 +285,6 @@ def ranges_of(database: Database, groups: Groups) -> list[Range]:
     return [(first, last) for first, last in database.user_ranges(COMMENTS_A_RANGE) if somebody(first, last)]
 
 
-def fitting(asked: int | None, ranges: Sequence[Range]) -> int:
-    """How many processes to use: as asked for, else what these ranges are worth."""
-    return forks.workers(asked, len(ranges) if asked else len(ranges) // _RANGES_A_WORKER)
+def fitting(asked: int | None, ranges: Sequence[Range], members: int) -> int:
+    """How many processes to use: as asked for, else what these ranges of so many members are worth."""
+    return forks.workers(asked, len(ranges) if asked else len(ranges) // _RANGES_A_WORKER, members)

@@ -3,7 +3,6 @@
 import ctypes
 import gc
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -13,23 +12,23 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from projections.errors import OperatorError
+from snapshot import processes
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_MOST = 4
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
-def workers(asked: int | None, useful: int) -> int:
-    """How many processes to use: those asked for, else one a core and at most four; never more than are useful.
+def workers(asked: int | None, useful: int, members: int) -> int:
+    """How many processes to use: those asked for, else what fits; never more than are useful.
 
     One where this process can't be forked safely: other threads run in it, or the system is no Linux. Not `spawn`:
     that would run the main program anew, and under WhiteBalloon's command line it isn't ours.
     """
     if sys.platform != "linux" or threading.active_count() > 1:
         return 1
-    return max(1, min(asked or min(len(os.sched_getaffinity(0)), _MOST), useful))
+    return max(1, min(asked or processes.fitting(useful, members), useful))
 
 
 def each(work: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:

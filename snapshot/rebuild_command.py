@@ -14,7 +14,7 @@ from rich.console import Console
 from projections.errors import OperatorError
 from projections.faults import DatabaseUnavailable
 from projections.store import StoreUnavailableError
-from snapshot import logs
+from snapshot import logs, processes
 from snapshot.command import INTERRUPTED, command
 from snapshot.metrics import Metrics, statsd_metrics
 from snapshot.opening import make_storage
@@ -28,7 +28,6 @@ from snapshot.run_log import RunLog
 from snapshot.work import Work
 
 NAME = "snapshot-rebuild"
-_MOST_WORKERS = 4
 _COMMENTS_WORTH_A_WORKER = 50_000
 
 
@@ -55,7 +54,11 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
     workers: Annotated[
         int | None,
         typer.Option(
-            envvar="SNAPSHOT_WORKERS", min=1, max=64, help="Processes.", show_default="one a core, at most four"
+            envvar="SNAPSHOT_WORKERS",
+            min=1,
+            max=64,
+            help="Processes.",
+            show_default="one a core, at most four, within 512 MB",
         ),
     ] = None,
     lag_timeout: Annotated[
@@ -99,13 +102,13 @@ def rebuild(settings: Settings, order: Order, workers: int | None = 1) -> Report
 
 
 def _fitting(work: Work, order: Order, asked: int | None) -> int:
-    """How many processes are worth their start."""
+    """How many processes are worth their start and their memory."""
     if asked is not None:
         return asked
     if order.users is not None:
         return 1
     useful = work.database.heads().comment_id // _COMMENTS_WORTH_A_WORKER
-    return max(1, min(len(os.sched_getaffinity(0)), _MOST_WORKERS, useful))
+    return processes.fitting(useful, len(work.database.groups().members))
 
 
 def _pool(settings: Settings, work: Work, workers: int, stack: ExitStack) -> Pool:

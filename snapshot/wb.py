@@ -59,7 +59,11 @@ def _snapshot(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
     workers: Annotated[
         int | None,
         typer.Option(
-            envvar="SNAPSHOT_WORKERS", min=1, max=64, help="Processes.", show_default="one a core, at most four"
+            envvar="SNAPSHOT_WORKERS",
+            min=1,
+            max=64,
+            help="Processes.",
+            show_default="one a core, at most four, within 512 MB",
         ),
     ] = None,
 ) -> None:
@@ -202,7 +206,7 @@ def _write(
             task = bar.add_task("profiles", total=len(asked.ranges))
             return export.run(
                 asked.ranges,
-                processes=fitting(workers, asked.ranges),
+                processes=fitting(workers, asked.ranges, len(asked.groups.members)),
                 prune_all=prune_all or not asked.everybody,
                 progress=lambda: bar.update(task, advance=1, refresh=True),
             )

@@ -73,12 +73,12 @@ def test_work_in_other_processes(script: str, code: int, said: str) -> None:
 
 def test_how_many_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "active_count", lambda: 1)
-    assert forks.workers(None, 100) == min(len(os.sched_getaffinity(0)), 4)
-    assert forks.workers(3, 100) == 3
-    assert forks.workers(3, 2) == 2
-    assert forks.workers(3, 0) == 1
+    assert forks.workers(None, 100, 0) == min(len(os.sched_getaffinity(0)), 4)
+    assert forks.workers(3, 100, 0) == 3
+    assert forks.workers(3, 2, 0) == 2
+    assert forks.workers(3, 0, 0) == 1
     monkeypatch.setattr(threading, "active_count", lambda: 2)
-    assert forks.workers(3, 100) == 1
+    assert forks.workers(3, 100, 0) == 1
 
 
 def test_no_process_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
