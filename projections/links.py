@@ -113,6 +113,10 @@ def domain(url: str) -> str:
     >>> domain("https://www.Example.org:8443/a")
     'www.example.org'
     """
+    scheme, _, rest = url.partition("://")
+    authority = rest.partition("/")[0]
+    if scheme in _DEFAULT_PORTS and authority.isascii() and authority.replace(".", "").replace("-", "").isalnum():
+        return authority.lower()  # as nearly all are
     parts = _PARTS.match(url)
     return _host(parts[2])[0] if parts else ""
 

@@ -41,9 +41,8 @@ class Audited(NamedTuple):
     waiting: list[ProfileKey]
 
 
-def right(folder: ProfileFolder, key: ProfileKey, packed: bytes | None) -> bool:
+def right(folder: ProfileFolder, key: ProfileKey, head: Head | None) -> bool:
     """Whether a profile's file is what its head gives; a head that has to be mended first is passed over."""
-    head = _head(packed)
     if head is not None and head.needs_mend():
         return True
     snapshot = build(key, head)
@@ -70,16 +69,17 @@ def audit(store: Store, folder: ProfileFolder, keys: Iterable[ProfileKey]) -> Au
     for page in _pages(list(keys)):
         loaded = store.load(dict.fromkeys(page, (HEAD,)))
         suspects = [
-            _Suspect(key, version, build(key, _head(fields.get(HEAD))))
+            _Suspect(key, version, build(key, readable(fields.get(HEAD))))
             for key, (version, fields) in loaded.items()
-            if not right(folder, key, fields.get(HEAD))
+            if not right(folder, key, readable(fields.get(HEAD)))
         ]
         if suspects:
             _judge(store, folder, suspects, found)
     return found
 
 
-def _head(packed: bytes | None) -> Head | None:
+def readable(packed: bytes | None) -> Head | None:
+    """A head; None where there is none, or none that can be read."""
     try:
         return None if packed is None else unpack_head(packed)
     except msgspec.DecodeError:

@@ -14,7 +14,7 @@ from projections.contents import Unreadable, contents
 from projections.database import HIGHEST_ID, Database
 from projections.groups import Groups
 from projections.history import AnalysisRow, CommentRow
-from projections.profile import ProfileKey
+from projections.profile import Head, ProfileKey
 from projections.register import content_fingerprint
 from projections.store import HEAD, Store
 
@@ -53,18 +53,14 @@ class StoredDigests(msgspec.Struct):
     shown: int = 0
     comments: int = 0
 
-    def add(self, key: ProfileKey, packed: bytes | None) -> None:
-        """Take one profile's head."""
+    def add(self, key: ProfileKey, head: Head | _Digest | None) -> None:
+        """Take one profile's head; None where there is none that can be read."""
         self.profiles += 1
         digest = _DAMAGED
-        try:
-            if packed is not None:
-                head = _decode(packed)
-                digest = int.from_bytes(head.digest, "big")
-                self.shown += head.count > 0
-                self.comments += max(head.count, 0)
-        except msgspec.DecodeError:
-            pass
+        if head is not None:
+            digest = int.from_bytes(head.digest, "big")
+            self.shown += head.count > 0
+            self.comments += max(head.count, 0)
         self.digests.setdefault(intern(key.group_slug), {})[key.user_id] = digest
 
     def merge(self, other: "StoredDigests") -> None:
@@ -82,8 +78,15 @@ def stored_digests(store: Store, keys: Collection[ProfileKey]) -> StoredDigests:
     left = iter(keys)
     while page := list(islice(left, _HEADS)):
         for key, (_, fields) in store.load(dict.fromkeys(page, (HEAD,))).items():
-            found.add(key, fields.get(HEAD))
+            found.add(key, _digest(fields.get(HEAD)))
     return found
+
+
+def _digest(packed: bytes | None) -> _Digest | None:
+    try:
+        return None if packed is None else _decode(packed)
+    except msgspec.DecodeError:
+        return None
 
 
 class Sums(NamedTuple):

@@ -3,7 +3,8 @@
 Repairs don't wait for the answer. A difference is drift
 - at once, where nobody tails the database, or where aggregates contradict their own registers;
 - where it was seen before, the same, and the tail and the consumers had passed that first reading before the second;
-- where the tail has passed the reading since, and had handed on nothing that was not in the store at the reading.
+- where the tail has passed the reading since, and had handed on nothing that was not in the store at the reading,
+  unless nothing of what was repaired still stands in the rows.
 It is lag where a newer reading than the repair's came by the ordinary way. What stays open is undecided.
 """
 

@@ -201,14 +201,34 @@ class Rebuild:
 
     def _followed(self) -> list[_Open]:
         """Judge what was repaired by what happened since; what stays open."""
-        present, left = observe(self._store), []
+        present, left, drifted = observe(self._store), list[_Open](), list[Finding]()
         for one in self._open:
             verdict = later(self._store, one.finding, one.before, present)
             if verdict is None:
                 left.append(one)
+            elif verdict == Verdict.DRIFT:
+                drifted.append(one.finding)
             else:
                 self._report.judge(one.finding, verdict)
+        ended = self._ended(drifted)
+        for finding in drifted:
+            self._report.judge(finding, Verdict.LAG if finding.key in ended else Verdict.DRIFT)
         return left
+
+    def _ended(self, findings: list[Finding]) -> set[ProfileKey]:
+        """Name those of which nothing that was repaired still stands in the rows.
+
+        A row that came and went between two looks of the tail is nothing that it missed.
+        """
+        ended = set()
+        repaired = {one.key: {repair.comment_id for repair in one.repairs} for one in findings}
+        ranges = user_ranges(self._work.database, 0, HIGHEST_ID) if findings else []
+        for outcome in self._pool.map(pieces.look, cut(ranges, frozenset(key.user_id for key in repaired))):
+            for finding in outcome.findings:
+                mine = repaired.get(finding.key)
+                if mine and mine <= {repair.comment_id for repair in finding.repairs}:
+                    ended.add(finding.key)
+        return ended
 
     def _looked_again(self) -> list[_Open]:
         """Look again at what the tail has passed since: drift is still there, and just so; what stays open."""

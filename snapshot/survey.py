@@ -22,7 +22,7 @@ from snapshot.reconcile import cut, user_ranges
 from snapshot.report import leave_out
 from snapshot.work import Work
 
-_IDS_A_PIECE = 25_000
+_IDS_A_PIECE = 50_000
 _HEADS_A_PIECE = 1_000
 _COUNTLESS = 2**62
 

@@ -12,7 +12,7 @@ from projections.history import UnreadableRowError
 from projections.profile import Head, ProfileKey
 from projections.projection import Projection
 from projections.store import HEAD, Store
-from snapshot.audit import Audited, audit, right
+from snapshot.audit import Audited, audit, readable, right
 from snapshot.brake import Endings
 from snapshot.differences import Comparison
 from snapshot.digests import StoredDigests, Sums, sum_rows
@@ -89,9 +89,9 @@ def heads(work: Work, keys: list[ProfileKey]) -> Heads:
     found = Heads(StoredDigests(), [])
     folder = None if work.output is None else work.output.folder
     for key, (_, fields) in work.store.load(dict.fromkeys(keys, (HEAD,))).items():
-        packed = fields.get(HEAD)
-        found.digests.add(key, packed)
-        if folder is not None and not right(folder, key, packed):
+        head = readable(fields.get(HEAD))
+        found.digests.add(key, head)
+        if folder is not None and not right(folder, key, head):
             found.files.append(key)
     return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from projections.buckets import BUCKETS
@@ -275,8 +275,28 @@ STORIES = st.builds(
 )
 
 
+CAME_AND_WENT = Story(
+    before=[],
+    untold=[],
+    meanwhile=[
+        (0, 0, 0, 1),
+        (2, 0, 0, 0),
+        *[(0, 0, 4, 0)] * 3,
+        (0, 0, 4, 1),
+        (1, 0, 9, 15),
+        (0, 0, 3, 0),
+        (4, 0, 7, 15),
+    ],
+    killed=None,
+    tails=True,
+    deep=False,
+)
+"""A comment that a rebuild saw and the tail never did: it was gone again when the tail looked."""
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STORIES)
+@example(CAME_AND_WENT)
 def test_whatever_happens_meanwhile_nothing_differs_in_the_end(story: Story) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _run(Path(folder), story)
