@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from snapshot import disk
+
 
 def append_lines(path: Path, lines: Sequence[bytes]) -> None:
     """Append lines (without their ends) in one write, whole even where others append too, and flush to the disk.
@@ -26,19 +28,10 @@ def append_lines(path: Path, lines: Sequence[bytes]) -> None:
     finally:
         os.close(file)  # and the lock goes with it
     if size == 0:
-        _sync_folder(path.parent)
+        disk.flush(str(path.parent))  # a new file's name is to be safe too
 
 
 def _write_all(file: int, size: int, data: bytes) -> None:
     if os.write(file, data) < len(data):  # a full disk takes a part
         os.ftruncate(file, size)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name safe too."""
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
