@@ -15,19 +15,21 @@ _PAGE = 2_000
 class Backfill:
     """A stage of the relay's start. `cursor` is the user up to whom everything was handed out; it goes on after it.
 
+    Comments above `head`, the tail's head when it began, are left to the tail, which publishes each of them anyway.
     `pristine`: the store is new. What it publishes is remembered, so a first backfill needs no filling of the memory.
     `meter` opens what shows the progress; it is closed at the end, or by `close`.
     """
 
     given_up = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that the relay wires
         self,
         database: Database,
         publisher: Publisher,
         cursor: int,
         meter: Callable[[], AbstractContextManager[Meter]],
         *,
+        head: int,
         pristine: bool,
     ) -> None:
         self._database = database
@@ -35,6 +37,7 @@ class Backfill:
         self._open_meter = meter
         self._meter: Meter | None = None
         self._opened = ExitStack()
+        self._head = head
         self._pristine = pristine
         self._after: tuple[int, int] | None = None
         self.cursor = cursor
@@ -46,7 +49,7 @@ class Backfill:
             return None
         meter = self._meter = self._meter or self._begin()
         rows = self._database.comments_of_users(self.cursor + 1, HIGHEST_ID, self._after, _PAGE)
-        found = self._publisher.publish(rows, pristine=self._pristine)
+        found = self._publisher.publish([row for row in rows if row.comment_id <= self._head], pristine=self._pristine)
         meter.advance(len(rows))
         if len(rows) < _PAGE:
             self.cursor, self.done = HIGHEST_ID, True

@@ -252,7 +252,9 @@ class Relay:
         self._again = False
         stages: list[Stage] = []
         if cursor < HIGHEST_ID:
-            self._backfill = Backfill(self._database, publisher, cursor, self._meter, pristine=pristine)
+            self._backfill = Backfill(
+                self._database, publisher, cursor, self._meter, head=heads.comment_id, pristine=pristine
+            )
             stages.append(self._backfill)
         if before is not None:
             followers = Followers(self._projection.store, self._ends, self._now, self._patience)

@@ -93,7 +93,7 @@ def test_another_relay_takes_over_within_ten_seconds(
         working.kill()
         comment = white_balloon.comment(users[0], request)
         waiting.until(lambda: "tailing" in waiting.said(), patience=10)
-        waiting.until(lambda: comments_on(fresh_kafka) == [comment])
+        waiting.until(lambda: comment in comments_on(fresh_kafka))  # once or more: a crash may repeat it
 
 
 def test_kafka_may_be_away_for_a_while(

@@ -144,6 +144,39 @@ def test_what_is_committed_during_the_backfill_is_published_after_it(
     running.close()
 
 
+def test_a_comment_that_comes_during_the_backfill_is_published_once(
+    white_balloon: WhiteBalloon, monkeypatch: pytest.MonkeyPatch, elm: tuple[int, list[int]]
+) -> None:
+    monkeypatch.setattr("consumer.backfill._PAGE", 5)
+    request, users = elm
+    topics = Topics()
+    running = Running(white_balloon, topics)
+    running.until(lambda: len(ids(topics.log)) >= 12)
+    new = white_balloon.comment(users[2], request)  # of a user whom the backfill has not come to
+    running.catch_up()
+    assert ids(topics.log) == [*range(1, 31), new]
+    running.close()
+
+
+def test_a_relay_that_died_before_its_first_turn_is_succeeded_without_a_repetition(
+    white_balloon: WhiteBalloon, monkeypatch: pytest.MonkeyPatch, elm: tuple[int, list[int]]
+) -> None:
+    request, users = elm
+    topics = Topics()
+    first = Running(white_balloon, topics)
+    with monkeypatch.context() as patched:
+        patched.setattr("consumer.tail.Tail.turn", lambda _: pytest.exit("killed"))
+        with pytest.raises(pytest.exit.Exception):
+            first.relay.step(0.0)
+    first.vanish()
+    new = white_balloon.comment(users[0], request)
+    second = Running(white_balloon, topics)
+    second.catch_up()
+    assert ids(topics.log) == [*range(1, 31), new]
+    assert second.drift() == []
+    second.close()
+
+
 def test_events_that_are_not_acknowledged_are_sent_again(
     white_balloon: WhiteBalloon, elm: tuple[int, list[int]]
 ) -> None:
