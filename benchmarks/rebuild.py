@@ -12,20 +12,20 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import whiteballoon
-from benchmarks.wb_snapshot import DATABASES, ORACLE, Cost, compare, measured, median
+from benchmarks.wb_snapshot import Cost, compare, measured, median
 from projections import embedded_redis
 
 EMPTY_LIMIT = 3.0
 IN_STEP_LIMIT = 1.3
-_REBUILD = "from snapshot.rebuild_command import main; main()"
+REBUILD = "from snapshot.rebuild_command import main; main()"
 _SCAN_AND_FOLD = "from benchmarks import plain; plain._write = lambda *_: None; plain.main()"
 
 
 def main() -> None:
     """Measure, print, and end with 1 where a limit is passed."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    databases = whiteballoon.create(DATABASES, ORACLE)
-    work = Path(tempfile.mkdtemp(prefix="rebuild-", dir=DATABASES.parent))
+    databases = whiteballoon.create()
+    work = Path(tempfile.mkdtemp(prefix="rebuild-", dir=whiteballoon.FOLDER))
     try:
         costs = [_round(work / str(number), databases) for number in range(rounds)]
     finally:
@@ -46,7 +46,7 @@ def _round(work: Path, databases: Path) -> tuple[Cost, Cost, Cost, Cost]:
     work.mkdir()
     fold = measured([sys.executable, "-c", _SCAN_AND_FOLD, str(databases), str(work / "nothing"), "1"], environment)
     write = measured([sys.executable, "-m", "benchmarks.plain", str(databases), str(plain), "1"], environment)
-    words = [sys.executable, "-c", _REBUILD, "--all", "--workers", "1", "--output-dir", str(ours)]
+    words = [sys.executable, "-c", REBUILD, "--all", "--workers", "1", "--output-dir", str(ours)]
     (work / "storage").mkdir()
     with embedded_redis.using(work / "storage"):
         empty = measured(words, environment, (0, 1))

@@ -1,23 +1,22 @@
 """The tail over a million comments: one sweep round within 30 s at its default settings; what it costs idle.
 
-    python -m benchmarks.sweep [COPIES]
+    python -m benchmarks.sweep [COPIES [URL]]
 
-The tail runs in process over SQLite; its events are thrown away. It prints how long filling the memory and one round
+URL is a PostgreSQL database: an empty one is filled first. Without it SQLite is read. The tail runs in process; its
+events are thrown away. It prints how long filling the memory and one round
 take, how much memory, and, while nothing is committed, statements an interval and CPU seconds a minute.
 """
 
 import resource
 import sqlite3
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.pool import NullPool
 
 from benchmarks import whiteballoon
-from benchmarks.wb_snapshot import ORACLE
 from consumer.revisions import Revisions
 from consumer.sweep import Filling
 from consumer.tail import Tail, open_tail
@@ -31,18 +30,23 @@ COPIES = 43
 IDLE_SECONDS = 60.0
 MOST_STATEMENTS = 4
 """In an interval in which nothing is committed."""
-DATABASES = Path(tempfile.gettempdir()) / "signal-snapshotter-benchmarks" / "sweep"
 
 
 class Statements:
-    """Counts what is asked over connections that are made from now on."""
+    """Counts what is asked over connections that are made from now on; of PostgreSQL, not what frames it."""
 
     def __init__(self) -> None:
         self.number = 0
         event.listen(Engine, "connect", self._trace)
+        event.listen(Engine, "before_cursor_execute", self._note)
 
-    def _trace(self, connection: sqlite3.Connection, _record: object) -> None:
-        connection.set_trace_callback(self._count)
+    def _trace(self, connection: object, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.set_trace_callback(self._count)
+
+    def _note(self, connection: Connection, *_execution: object) -> None:
+        if connection.dialect.name != "sqlite":
+            self._count("")
 
     def _count(self, _statement: str) -> None:
         self.number += 1
@@ -50,14 +54,12 @@ class Statements:
 
 def main() -> None:
     """Measure, print, and end with 1 where a limit is passed."""
-    copies = int(sys.argv[1]) if len(sys.argv) > 1 else COPIES
-    folder = whiteballoon.create(DATABASES.with_name(f"sweep-{copies}"), ORACLE, copies)
-    urls = whiteballoon.urls(folder)
+    urls = whiteballoon.chosen("sweep", COPIES)
     statements = Statements()
     with open_databases(urls["DATABASE_URL"], urls["INSIGHTS_DATABASE_URL"]) as database:
         tail = _opened(database)
         _report("fill", *_until(tail, lambda: not tail.starting))
-        _commit(folder)
+        _commit(urls["DATABASE_URL"])
         round_seconds, cpu = _round(tail, database)
         _report("round", round_seconds, cpu)
         print(f"memory   {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MB at most")
@@ -77,11 +79,10 @@ def _opened(database: Database) -> Tail:
     )
 
 
-def _commit(folder: Path) -> None:
+def _commit(url: str) -> None:
     """Change what only a sweep finds."""
-    with sqlite3.connect(folder / whiteballoon.MAIN_FILE) as connection:
-        connection.execute("UPDATE request_comments SET body = body || '.' WHERE id % 10007 = 0")
-    connection.close()
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        connection.execute(text("UPDATE request_comments SET body = body || '.' WHERE id % 10007 = 0"))
 
 
 def _round(tail: Tail, database: Database) -> tuple[float, float]:

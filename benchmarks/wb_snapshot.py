@@ -22,12 +22,8 @@ from typing import NamedTuple
 from benchmarks import whiteballoon
 
 LIMIT = 1.5
-ROOT = Path(__file__).parents[1]
-DATABASES = Path(tempfile.gettempdir()) / "signal-snapshotter-benchmarks" / "whiteballoon"
-"""Outside the checkout: the oracle's rows are copied nowhere else."""
-ORACLE = Path(os.environ.get("ORACLE_DIR", ROOT.parent / "shared" / "oracle"))
 PROCESSES = (1, 2)
-_WB = "import sys; from snapshot.wb import main; sys.argv[0] = 'wb'; main()"
+WB = "import sys; from snapshot.wb import main; sys.argv[0] = 'wb'; main()"
 
 
 class Cost(NamedTuple):
@@ -40,7 +36,7 @@ class Cost(NamedTuple):
 def measured(words: Sequence[str], environment: Mapping[str, str], codes: tuple[int, ...] = (0,)) -> Cost:
     """Run a program to its end, which must be with one of these exit codes."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    ended = subprocess.run(words, env=environment, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+    ended = subprocess.run(words, env=environment, cwd=whiteballoon.ROOT, check=False, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if ended.returncode not in codes:
         raise SystemExit(f"{words[-4:]} ended with {ended.returncode}")
@@ -66,8 +62,8 @@ def compare(one: Path, other: Path) -> None:
 def main() -> None:
     """Measure, print, and end with 1 where the limit is passed."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    databases = whiteballoon.create(DATABASES, ORACLE)
-    work = Path(tempfile.mkdtemp(prefix="wb-snapshot-", dir=DATABASES.parent))
+    databases = whiteballoon.create()
+    work = Path(tempfile.mkdtemp(prefix="wb-snapshot-", dir=whiteballoon.FOLDER))
     environment = {**os.environ, **whiteballoon.urls(databases), "SNAPSHOT_STORAGE_DIR": str(work / "storage")}
     try:
         passed = [_in_turns(work, databases, environment, processes, rounds) for processes in PROCESSES]
@@ -80,7 +76,7 @@ def _in_turns(work: Path, databases: Path, environment: Mapping[str, str], proce
     plain, ours, again = [], [], []
     for number in range(rounds):
         yardstick, out = work / f"plain-{processes}-{number}", work / f"wb-{processes}-{number}"
-        words = [sys.executable, "-c", _WB, "signal-profile", "snapshot", "--all"]
+        words = [sys.executable, "-c", WB, "signal-profile", "snapshot", "--all"]
         options = ["--workers", str(processes), "--output-dir", str(out)]
         plain.append(
             measured(
