@@ -53,7 +53,8 @@ def contents(
         else:
             since = moment - _EPOCH
             created_at = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-            half = CommentHalf(LIVE, created_at, request_id, *read_body(body))
+            links, reactions, attachments = read_body(body)
+            half = CommentHalf(LIVE, created_at, request_id, links, reactions, attachments)
             labels = () if analysis is None else _labels(*analysis[1:4])
         yield row, slugs, half, labels
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from typing import Any, NamedTuple, Self, TypeVar
 
 from sqlalchemy import Connection, inspect
@@ -283,7 +284,7 @@ def _missing(connection: Connection, required: tuple[Query, ...]) -> list[str]:
 def _rows(connection: Connection, query: Query, parameters: Mapping[str, object], kind: type[Row]) -> list[Row]:
     """Fetch all rows as `kind`, past SQLAlchemy's own row objects: a full read is a fifth faster without them."""
     cursor: Any = connection.execute(query, parameters).cursor
-    return list(map(partial(tuple.__new__, kind), cursor.fetchall()))
+    return list(map(tuple.__new__, repeat(kind), cursor.fetchall()))
 
 
 def _ids(ids: Collection[int], reader: Reader) -> str | list[int]:

@@ -19,6 +19,8 @@ LIVE, DELETED, GONE = 0, 1, 2
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  as the events' moments once `utc` has read them
 _pack = msgspec.msgpack.Encoder().encode
+_new_digest = hashlib.blake2b(digest_size=16).copy
+"""A copy is made in two thirds of the time that it takes to say the size anew; it is done for every comment."""
 
 
 class CommentHalf(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -138,5 +140,6 @@ def content_fingerprint(comment_id: int, half: CommentHalf, labels: tuple[str, .
     """The fingerprint of a register with these halves."""
     if half.state == GONE:
         return 0
-    content = _pack((comment_id, half, labels))
-    return int.from_bytes(hashlib.blake2b(content, digest_size=16).digest(), "big")
+    digest = _new_digest()
+    digest.update(_pack((comment_id, half, labels)))
+    return int.from_bytes(digest.digest(), "big")
