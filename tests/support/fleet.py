@@ -3,8 +3,8 @@
 import itertools
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Process:
     def __init__(self, fleet: "Fleet") -> None:
         self.away = 0
         self.interlude: tuple[int, Callable[[], object]] | None = None
+        self._acts = False
         self._fleet = fleet
         store: Any = Interrupted(fleet.store, self._fault)
         self.source = fleet.broker.join()
@@ -58,13 +59,25 @@ class Process:
             raise StoreUnavailableError("away for a moment")
 
     def step(self) -> None:
-        self.loop.step(0)
+        with self._alone() as free:
+            if free:
+                self.loop.step(0)
         self._fleet.now += 1.0
 
     def flush(self) -> None:
-        with suppress(StoreUnavailableError):  # the worker's thread waits and tries again
-            self.flushing.step()
+        with self._alone() as free, suppress(StoreUnavailableError):  # the worker's thread waits and tries again
+            if free:
+                self.flushing.step()
         self._fleet.now += 0.3
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether it is free to act: in the interlude of an interlude it stands in the midst of a call of its own."""
+        free, self._acts = not self._acts, True
+        try:
+            yield free
+        finally:
+            self._acts = not free
 
     def done(self) -> bool:
         return self.loop.finish() and self.flushing.idle()
