@@ -26,6 +26,8 @@ def connect(url: str) -> redis.Redis:
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         )
         client.connection_pool.make_connection()  # connects to nothing; refuses options that there are not
+        if client.get_connection_kwargs().get("decode_responses"):
+            raise ValueError("what we store is bytes")  # noqa: TRY301 - the refusal of all that can't be meant
         if urlsplit(url).scheme != "unix":
             int(urlsplit(url).path.strip("/") or "0")  # redis-py takes database 0 for whatever is no number
     except (TypeError, ValueError) as error:
@@ -51,8 +53,9 @@ def without_password(url: str) -> str:
 
 
 def check(client: redis.Redis, url: str) -> None:
-    """Refuse a Redis that is away, refuses us, is too old, or would throw keys away; `url` is as it may be shown.
+    """Refuse a Redis that is away, refuses us, is too old, a replica, or would throw keys away.
 
+    `url` is as it may be shown.
     Raises OperatorError, or StoreUnavailableError while it loads its data.
     """
     try:
@@ -73,6 +76,11 @@ def check(client: redis.Redis, url: str) -> None:
     version = str(facts.get("redis_version", "0"))
     if int(version.partition(".")[0]) < _OLDEST:
         raise OperatorError(f"Redis at {url} is version {version}; install {_OLDEST}.0 or newer")
+    if facts.get("role") == "slave":
+        primary = f"{facts.get('master_host')}:{facts.get('master_port')}"
+        raise OperatorError(
+            f"Redis at {url} is a replica and takes no writes; point REDIS_URL at its primary, {primary}"
+        )
     if policy not in _SAFE_POLICIES:
         raise OperatorError(
             f"Redis at {url} has maxmemory-policy {policy}, which loses data when memory is short; set it to noeviction"

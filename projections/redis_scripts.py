@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from projections.errors import OperatorError
 from projections.store import StoreUnavailableError
 
 _TEXTS = {
@@ -21,8 +22,22 @@ _TEXTS = {
 }
 _HASHES = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in _TEXTS.items()}
 
+# redis-py takes the first word off an error that it has a class for, and leaves it on all others.
 _PASSING = ("LOADING", "OOM", "READONLY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS")
-_PASSING_KINDS = (redis.ReadOnlyError, redis.OutOfMemoryError, redis.exceptions.NoScriptError)
+_PASSING_KINDS = (
+    redis.ReadOnlyError,
+    redis.OutOfMemoryError,
+    redis.exceptions.NoScriptError,
+    redis.exceptions.ClusterDownError,  # and MASTERDOWN
+    redis.exceptions.TryAgainError,
+)
+_WAYS_OUT: list[tuple[type[redis.ResponseError], str]] = [
+    (redis.OutOfMemoryError, "; raise its maxmemory, or make room"),
+    (redis.ReadOnlyError, "; point REDIS_URL at its primary, if that stays so"),
+]
+_REFUSED = ("ACL failure in script", "The user executing the script can't")
+_IN_PIPELINE = "of pipeline caused error: "
+"""What redis-py puts before the server's own words."""
 
 Argument = str | bytes | int
 
@@ -37,7 +52,10 @@ class Call(NamedTuple):
 
 @contextmanager
 def passing_faults() -> Iterator[None]:
-    """Turn what redis-py raises while a server is away, loading, full or failing over into StoreUnavailableError."""
+    """Turn what redis-py raises while a server is away, loading, full or failing over into StoreUnavailableError.
+
+    Raises OperatorError where no waiting helps: a cluster, or a user who may not do what we need.
+    """
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -45,9 +63,25 @@ def passing_faults() -> Iterator[None]:
             f"Redis does not answer ({error}); is it running where REDIS_URL points?"
         ) from error
     except redis.ResponseError as error:
-        if isinstance(error, _PASSING_KINDS) or str(error).startswith(_PASSING):
-            raise StoreUnavailableError(f"Redis can't answer at present: {error}") from error
+        text = str(error).rpartition(_IN_PIPELINE)[2]
+        if isinstance(error, _PASSING_KINDS) or text.startswith(_PASSING):
+            way_out = next((text for kind, text in _WAYS_OUT if isinstance(error, kind)), "")
+            raise StoreUnavailableError(f"Redis can't answer at present: {error}{way_out}") from error
+        _refuse(error, text)
         raise
+
+
+def _refuse(error: redis.ResponseError, text: str) -> None:
+    if isinstance(error, redis.exceptions.AskError):  # MOVED as well
+        raise OperatorError(
+            f"Redis sends us to another server ({error}): it is one of a cluster, and holds a part of the keys only; "
+            "point REDIS_URL at a server that is no cluster"
+        ) from error
+    if isinstance(error, redis.exceptions.NoPermissionError) or text.startswith(_REFUSED):
+        raise OperatorError(
+            f"Redis refuses us what this program needs ({error}); allow the user of REDIS_URL all commands on the "
+            "keys sis:*, as in ACL SETUSER name ~sis:* +@all"
+        ) from error
 
 
 def ask(client: redis.Redis, commands: Sequence[Sequence[Argument]]) -> list[Any]:

@@ -210,7 +210,7 @@ def test_a_server_out_of_memory_writes_nothing_and_says_so(own_redis: RedisServe
     with redis.Redis.from_url(own_redis.url) as client:
         client.config_set("maxmemory", 1)
         before = store.marks()
-        with pytest.raises(StoreUnavailableError, match="maxmemory"):
+        with pytest.raises(StoreUnavailableError, match="raise its maxmemory"):
             store.save([Save(bucket_of(KEY.user_id), [write(KEY, ABSENT, b"one")], 0, {"p": (0, 1)})])
         assert store.load({KEY: [b"h"]})[KEY].version == ABSENT
         assert store.marks() == before
@@ -223,11 +223,41 @@ def test_a_replica_that_takes_no_writes_says_so(own_redis: RedisServer) -> None:
     store = opened(own_redis.url)
     with redis.Redis.from_url(own_redis.url) as client:
         client.replicaof("127.0.0.1", str(free_port()))
-        with pytest.raises(StoreUnavailableError, match="can't"):
+        with pytest.raises(StoreUnavailableError, match="point REDIS_URL at its primary"):
             save(store, write(KEY, ABSENT, b"one"))
+        client.config_set("replica-serve-stale-data", "no")
+        for use in (store.marks, lambda: save(store, write(KEY, ABSENT, b"one"))):
+            with pytest.raises(StoreUnavailableError, match="Link with MASTER is down"):
+                use()
         client.replicaof("NO", "ONE")
     assert save(store, write(KEY, ABSENT, b"one")) == []
     store.close()
+
+
+def test_a_server_that_is_busy_with_somebody_s_script_is_waited_for(own_redis: RedisServer) -> None:
+    store = opened(own_redis.url)
+    with redis.Redis.from_url(own_redis.url) as client, redis.Redis.from_url(own_redis.url) as other:
+        client.config_set("busy-reply-threshold", 1)
+
+        def spin() -> None:
+            with pytest.raises(redis.ResponseError):
+                other.eval("while true do end", 0)
+
+        endless = threading.Thread(target=spin)
+        endless.start()
+        wait_until(lambda: is_busy(store.marks), "the endless script")
+        client.script_kill()
+        endless.join()
+    assert store.marks()
+    store.close()
+
+
+def is_busy(use: Callable[[], object]) -> bool:
+    try:
+        use()
+    except StoreUnavailableError as error:
+        return "BUSY" in str(error)
+    return False
 
 
 # -------------------------------------------------------------------------------------- what only the operator can mend
@@ -309,6 +339,61 @@ def test_a_user_who_may_not_run_what_we_need(own_redis: RedisServer) -> None:
     with redis.Redis.from_url(own_redis.url) as client:
         client.acl_setuser("guest", enabled=True, passwords=["+guest"], keys=["*"], commands=["+ping"])
     assert "info" in refusal(f"redis://guest:guest@127.0.0.1:{own_redis.port}/0")
+
+
+@pytest.mark.parametrize(
+    ("commands", "keys"),
+    [(["+@read", "+info", "+config"], ["*"]), (["+@all", "-hset"], ["*"]), (["+@all"], ["other:*"])],
+    ids=["no scripts", "no writes", "other keys"],
+)
+def test_a_user_who_may_not_do_what_our_scripts_do(
+    own_redis: RedisServer, commands: list[str], keys: list[str]
+) -> None:
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.acl_setuser("guest", enabled=True, passwords=["+guest"], keys=keys, commands=commands, reset=True)
+    store = opened(f"redis://guest:guest@127.0.0.1:{own_redis.port}/0")
+    with pytest.raises(OperatorError, match=r"Redis refuses us.*ACL SETUSER name ~sis:\* \+@all"):
+        store.bear(Origin({"p": 0}, {}, "1"))
+    store.close()
+
+
+def test_a_user_with_what_the_message_asks_for(own_redis: RedisServer) -> None:
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.acl_setuser("us", enabled=True, passwords=["+us"], keys=["sis:*"], commands=["+@all"], reset=True)
+    store = opened(f"redis://us:us@127.0.0.1:{own_redis.port}/0")
+    store.check()
+    assert save(store, write(KEY, ABSENT, b"one")) == []
+    assert store.lease("tail", "a token", 1)
+    store.close()
+
+
+def test_a_replica_is_refused(own_redis: RedisServer) -> None:
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.replicaof("127.0.0.1", "1")
+        assert "point REDIS_URL at its primary, 127.0.0.1:1" in refusal(own_redis.url)
+        client.replicaof("NO", "ONE")
+
+
+def test_a_cluster_is_refused_where_it_holds_a_part_of_the_keys(short_folder: Callable[[str], Path]) -> None:
+    ports = [free_port(), free_port()]
+    ours, other = (
+        RedisServer(short_folder(f"cluster{port}"), "--cluster-enabled", "yes", "--cluster-port", str(port))
+        for port in ports
+    )
+    store = opened(ours.tcp_url)
+    with pytest.raises(StoreUnavailableError, match="Hash slot not served"):
+        store.marks()
+    with redis.Redis.from_url(ours.url) as client, redis.Redis.from_url(other.url) as there:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 8191)
+        there.execute_command("CLUSTER ADDSLOTSRANGE", 8192, 16383)
+        client.execute_command("CLUSTER MEET", "127.0.0.1", other.port, ports[1])
+        wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", "the cluster")
+    for use in (store.marks, lambda: store.bear(Origin({}, {}, "1"))):
+        with pytest.raises(OperatorError, match="point REDIS_URL at a server that is no cluster"):
+            use()
+    store.close()
+    ours.kill()
+    other.kill()
 
 
 def test_a_server_that_still_loads_its_data_is_only_away(short_folder: Callable[[str], Path]) -> None:
