@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition, errors
 
+from consumer import kafka_inside
 from consumer.kafka_options import SourceOptions, consumer_options
 from projections.errors import OperatorError
 from snapshot.kafka_client import connect, one_line
@@ -48,6 +49,7 @@ def join(
     settings: KafkaSettings, group_id: str, topics: Sequence[str], options: SourceOptions
 ) -> tuple[KafkaConsumer, Listener]:
     """Make a consumer that joins the group with its first poll. OperatorError where it can't be had."""
+    kafka_inside.read_odd_headers()
     consumer = connect(KafkaConsumer, settings, **consumer_options(group_id, options))
     # Topics that become known only after the first join are one way into the stall of `kafka_inside.nudge`.
     missing = [topic for topic in topics if not consumer.partitions_for_topic(topic)]

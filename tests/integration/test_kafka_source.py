@@ -11,7 +11,7 @@ from consumer.kafka_options import SourceOptions
 from consumer.kafka_source import KafkaSource
 from consumer.source import OffsetOutOfRangeError, SourceUnavailableError
 from projections.errors import OperatorError
-from projections.events import CommentCreated
+from projections.events import CommentCreated, encode
 from snapshot.kafka_settings import KafkaSettings
 from support.feeds import KafkaFeed, after, begin, comments, drain, ids, poll_until, wait_for_generation
 from support.kafka_broker import Broker
@@ -39,6 +39,30 @@ def test_what_is_no_event_is_invalid_with_its_origin_and_the_rest_is_delivered(f
     first, end = next(batch.intervals for batch in batches if batch.invalid)[f"{invalid.topic}/{invalid.partition}"]
     assert first <= invalid.offset < end
     after(batches, start)
+
+
+class _Odd(str):
+    """A header's name that goes to the broker as bytes that are no UTF-8, as librdkafka would send them."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfename"
+
+
+def test_a_message_with_a_header_of_odd_bytes_stops_nothing(feed: KafkaFeed) -> None:
+    feed.publish(comments(range(1, 4)))
+    produce(feed, "comment-created", encode(comments(range(4, 5))[0]), headers=[(_Odd(), b"\xff\x00")])
+    produce(feed, "comment-created", b"{not json", headers=[(_Odd(), b"\xff\x00"), ("who", b"relay")])
+    feed.publish(comments(range(5, 8)))
+    source = feed.open()
+    wait_for_generation(source)
+    begin(source)
+    batches = drain(source)
+    assert ids(batches) == list(range(1, 8))
+    [invalid] = [one for batch in batches for one in batch.invalid]
+    assert invalid.headers == [(r"\xff\xfename", b"\xff\x00"), ("who", b"relay")]
+    assert source.remade == 0
 
 
 def test_a_body_of_five_megabytes_passes(feed: KafkaFeed) -> None:
