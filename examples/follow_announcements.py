@@ -12,26 +12,38 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
-def lines(path: Path, *, once: bool) -> Iterator[str]:
-    """Whole lines of a file that grows; a line that is still being written is left for later."""
-    rest = ""
-    with path.open(encoding="utf-8") as file:
+def lines(path: Path, *, once: bool) -> Iterator[bytes]:
+    """Whole lines of a file that grows. One without its end is read again: it may even be taken back (a full disk)."""
+    with path.open("rb") as file:
         while True:
-            rest += file.read()
-            *whole, rest = rest.split("\n")
+            begin = file.tell()
+            *whole, _rest = file.read().split(b"\n")
+            file.seek(begin + sum(len(line) + 1 for line in whole))
             yield from whole
             if once:
                 return
             time.sleep(0.2)
 
 
+def announcement(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None for one that a crash tore: what it told is told again, further down."""
+    try:
+        news: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return news
+
+
 def main(path: Path, *, once: bool) -> None:
     """Print what changed."""
     last: dict[tuple[int, str], int] = {}
     for line in lines(path, once=once):
-        news = json.loads(line)
+        news = announcement(line)
+        if news is None:
+            continue
         profile = news["user_id"], news["group_slug"]
         if news["sequence"] <= last.get(profile, 0):
             continue

@@ -51,7 +51,10 @@ _SETTINGS = {
 }
 
 _WAY_OUT = "make room and give yourself write access there, choose another SNAPSHOT_STORAGE_DIR, or set REDIS_URL"
-_ANEW = "mend that, or move the folder away and run again: what it held is read anew"
+_ANEW = (
+    "mend that, or move the folder away and run again: what it held is read anew "
+    "(`snapshot-rebuild --all` then removes what ended meanwhile)"
+)
 
 
 @contextlib.contextmanager

@@ -31,10 +31,12 @@ _PASSING_KINDS = (
     redis.exceptions.ClusterDownError,  # and MASTERDOWN
     redis.exceptions.TryAgainError,
 )
-_WAYS_OUT: list[tuple[type[redis.ResponseError], str]] = [
-    (redis.OutOfMemoryError, "; raise its maxmemory, or make room"),
-    (redis.ReadOnlyError, "; point REDIS_URL at its primary, if that stays so"),
-]
+_WAYS_OUT = {
+    "OutOfMemoryError": "; raise its maxmemory, or make room",
+    "ReadOnlyError": "; point REDIS_URL at its primary, if that stays so",
+    "ResponseError MISCONF": "; make room on its disk, and see its log",
+}
+"""By redis-py's kind of error, and the server's first word where that is left."""
 _REFUSED = ("ACL failure in script", "The user executing the script can't")
 _IN_PIPELINE = "of pipeline caused error: "
 """What redis-py puts before the server's own words."""
@@ -65,7 +67,8 @@ def passing_faults() -> Iterator[None]:
     except redis.ResponseError as error:
         text = str(error).rpartition(_IN_PIPELINE)[2]
         if isinstance(error, _PASSING_KINDS) or text.startswith(_PASSING):
-            way_out = next((text for kind, text in _WAYS_OUT if isinstance(error, kind)), "")
+            kind = f"{type(error).__name__} {text}"
+            way_out = next((way for sign, way in _WAYS_OUT.items() if kind.startswith(sign)), "")
             raise StoreUnavailableError(f"Redis can't answer at present: {error}{way_out}") from error
         _refuse(error, text)
         raise
