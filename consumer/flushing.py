@@ -34,6 +34,8 @@ class Flushing:
         self._look_at = self._tell_at = now()
         self._failing = 0
         """How many rounds in a row ended with nothing but failures."""
+        self._busy = False
+        """Whether a batch is on its way: what is claimed then is most likely ours."""
 
     def step(self) -> float:
         """Flush a batch; the seconds until the next."""
@@ -44,7 +46,11 @@ class Flushing:
             self._flusher.register()  # a store that was lost knows nothing of the folder
             self._inspection.step()
             self._failing += self._inspection.trouble is not None
-        flushed = self._flusher.flush()
+        self._busy = True
+        try:
+            flushed = self._flusher.flush()
+        finally:
+            self._busy = False
         self.flushed += flushed
         if flushed.claims > flushed.failed:
             self._failing = 0
@@ -67,7 +73,7 @@ class Flushing:
     def idle(self) -> bool:
         """Whether nothing is due, claimed, or still to be looked at."""
         due = self._flusher.wait()
-        if due is not None and due > 1 and self._now() >= self._tell_at:
+        if due is not None and due > 1 and not self._busy and self._now() >= self._tell_at:
             self._tell_at = self._now() + _WAIT_SECONDS
             log.info("waiting for profiles that another flusher claimed, or that have to be flushed again", seconds=due)
         return due is None and not self._inspection.behind()

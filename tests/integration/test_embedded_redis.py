@@ -17,6 +17,8 @@ import redis
 from projections import embedded_redis
 from projections.embedded_redis import ensure_running, using
 from projections.errors import OperatorError
+from projections.redis_store import RedisStore, connect
+from projections.store import StoreUnavailableError
 from support.process import wait_until
 
 HOLD = """
@@ -281,6 +283,8 @@ def test_a_server_that_refuses_every_command_for_want_of_room_is_found(storage: 
         call(url, "BGSAVE")
         wait_until(lambda: _refuses_a_ping(url), "a PING to be refused")
         assert ensure_running(storage) == url
+        with pytest.raises(StoreUnavailableError, match=r"MISCONF.*; make room on its disk"):
+            RedisStore(connect(url), 0, url).lease("one", "a token", 1)
 
 
 def _refuses_a_ping(url: str) -> bool:

@@ -34,12 +34,11 @@ def test_following_announcements_reads_an_unfinished_line_again(
 ) -> None:
     path = tmp_path / "snapshot-changed.jsonl"
     path.write_bytes(b"one\ntw\xc3")
-    steps = iter(
-        [
-            lambda: path.write_bytes(b"one\n"),  # the disk was full
-            lambda: path.write_bytes(b"one\ntwo\n"),
-        ]
-    )
-    monkeypatch.setattr("time.sleep", lambda _seconds: next(steps)())
+    steps = [b"one\ntwo\n", b"one\n"]  # the disk was full, and then no longer
+
+    def sleep(_seconds: float) -> None:
+        path.write_bytes(steps.pop())
+
+    monkeypatch.setattr("time.sleep", sleep)
     found = runpy.run_path(str(EXAMPLES / "follow_announcements.py"))["lines"](path, once=False)
     assert [next(found), next(found)] == [b"one", b"two"]
