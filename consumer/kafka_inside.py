@@ -1,6 +1,7 @@
 """The few places where we rely on the insides of kafka-python (seen in 3.0.12); all of them stand here."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -18,28 +19,27 @@ class _Lenient(bytearray):
         return super().decode(encoding, errors)
 
 
-_read_message = DefaultRecordBatch._read_msg  # noqa: SLF001  kafka-python offers no other way
-
-
-def _read_any_message(batch: Any) -> Any:  # noqa: ANN401  kafka-python has no types
-    start = batch._pos  # noqa: SLF001  see above
-    try:
-        return _read_message(batch)
-    except UnicodeDecodeError:
-        kept, batch._buffer, batch._pos = batch._buffer, _Lenient(batch._buffer), start  # noqa: SLF001  see above
-        try:
-            return _read_message(batch)
-        finally:
-            batch._buffer = kept  # noqa: SLF001  see above
-
-
+@cache
 def read_odd_headers() -> None:
     """Let kafka-python read messages with a header whose name is not UTF-8, which brokers take from other clients.
 
     It calls them corrupt and never gets past one, so that a single message would stop its partition for ever. Drop
     this when tests/integration/test_kafka_source.py passes without.
     """
-    DefaultRecordBatch._read_msg = _read_any_message  # noqa: SLF001  see above
+    read = DefaultRecordBatch._read_msg  # noqa: SLF001  kafka-python offers no other way
+
+    def read_any(batch: Any) -> Any:  # noqa: ANN401  kafka-python has no types
+        start = batch._pos  # noqa: SLF001  see above
+        try:
+            return read(batch)
+        except UnicodeDecodeError:
+            kept, batch._buffer, batch._pos = batch._buffer, _Lenient(batch._buffer), start  # noqa: SLF001  see above
+            try:
+                return read(batch)
+            finally:
+                batch._buffer = kept  # noqa: SLF001  see above
+
+    DefaultRecordBatch._read_msg = read_any  # noqa: SLF001  see above
 
 
 def nudge(consumer: KafkaConsumer) -> None:
