@@ -25,6 +25,8 @@ def for_operator(error: errors.KafkaError, group_id: str, instance_id: str | Non
             f"KAFKA_GROUP_INSTANCE_ID={instance_id}: another consumer of the group {group_id} has taken it: "
             "give each process its own"
         )
+    if isinstance(error, errors.InvalidGroupIdError):
+        return OperatorError(f"KAFKA_GROUP_ID={group_id!r}: Kafka takes no such name of a group: give it another")
     if isinstance(error, errors.AuthorizationError | errors.SaslAuthenticationFailedError):
         return OperatorError(
             f"Kafka refuses the group {group_id} ({type(error).__name__}: {one_line(error)}): "

@@ -248,6 +248,13 @@ def test_a_missing_topic_is_one_line_with_the_way_out(fresh_kafka: str) -> None:
         KafkaSource(KafkaSettings(bootstrap_servers=fresh_kafka), "test")
 
 
+def test_a_group_without_a_name_is_told(feed: KafkaFeed) -> None:
+    source = KafkaSource(feed.settings, "")
+    with pytest.raises(OperatorError, match=r"KAFKA_GROUP_ID=''.*give it another"):
+        poll_until(source, lambda _: False)
+    source.close()
+
+
 def test_two_members_with_one_instance_id_are_told(feed: KafkaFeed) -> None:
     feed.options = SourceOptions(instance_id="one", session_timeout=6.0, heartbeat=0.2)
     first = feed.open()
