@@ -77,12 +77,12 @@ def passing_faults() -> Iterator[None]:
 def _refuse(error: redis.ResponseError, text: str) -> None:
     if isinstance(error, redis.exceptions.AskError):  # MOVED as well
         raise OperatorError(
-            f"Redis sends us to another server ({error}): it is one of a cluster, and holds a part of the keys only; "
+            f"Redis sends us to another server ({text}): it is one of a cluster, and holds a part of the keys only; "
             "point REDIS_URL at a server that is no cluster"
         ) from error
     if isinstance(error, redis.exceptions.NoPermissionError) or text.startswith(_REFUSED):
         raise OperatorError(
-            f"Redis refuses us what this program needs ({error}); allow the user of REDIS_URL all commands on the "
+            f"Redis refuses us what this program needs ({text}); allow the user of REDIS_URL all commands on the "
             "keys sis:*, as in ACL SETUSER name ~sis:* +@all"
         ) from error
 
