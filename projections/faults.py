@@ -101,6 +101,12 @@ _MISSING = {"42P01", "42703"}
 _NO_PRIVILEGE = "42501"
 _PASSING = ("08", "25", "40", "53", "55", "57", "58", "XX")
 """Classes of SQLSTATE that say something of the server's state, not of the query."""
+_STOPPED = {
+    "57014": "let this user's queries take longer (statement_timeout), or try again",
+    "55P03": "let this user wait longer for locks (lock_timeout), or try again",
+    "40001": "try again, or let the standby keep its queries longer (max_standby_streaming_delay)",
+}
+"""What ended a query of a server that is there, and answers."""
 
 
 def _postgres(error: DBAPIError, place: Place) -> Exception | None:
@@ -114,6 +120,8 @@ def _postgres(error: DBAPIError, place: Place) -> Exception | None:
         )
     if state is None and isinstance(error, ProgrammingError):
         return OperatorError(f"{place} is not understood: {reason}; correct {place.variable}")
+    if state in _STOPPED:
+        return DatabaseUnavailable(f"{place} stopped a query: {reason}; {_STOPPED[state]}")
     if (state is None and isinstance(error, OperationalError)) or (state or "").startswith(_PASSING):
         return DatabaseUnavailable(
             f"{place} cannot be reached: {reason}; start PostgreSQL, or correct host, database, user and password in "

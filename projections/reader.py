@@ -205,4 +205,10 @@ def _postgres_engine(url: URL) -> Engine:
         for kind in ("timestamp", "timestamptz"):  # as in SQLite; 'infinity' must not end a whole page
             connection.adapters.register_loader(kind, TextLoader)
 
+    @event.listens_for(engine, "begin")
+    def dates_as_iso(connection: Connection) -> None:
+        driver: Any = connection.connection.dbapi_connection
+        if not (driver.info.parameter_status("DateStyle") or "ISO").startswith("ISO"):  # set for a role or a database
+            connection.exec_driver_sql("SET LOCAL DateStyle = 'ISO'")
+
     return engine

@@ -122,6 +122,15 @@ def test_times_with_a_zone_are_read_as_utc(wb: WhiteBalloon) -> None:
     assert str(getattr(event, "created_at", None)) == "2024-06-01 09:00:01"
 
 
+def test_dates_are_read_whatever_style_is_set_for_the_database(wb: WhiteBalloon) -> None:
+    request, (user,) = wb.add_group("elm", "Elm St")
+    wb.comment(user, request)
+    for style in ("German", "SQL, DMY", "Postgres"):
+        execute(wb.main_url, f"ALTER DATABASE {make_url(wb.main_url).database} SET datestyle = '{style}'")
+        with open_databases(wb.main_url, wb.insights_url) as database:
+            assert [row.created_at for row in database.comments_after(0)] == ["2024-06-01 09:00:01"]
+
+
 def test_the_clock_is_the_server_s_and_goes_on(database: Database) -> None:
     first, second = database.clock(), database.clock()
     assert first < second
@@ -211,6 +220,16 @@ def test_a_connection_that_ends_in_a_query_is_said_to_pass(wb: WhiteBalloon, dat
 
     with pytest.raises(DatabaseUnavailable, match=r"DATABASE_URL .* cannot be reached"):
         database._main.read(cut_off)  # noqa: SLF001 - as each method does
+    assert database.heads() == (0, 0)
+
+
+def test_a_query_that_took_too_long_is_not_called_a_server_that_is_away(wb: WhiteBalloon, database: Database) -> None:
+    def slowly(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's connection
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 1")
+        connection.exec_driver_sql("SELECT pg_sleep(10)")
+
+    with pytest.raises(DatabaseUnavailable, match=r"DATABASE_URL .* stopped a query: .*timeout; let .*statement_timeout"):
+        database._main.read(slowly)  # noqa: SLF001 - as each method does
     assert database.heads() == (0, 0)
 
 
