@@ -10,7 +10,7 @@ import typer
 from projections.errors import OperatorError
 from projections.faults import DatabaseUnavailable
 from projections.store import StoreUnavailableError
-from snapshot import logs
+from snapshot import logs, streams
 from snapshot.options import with_options
 
 COULD_NOT_RUN = 2
@@ -29,6 +29,7 @@ def run(app: Callable[[], None]) -> None:
 
     So does a fault of the file system. A mistake of ours ends with 2, too: Python's own 1 would say `drift repaired`.
     """
+    streams.settle()
     try:
         logs.configure_from(os.environ, sys.stderr)
         app()

@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from projections.errors import OperatorError
+from snapshot import logs, streams
 from snapshot.work import Work
 
 Item = TypeVar("Item")
@@ -97,6 +99,8 @@ _work: list[Work] = []
 def _begin(opening: Opening) -> None:
     """Begin a worker: Ctrl-C is the parent's to handle, and a parent that was killed ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    streams.settle()
+    logs.configure_from(os.environ, sys.stderr)  # unconfigured, it would write into the report
     threading.Thread(target=_end_with_parent, daemon=True).start()
     collect_seldom()
     _work.append(_held.enter_context(opening()))

@@ -25,6 +25,7 @@ from snapshot.rebuild import LAG_SECONDS, Order, Rebuild
 from snapshot.rebuild_opening import Settings, open_work
 from snapshot.report import COULD_NOT_RUN, Report, show
 from snapshot.run_log import RunLog
+from snapshot.streams import told
 from snapshot.work import Work
 
 NAME = "snapshot-rebuild"
@@ -77,13 +78,13 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
     collect_seldom()
     make_storage(files)
     order = Order(frozenset(user) if user else None, dry_run, prune_all, lag_timeout)
-    settings = Settings(database, files, store, kafka.settings, deep, dry_run)
     with _in_words(), RunLog(files.storage_dir, NAME, group_slug=files.group_slug, dry_run=dry_run) as entry:
+        settings = Settings(database, files, store, kafka.settings, deep, dry_run)
         with _measured(metrics, entry) as figures:
             report = rebuild(settings, order, workers)
             _note(report, entry)
             _count(report, figures)
-        _tell(report, as_json=as_json)
+        told(lambda: _tell(report, as_json=as_json))  # with or without a reader, the run and its exit code stand
         if report.held is not None:
             sys.stderr.write(f"{_held(report)}\n")
         raise typer.Exit(report.exit_code)
@@ -165,15 +166,10 @@ def _count(report: Report, figures: Metrics) -> None:
 
 
 def _tell(report: Report, *, as_json: bool) -> None:
-    """Print the report. Whoever reads it may have gone (`| head`): the run, and what its exit code says, stand."""
-    try:
-        if as_json:
-            typer.echo(json.dumps(report.to_dict()))
-        else:
-            show(report, Console())
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # the latter is rich's way of saying it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if as_json:
+        typer.echo(json.dumps(report.to_dict()))
+    else:
+        show(report, Console())
 
 
 def _held(report: Report) -> str:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Annotated, NamedTuple
 
 import structlog
@@ -28,6 +29,7 @@ from snapshot.metrics import statsd_metrics
 from snapshot.options import DatabaseOptions, FileOptions, MetricOptions, with_options
 from snapshot.run_log import RunLog
 from snapshot.schema import SignalProfileSnapshot
+from snapshot.streams import told
 
 NAME = "wb signal-profile snapshot"
 _MOST_NAMED = 10
@@ -86,7 +88,7 @@ def _snapshot(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
         with _measured(metrics, entry):
             done = _write(database, files, asked, workers, prune_all=prune_all)
             entry.profiles_written, entry.unchanged, entry.removed = done.written, done.unchanged, done.removed
-        _tell(done, entry, files)
+        told(lambda: _tell(done, entry, files))
 
 
 app.command("snapshot")(with_options(_snapshot))
@@ -175,13 +177,17 @@ def _refuse(strangers: list[int], slug: str | None) -> None:
 
 
 def _print(options: DatabaseOptions, asked: _Asked) -> int:
-    """Print each profile: for a person as its file looks, else on one line, the very text that its hash is taken of."""
+    """Print each profile until nobody reads any more.
+
+    For a person as its file looks, else on one line, the very text that its hash is taken of.
+    """
     form = _pretty if sys.stdout.isatty() else _line
     profiles = 0
     with _opening(options)() as database:
         for users in asked.ranges:
             for snapshot in direct_snapshots(database, asked.groups, *users):
-                typer.echo(form(snapshot))
+                if not told(partial(typer.echo, form(snapshot))):
+                    return profiles
                 profiles += 1
     return profiles
 

@@ -223,12 +223,12 @@ def test_a_connection_that_ends_in_a_query_is_said_to_pass(wb: WhiteBalloon, dat
     assert database.heads() == (0, 0)
 
 
-def test_a_query_that_took_too_long_is_not_called_a_server_that_is_away(wb: WhiteBalloon, database: Database) -> None:
+def test_a_query_that_took_too_long_is_no_server_that_is_away(database: Database) -> None:
     def slowly(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's connection
         connection.exec_driver_sql("SET LOCAL statement_timeout = 1")
         connection.exec_driver_sql("SELECT pg_sleep(10)")
 
-    with pytest.raises(DatabaseUnavailable, match=r"DATABASE_URL .* stopped a query: .*timeout; let .*statement_timeout"):
+    with pytest.raises(DatabaseUnavailable, match=r"stopped a query: .*; let .*statement_timeout"):
         database._main.read(slowly)  # noqa: SLF001 - as each method does
     assert database.heads() == (0, 0)
 

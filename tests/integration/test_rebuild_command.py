@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -329,13 +330,16 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(demo: Path, tmp_path: Path) -
     assert run("--all", "--user", "3", env=env).returncode == 2
 
 
-def test_a_file_that_cannot_be_replaced_is_named_with_exit_code_2(demo: Path, tmp_path: Path, redis_url: str) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_file_that_cannot_be_replaced_is_named_with_exit_code_2(
+    workers: str, demo: Path, tmp_path: Path, redis_url: str
+) -> None:
     env = on(demo, tmp_path / "storage", REDIS_URL=redis_url)
     assert run("--all", env=env).returncode == 1
     place = min((tmp_path / "storage" / "signal_profiles").glob("*.json"))
     place.unlink()
     place.mkdir()
-    dry, done = run("--all", "--dry-run", env=env), run("--all", env=env)
+    dry, done = run("--all", "--dry-run", env=env), run("--all", "--workers", workers, env=env)
     place.rmdir()
     assert (dry.returncode, dry.stderr) == (1, "")
     assert f"{place.name}  stale file" in dry.stdout
@@ -362,6 +366,15 @@ def test_nobody_reading_the_report_changes_neither_exit_code_nor_log(
         assert process.returncode == code
     log = (tmp_path / "storage" / "signal_profile_snapshot.log").read_text().splitlines()
     assert [json.loads(line)["error"] for line in log] == [None, None]
+
+
+@pytest.mark.parametrize("end", ["2>&1 | true", "2>&-", "2>/dev/full", ">&- 2>&-"])
+def test_nobody_reading_the_error_does_not_make_it_a_success(end: str, tmp_path: Path) -> None:
+    env = on(tmp_path / "nowhere", tmp_path / "storage")
+    code = tmp_path / "code"
+    script = f"{{ {shlex.join(PROGRAM)} --all; echo $? > {shlex.quote(str(code))}; }} {end}"
+    subprocess.run(["/bin/sh", "-c", script], env=env, timeout=60, check=False, capture_output=True)
+    assert code.read_text() == "2\n"
 
 
 def test_the_brake_says_what_it_saw(oracle_databases: Path, tmp_path: Path) -> None:

@@ -313,17 +313,38 @@ def test_a_row_that_cannot_be_understood_is_left_out_and_said(
     assert "1-elm.json" not in contents(profiles)
 
 
-def test_a_closed_pipe_is_no_traceback(env: dict[str, str]) -> None:
-    with subprocess.Popen(
+@pytest.mark.parametrize("words", [("--dry-run",), ()])
+def test_whoever_reads_may_stop_reading(words: tuple[str, ...], env: dict[str, str], tmp_path: Path) -> None:
+    for end, code, error in (
+        ("| true", 0, None),
+        (">&-", 0, None),
+        (">/dev/full", 2, "standard output can't be written (No space left on device); send it to where there is room"),
+    ):
+        script = f"{{ {' '.join((*WB, '--all', *words))}; echo $? > {tmp_path / 'code'}; }} {end}"
+        shell = subprocess.run(
+            ["/bin/sh", "-c", script],
+            env={**env, "PATH": f"{_programs()}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in shell.stderr
+        assert (tmp_path / "code").read_text() == f"{code}\n"
+        assert entries(tmp_path / "storage")[-1]["error"] == error
+
+
+def test_the_first_lines_of_many_are_whole(env: dict[str, str]) -> None:
+    shell = subprocess.run(
         ["/bin/sh", "-c", f"{' '.join(WB)} --all --dry-run | head -n 1"],
         env={**env, "PATH": f"{_programs()}:{os.environ['PATH']}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
-    ) as shell:
-        out, err = shell.communicate(timeout=60)
-    assert json.loads(out)["user_id"] == 1
-    assert "Traceback" not in err
+        timeout=60,
+        check=False,
+    )
+    assert json.loads(shell.stdout)["user_id"] == 1
+    assert "Traceback" not in shell.stderr
 
 
 def _programs() -> Path:
