@@ -25,14 +25,17 @@ from snapshot.work import Work
 _IDS_A_PIECE = 50_000
 _HEADS_A_PIECE = 1_000
 _COUNTLESS = 2**62
+_LOOKS_AT_MOST = 200_000
+"""Some 100 MB. Of what differs beyond, it takes the tail longer to tell drift from lag, or it stays undecided."""
 
 
 class Survey(msgspec.Struct):
     """What the first pass found. `members` counts the users that were asked for.
 
     `users` have to be compared again and repaired; None: everybody. `stored` counts the profiles that the store shows.
-    `looks` holds, while somebody tails the database, how those that differ were seen; `empty` the profiles without a
-    row, `files` those of everybody whose files are not what their heads give; `held` what the brake says.
+    `looks` holds, while somebody tails the database, how the first of those that differ were seen; `empty` the
+    profiles without a row, `files` those of everybody whose files are not what their heads give; `held` what the brake
+    says.
     """
 
     users: frozenset[int] | None
@@ -144,7 +147,8 @@ class Surveyor:
             found.empty.update(outcome.empty)
             self._seen.update(one.key.user_id for one in outcome.findings)
             if outcome.before is not None:
-                found.looks.update((one.key, Look(one.time, one.digests)) for one in outcome.findings)
+                seen = [(one.key, Look(one.time, one.digests)) for one in outcome.findings]
+                found.looks.update(seen[: max(0, _LOOKS_AT_MOST - len(found.looks))])
             if self._users is not None:
                 found.stored += outcome.stored
             self._meter.advance()

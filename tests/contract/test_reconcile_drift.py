@@ -12,7 +12,10 @@ from projections.history import events
 from projections.projection import MEANING, Fence
 from projections.store import Origin
 from projections.watermark import TAIL, Watermark
+from snapshot.pool import Inline
+from snapshot.progress import NoMeter
 from snapshot.report import Report
+from snapshot.survey import Surveyor
 from support.rebuilding import Town
 from support.stores import NEVER, NOW, Bench
 from support.whiteballoon import WhiteBalloon
@@ -169,3 +172,26 @@ def test_of_two_differences_each_has_its_own_verdict(tail: Tail, wb: WhiteBalloo
 
     tail.town.asleep = bring_one
     assert verdicts(tail.town.rebuild(dry_run=True)) == (1, 1, 0, 1)
+
+
+def test_of_what_is_too_much_to_remember_the_tail_tells_later(
+    town: Town, wb: WhiteBalloon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snapshot.survey._LOOKS_AT_MOST", 1)
+    tail = Tail(town)
+    tail.go_on()
+    for comment in (1, 2):
+        wb.edit(comment, "https://b.org")
+    town.later()
+    tail.publish()
+    work = town.work(dry_run=True)
+    assert len(Surveyor(work, Inline(work), None, NoMeter()).survey().looks) == 1
+
+    def pass_by() -> None:
+        town.later()
+        tail.publish()
+
+    town.asleep = pass_by
+    report = town.rebuild()
+    assert (report.different, report.lag, report.undecided) == (2, 0, 0)
+    town.check()
