@@ -62,20 +62,23 @@ class Totals(msgspec.Struct, frozen=True):
     labelled: int
 
 
-def held(endings: Endings, totals: Totals) -> str | None:
-    """Say what would end where that is too much: over a tenth and at least 20 of a kind, or all labels."""
+def held(endings: Endings, totals: Totals, tagged: str = "comments") -> str | None:
+    """Say what would end where that is too much: over a tenth and at least 20 of a kind, or all labels.
+
+    `tagged`: what the labels were counted by.
+    """
     profiles, comments = endings.unexplained()
     found = [
         f"{ended:,} of {total:,} {what}"
         for ended, total, what in (
             (profiles, totals.profiles, "profiles"),
             (comments, totals.comments, "comments"),
-            (endings.labels, totals.labelled, "tagged comments' tags"),
+            (endings.labels, totals.labelled, f"tagged {tagged}' tags"),
         )
         if too_many(ended, total)
     ]
     if not found and endings.labels >= _LABELLED and endings.labels >= totals.labelled:
-        found = [f"all tags, those of {endings.labels:,} comments"]
+        found = [f"all tags, those of {endings.labels:,} {tagged}"]
     return _listed(found) if found else None
 
 

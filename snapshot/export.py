@@ -251,7 +251,7 @@ class Export:
             totals[0] += 1
             totals[1] += one.snapshot.message_count
             totals[2] += bool(one.snapshot.top_tags)
-        what = held(endings, Totals(*totals))
+        what = held(endings, Totals(*totals), tagged="profiles")
         if what is not None:
             raise OperatorError(
                 f"this run would end {what}, as after restoring half a database, so nothing was changed; "

@@ -35,6 +35,13 @@ class DatabaseOptions:
     ] = "sqlite:///data/comment_llm_insights.db"
 
 
+def _folder(given: str | Path) -> Path:
+    """A flag given an empty variable (`--output-dir "$DIR"`) does not mean the folder that one happens to be in."""
+    if not str(given).strip():
+        raise typer.BadParameter("names no folder; write . for the present one")
+    return Path(given)
+
+
 @dataclass(frozen=True)
 class FileOptions:
     """Where profiles and everything else of ours is kept, and of which group."""
@@ -43,6 +50,8 @@ class FileOptions:
         Path,
         typer.Option(
             envvar="SNAPSHOT_STORAGE_DIR",
+            parser=_folder,
+            metavar="PATH",
             help="Holds signal_profiles/, the run log and, without REDIS_URL, a private Redis.",
             rich_help_panel="Files",
         ),
@@ -51,6 +60,8 @@ class FileOptions:
         Path | None,
         typer.Option(
             envvar="SNAPSHOT_OUTPUT_DIR",
+            parser=_folder,
+            metavar="PATH",
             help="The folder for the profiles alone.",
             show_default="signal_profiles in the storage folder",
             rich_help_panel="Files",

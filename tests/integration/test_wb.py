@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +267,7 @@ def test_analyses_that_are_all_gone_change_nothing(balloon: WhiteBalloon, env: d
     before = contents(profiles)
     with balloon.insights.begin() as connection:
         connection.exec_driver_sql("DELETE FROM comment_llm_analyses")
-    assert "tags" in refused("--all", env=env)
+    assert "would end 32 of 32 tagged profiles' tags" in refused("--all", env=env)
     assert contents(profiles) == before
 
 
@@ -298,6 +299,16 @@ def test_who_is_meant_has_to_be_said(words: tuple[str, ...], env: dict[str, str]
     assert ended.exit_code == 2
     assert "--user" in ended.stderr
     assert not (tmp_path / "storage").exists()
+
+
+@pytest.mark.parametrize("flag", ["--output-dir", "--storage-dir"])
+def test_an_empty_variable_is_no_folder(flag: str, env: dict[str, str], tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        ended = wb("--all", flag, "", env=env)
+    assert ended.exit_code == 2
+    assert flag in ended.stderr
+    assert "present" in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_a_row_that_cannot_be_understood_is_left_out_and_said(
