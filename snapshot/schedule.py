@@ -65,8 +65,9 @@ class Schedule:
         # Without a zone: the library then counts on the face of the clock, and `timestamp` does what the system does.
         # The one microsecond makes the present second count: the library looks strictly backwards.
         local = datetime.fromtimestamp(now // 1_000_000).replace(microsecond=1)  # noqa: DTZ006 - just that
-        found = next(CronSim(self._expression, local, reverse=True))
-        return int(found.timestamp()) * 1_000_000
+        times = (int(face.timestamp()) * 1_000_000 for face in CronSim(self._expression, local, reverse=True))
+        # Just after the clocks changed, a time that was left out is past by their face and yet to come.
+        return next(time for time in times if time <= now)
 
 
 class Nightly:
