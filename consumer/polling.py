@@ -30,24 +30,24 @@ class Whole(Protocol):
 class Resting:
     """A `Whole` that is not looked at again before it has rested, however often something is committed.
 
-    `token` is the change token that it is in step with.
+    `moment` is the last one that it is in step with.
     """
 
     def __init__(self, whole: Whole, now: Callable[[], float]) -> None:
         self._whole = whole
         self._now = now
         self._rested_at = now()
-        self.token: str | None = None
+        self.moment = Moment(0, "")
 
-    def look(self, token: str) -> None:
+    def look(self, moment: Moment) -> None:
         """Look, if anything was committed since the last look and it has rested."""
         began = self._now()
-        if token == self.token or began < self._rested_at:
-            return
-        complete = self._whole.look()
-        self._rested_at = self._now() + SHARE * (self._now() - began)
+        complete = moment.token == self.moment.token
+        if not complete and began >= self._rested_at:
+            complete = self._whole.look()
+            self._rested_at = self._now() + SHARE * (self._now() - began)
         if complete:
-            self.token = token
+            self.moment = moment
 
 
 class Heads(NamedTuple):
@@ -93,7 +93,7 @@ class Polling:
         """Do one poll, in pages of events. Where nothing was committed since the last one, nothing is read."""
         moment = Moment(self._database.clock(), self._database.change_token())
         for whole in self._wholes:
-            whole.look(moment.token)
+            whole.look(moment)
         if moment.token != self._rows_token:
             heads = self._database.heads()
             # Lower than before: the last rows were deleted, and SQLite gives their ids to the next ones.
@@ -105,8 +105,8 @@ class Polling:
             yield from self._new_analyses(moment.at, heads.analysis_comment_id)
             self._rows_token = moment.token
         self.last = moment
-        if all(whole.token == moment.token for whole in self._wholes):
-            self.seen = moment
+        # The earliest, not only where all agree: two that rest by turns never do while somebody commits all the time.
+        self.seen = min([moment, *(whole.moment for whole in self._wholes)], key=lambda one: one.at)
 
     # ---------------------------------------------------------------------------------------------------- comments
 
