@@ -37,6 +37,10 @@ class Brake:
         """Whether anything is held back."""
         return bool(self._held)
 
+    def holds_still(self, where: str) -> bool:
+        """Whether the last decision there was to hold."""
+        return where in self._held
+
     def holds(self, where: str, *counts: Ended) -> bool:
         """Whether to hold back all of this: over a tenth and at least 20 of a kind would end."""
         found = [f"{one.ended:,} of {one.total:,} {one.what}" for one in counts if too_many(one.ended, one.total)]
@@ -58,7 +62,7 @@ class Brake:
                 self._said[where] = self._now()
                 log.error(
                     "held back: so much disappeared from the database that it may be a mistake; "
-                    "restore it, or start again with --prune-all to confirm",
+                    "restore it, or confirm with snapshot-rebuild --all --prune-all",
                     where=where,
                     what=what,
                 )

@@ -193,6 +193,9 @@ class DatabaseTail:
         elif self._lease.renewed and self._tail is not None and self._session and not (self._sent or self._queue):
             self._put(self._where(self._tail, self._session))
             self._session.save()  # nothing was found, but the watermark moves
+            if self._session.second_look.wanted(self._tail):
+                self._generation += 1
+                self._forget()
 
     def _begin(self) -> Session:
         """Go on from what the last holder left."""

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-import msgspec
 import structlog
 from kafka import errors
+from msgspec.structs import replace
 
 from consumer.backfill import Backfill
 from consumer.brake import Brake
@@ -223,9 +223,10 @@ class Relay:
         self._saved_at = self._now()
         cursor = HIGHEST_ID if self._backfill is None else self._backfill.cursor
         before = {name: end for name, end in session.state.positions.items() if not name.startswith("tail/")}
-        state = msgspec.structs.replace(tail.state(), backfilled=cursor)
-        session.put(state, {**before, **self._sender.ends}, session.state.position)
+        session.put(replace(tail.state(), backfilled=cursor), {**before, **self._sender.ends}, session.state.position)
         session.save()
+        if session.second_look.wanted(tail):
+            self._forget()
 
     # ------------------------------------------------------------------------------------------------------ the start
 

@@ -74,6 +74,7 @@ class Tail:
         self._complete: Moment | None = None  # when the last look began whose findings are all handed out
         self._stage_began: Moment | None = None
         self._given_up = False
+        self._started = ""  # the change token when the stages were done
         self._polled_until, self._swept_until = before.polled_until, before.swept_until
         self._seen_until = 0
 
@@ -136,7 +137,7 @@ class Tail:
             self._given_up |= self._stages.pop(0).given_up
             self._stage_began = None
             if not self._stages:
-                self._complete = began
+                self._complete, self._started = began, self._polling.last.token
         return None
 
     # ------------------------------------------------------------------------------------------------------- sweeps
@@ -179,6 +180,16 @@ class Tail:
     def caught_up(self, asked: int) -> bool:
         """Whether everything committed before this time (of the database's clock) was handed out, or is held back."""
         return not self._tasks and min(self._polling.seen.at, self._seen_until) >= asked
+
+    @property
+    def holding(self) -> bool:
+        """Whether anything is held back."""
+        return self._brake.holding
+
+    @property
+    def holds_an_old_start(self) -> bool:
+        """Whether something is held back since the stages, and something was committed after them."""
+        return self._brake.holds_still("start") and self._started != self._polling.last.token
 
     @property
     def starting(self) -> bool:

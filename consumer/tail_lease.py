@@ -18,10 +18,10 @@ class TailLease:
     """One process' view of the lease. `now` is a monotonic clock in seconds, `length` in seconds."""
 
     def __init__(self, store: Store, token: str, length: float, now: Callable[[], float]) -> None:
-        self._store = store
+        self.store = store
+        self.now = now
         self._token = token
         self._length = length
-        self._now = now
         self._asked_at = -length
         self._until = now()
         self._seen: bytes | None = None
@@ -36,7 +36,7 @@ class TailLease:
 
         Where the store is away, it is ours for as long as nobody else can have taken it. Raises nothing.
         """
-        now = self._now()
+        now = self.now()
         self.renewed = False
         if now - self._asked_at >= self._length / RENEWALS:
             self._asked_at = now
@@ -46,13 +46,13 @@ class TailLease:
                 self.away = False
             except StoreUnavailableError:
                 self.away = True
-        self.held = self.held and self._now() < self._until
+        self.held = self.held and self.now() < self._until
         return self.held
 
     def _ask(self, *, lapsed: bool) -> bool:
         """Where it ran out and somebody worked meanwhile, this term has ended, even if the lease is free again."""
-        granted = self._store.lease(TAIL, self._token, self._length)
-        return granted and not (lapsed and self._store.document(TAIL) != self._seen)
+        granted = self.store.lease(TAIL, self._token, self._length)
+        return granted and not (lapsed and self.store.document(TAIL) != self._seen)
 
     def tell(self) -> None:
         """Say in the log whose the lease is, after that changed."""
@@ -65,13 +65,13 @@ class TailLease:
 
     def load(self) -> TailState | None:
         """Read the document; None where there is none."""
-        found = self._seen = self._store.document(TAIL)
+        found = self._seen = self.store.document(TAIL)
         return None if found is None else decode(found)
 
     def save(self, state: TailState) -> bool:
         """Write the document; False: the lease is another's."""
         document = encode(state)
-        self.held = self._store.put_document(TAIL, self._token, document)
+        self.held = self.store.put_document(TAIL, self._token, document)
         if self.held:
             self._seen = document
         return self.held
@@ -79,4 +79,4 @@ class TailLease:
     def release(self) -> None:
         """Let others have it at once."""
         self.held = False
-        self._store.release(TAIL, self._token)
+        self.store.release(TAIL, self._token)

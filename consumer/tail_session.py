@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from consumer.revisions import Revisions
+from consumer.second_look import SecondLook
 from consumer.tail_lease import TailLease
 from consumer.tail_state import RESERVE, TailState
 
@@ -17,6 +18,7 @@ class Session:
 
     def __init__(self, lease: TailLease, clock: Callable[[], int]) -> None:
         self._lease = lease
+        self.second_look = SecondLook(lease.store, lease.now)
         self.before = lease.load()
         self.state = self.before or TailState()
         self._ceiling = self.state.ceiling

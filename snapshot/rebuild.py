@@ -20,6 +20,7 @@ from projections.database import HIGHEST_ID
 from projections.errors import OperatorError
 from projections.profile import ProfileKey
 from projections.store import Mark
+from snapshot import repaired
 from snapshot import work as pieces
 from snapshot.drift import Observation, Verdict, at_once, covered, later, observe, tailed
 from snapshot.findings import Finding
@@ -95,6 +96,8 @@ class Rebuild:
             if self._publication is not None and not self._order.dry_run:
                 self._publication.register()
             self._repair(surveyor, survey, marks)  # step 3
+            if self._report.events:
+                repaired.note(self._store, self._work.database.clock())
             self._publish(survey)  # step 4
             deadline = self._now() + self._order.lag_seconds
             self._judge(deadline)  # step 5
