@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from consumer.gaps import Gap, Gaps
+from consumer.gaps import NARROW, Gap, Gaps
 from consumer.publisher import Publisher
 from consumer.tail_memory import analysis_print, ids_of
 from consumer.tasks import SHARE
@@ -57,6 +57,34 @@ class Heads(NamedTuple):
     analysis_comment_id: int
     comment_gaps: Sequence[Gap] = ()
     analysis_gaps: Sequence[Gap] = ()
+
+
+def first_heads(database: Database) -> Heads:
+    """Where the very first tail begins: what is missing just below the heads may be of transactions that are open."""
+    heads = database.heads()
+    return Heads(
+        heads.comment_id,
+        heads.analysis_comment_id,
+        _missing_below(heads.comment_id, database, lambda after: ids_of(database.comments_after(after, NARROW))),
+        _missing_below(
+            heads.analysis_comment_id,
+            database,
+            lambda after: [one.comment_id for one in database.analyses_after(after, NARROW)],
+            insights=True,
+        ),
+    )
+
+
+def _missing_below(
+    head: int, database: Database, read: Callable[[int], list[int]], *, insights: bool = False
+) -> list[Gap]:
+    after = max(0, head - NARROW)
+    found = [key for key in read(after) if key <= head]
+    horizon = database.horizon(insights=insights)
+    gaps = Gaps()
+    if horizon and found:
+        gaps.note(after, found, database.clock(), horizon.xmax)
+    return list(gaps)
 
 
 class Polling:

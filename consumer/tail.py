@@ -10,7 +10,7 @@ from typing import Protocol
 
 from consumer.brake import Brake
 from consumer.complaint import Complaint
-from consumer.polling import Heads, Moment, Polling
+from consumer.polling import Heads, Moment, Polling, first_heads
 from consumer.publisher import Publisher
 from consumer.regroup import Regrouping
 from consumer.revisions import Revisions
@@ -225,9 +225,10 @@ def open_tail(  # noqa: PLR0913 - seams
     Without one, the history is what a stage has to bring: the heads are those of now, before any of it is read.
     Raises DatabaseUnavailable and OperatorError.
     """
-    heads = Heads(*database.heads())
-    highest = heads.comment_id
-    if before is not None:
+    if before is None:
+        heads = first_heads(database)
+        highest = heads.comment_id
+    else:
         heads = Heads(before.comment_head, before.analysis_head, before.comment_gaps, before.analysis_gaps)
         highest = before.highest
     brake = Brake(prune_all=settings.prune_all, now=now)

@@ -21,6 +21,7 @@ from projections.profile import ProfileKey
 from projections.store import StoreUnavailableError
 from projections.watermark import TAIL
 from projections.whiteballoon import comment_llm_analyses, request_comments
+from snapshot.build import build
 from support.tailing import QUICK, Embedded, microseconds
 from support.whiteballoon import START, WhiteBalloon, execute
 
@@ -547,6 +548,36 @@ def test_a_late_transaction_is_found_by_a_successor_too(postgres: WhiteBalloon, 
         late.commit()
     second.until(lambda: live(second, user) == 2)
     second.close()
+
+
+@pytest.mark.parametrize("ended", ["before the first poll", "later"])
+def test_a_transaction_that_was_open_at_the_very_first_start_is_found_without_a_sweep(
+    postgres: WhiteBalloon, ended: str
+) -> None:
+    request, (user,) = postgres.add_group("elm", "Elm St")
+    postgres.comment(user, request)
+    values = {"user_id": user, "help_request_id": request, "body": "late", "created_at": START}
+    analysed = {"run_id": "run", "help_request_id": request, "recorded_at": "2024-06-02T08:00:00", "tags": "ride"}
+    with postgres.main.connect() as late:
+        late.execute(request_comments.insert().values(values))
+        postgres.comment(user, request)
+        late.execute(comment_llm_analyses.insert().values(comment_id=1, **analysed))
+        postgres.analyse(3, tags=["a"])
+        embedded = Embedded(postgres, settings=POLLS_ONLY)
+        if ended == "later":
+            embedded.catch_up()
+            assert live(embedded, user) == 2
+        else:
+            embedded.step()
+        late.commit()
+    key = ProfileKey(user, "elm")
+
+    def labels() -> list[str]:
+        shown = build(key, embedded.projection.shown([key])[key].head)
+        return [] if shown is None else [tag.label for tag in shown.top_tags]
+
+    embedded.until(lambda: live(embedded, user) == 3 and sorted(labels()) == ["a", "ride"])
+    embedded.close()
 
 
 def test_a_database_that_goes_away_between_two_reads_loses_no_analysis(
