@@ -1,6 +1,7 @@
 """Publishing events to Kafka."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from projections.events import Event, encode, topic_of
 from snapshot.cloud_events import required_headers
@@ -9,6 +10,23 @@ from snapshot.kafka_producer import Message, Producer
 
 class EventDeliveryError(Exception):
     """Some events were not acknowledged; the text tells how many and why. All of them may be sent again."""
+
+
+class Sender(Protocol):
+    """Publishes events; `EventProducer` does it to Kafka."""
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Return when all are acknowledged; raise EventDeliveryError otherwise."""
+        ...
+
+    def begin(self) -> None:
+        """Forget the ends: others may have sent since."""
+        ...
+
+    @property
+    def ends(self) -> Mapping[str, int]:
+        """By partition, the offset after the last event that was acknowledged there."""
+        ...
 
 
 class EventProducer:
@@ -24,6 +42,10 @@ class EventProducer:
         if failed:
             told = f"{len(failed)} of {len(events)} events were not acknowledged by Kafka, the first: {failed[0]!r}"
             raise EventDeliveryError(told) from failed[0]
+
+    def begin(self) -> None:
+        """Forget the ends: others may have sent since."""
+        self._producer.ends.clear()
 
     @property
     def ends(self) -> Mapping[str, int]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from consumer.complaint import Complaint
+from consumer.reached import at_most
 from projections.errors import OperatorError
 from projections.store import Store
 from snapshot.drift import holds
@@ -12,23 +13,34 @@ from snapshot.drift import holds
 log = structlog.get_logger()
 
 _LOOK_SECONDS = 1.0
+_STILL_SECONDS = 30.0
 
 
 class Followers:
     """Whether all consumers have what had been published when this relay began.
 
-    `ends` looks up where the topics end. With `patience` (seconds): None, once they have stood still for so long.
+    `ends` looks up where the topics end, `seen` is told. With `patience` (seconds): None, once they have stood still
+    for so long.
     """
 
     def __init__(
-        self, store: Store, ends: Callable[[], Mapping[str, int]], now: Callable[[], float], patience: float | None
+        self,
+        store: Store,
+        ends: Callable[[], Mapping[str, int]],
+        now: Callable[[], float],
+        patience: float | None,
+        *,
+        seen: Callable[[Mapping[str, int]], object] = lambda _ends: None,
     ) -> None:
         self._store = store
         self._ends_now = ends
         self._now = now
         self._patience = patience
         self._complaint = Complaint("how far the consumers are can't be seen; trying again", now)
+        self._waiting = Complaint("waiting for the consumers before the store is compared with the rows", now)
+        self._seen = seen
         self._ends: Mapping[str, int] | None = None
+        self._asked_at = 0.0
         self._looked_at = -_LOOK_SECONDS
         self._stood: list[dict[str, int]] = []
         self._since = 0.0
@@ -40,16 +52,19 @@ class Followers:
             return False
         self._looked_at = now
         try:
-            self._ends = self._ends or {name: end for name, end in self._ends_now().items() if end}
+            ends = self._goal(now)
         except OperatorError as error:
             self._complaint.say(str(error))
             return False
         self._complaint.over()
         stand = [{} if mark is None else dict(mark.positions) for mark in self._store.marks()]
-        if all(holds(positions, self._ends) for positions in stand):
+        if all(holds(positions, ends) for positions in stand):
+            self._waiting.over()
             return True
         if stand != self._stood:
             self._stood, self._since = stand, now
+        if now - self._since >= _STILL_SECONDS:
+            self._waiting.say("they stand still; start them, or see their log")
         if self._patience is None or now - self._since < self._patience:
             return False
         log.warning(
@@ -57,3 +72,12 @@ class Followers:
             "next start"
         )
         return None
+
+    def _goal(self, now: float) -> Mapping[str, int]:
+        """Where the topics ended at the first look; less, where one was made anew since."""
+        if self._ends is None or now - self._asked_at >= _STILL_SECONDS:
+            found = {name: end for name, end in self._ends_now().items() if end}
+            self._ends = found if self._ends is None else at_most(self._ends, found)
+            self._asked_at = now
+            self._seen(found)
+        return self._ends

@@ -9,7 +9,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
 
 import structlog
 from kafka import errors
@@ -18,10 +17,11 @@ from msgspec.structs import replace
 from consumer.backfill import Backfill
 from consumer.brake import Brake
 from consumer.complaint import Complaint
-from consumer.event_producer import EventDeliveryError
+from consumer.event_producer import EventDeliveryError, Sender
 from consumer.followers import Followers
 from consumer.polling import Heads
 from consumer.publisher import Publisher
+from consumer.reached import Reached
 from consumer.sweep import Filling
 from consumer.tail import UNREADABLE, Stage, Tail, open_tail
 from consumer.tail_lease import TailLease
@@ -43,19 +43,6 @@ _PAUSE = 0.5
 _LEAD = LEAD - 60_000_000
 """Less than consumers take: their clocks are not this machine's."""
 _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
-
-
-class Sender(Protocol):
-    """Publishes events; `consumer.event_producer.EventProducer` is one."""
-
-    def send(self, events: Sequence[Event]) -> None:
-        """Return when all are acknowledged; raise EventDeliveryError otherwise."""
-        ...
-
-    @property
-    def ends(self) -> Mapping[str, int]:
-        """By partition, the offset after the last event that was acknowledged there."""
-        ...
 
 
 class _EarlyError(Exception):
@@ -222,8 +209,8 @@ class Relay:
             return
         self._saved_at = self._now()
         cursor = HIGHEST_ID if self._backfill is None else self._backfill.cursor
-        before = {name: end for name, end in session.state.positions.items() if not name.startswith("tail/")}
-        session.put(replace(tail.state(), backfilled=cursor), {**before, **self._sender.ends}, session.state.position)
+        positions = self._reached.positions(self._sender.ends)
+        session.put(replace(tail.state(), backfilled=cursor), positions, session.state.position)
         session.save()
         if session.second_look.wanted(tail):
             self._forget()
@@ -231,6 +218,8 @@ class Relay:
     # ------------------------------------------------------------------------------------------------------ the start
 
     def _opened(self, session: Session) -> Tail:
+        self._sender.begin()
+        self._reached = Reached(session.state.positions)
         tail = open_tail(
             self._database,
             session.before,
@@ -258,7 +247,9 @@ class Relay:
             )
             stages.append(self._backfill)
         if before is not None:
-            followers = Followers(self._projection.store, self._ends, self._now, self._patience)
+            followers = Followers(
+                self._projection.store, self._ends, self._now, self._patience, seen=self._reached.ends_are
+            )
             stages += [
                 Filling(self._database, publisher.memory, heads.comment_id),
                 Verification(

@@ -111,6 +111,14 @@ class Producer:
         except errors.KafkaError as error:
             found: Exception = error
             return found
-        name = f"{acknowledged.topic}/{acknowledged.partition}"
-        self.ends[name] = max(self.ends.get(name, 0), acknowledged.offset + 1)
+        self._note(acknowledged.topic, f"{acknowledged.topic}/{acknowledged.partition}", acknowledged.offset + 1)
         return None
+
+    def _note(self, topic: str, name: str, end: int) -> None:
+        """Messages of a partition are acknowledged in their order, so a lower offset is that of a topic made anew."""
+        if end <= 0:  # the broker had it already, and doesn't tell where
+            return
+        if end < self.ends.get(name, 0):
+            for known in [known for known in self.ends if known.rpartition("/")[0] == topic]:
+                del self.ends[known]
+        self.ends[name] = end

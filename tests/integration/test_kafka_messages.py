@@ -19,6 +19,7 @@ from snapshot.kafka_producer import Producer
 from snapshot.kafka_settings import KafkaSettings
 from support.feeds import comments
 from support.kafka_broker import Broker
+from support.process import wait_until
 
 DEAD = "comment-created.dead"
 
@@ -118,6 +119,27 @@ def test_events_are_keyed_by_user_and_tell_how_far_they_reach(settings: KafkaSet
     assert all(isinstance(decode(message.topic, message.value), CommentCreated) for message in messages)
     assert dict(messages[0].headers)["ce_type"] == b"signal.comment-created"
     assert sum(events.ends.values()) == 30
+
+
+def test_how_far_they_reach_begins_anew_with_the_topic(settings: KafkaSettings, producer: Producer) -> None:
+    events = EventProducer(producer)
+    events.send(comments(range(1, 31)))
+    with KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers) as client:
+        client.delete_topics(["comment-created"])
+        wait_until(lambda: "comment-created" not in client.list_topics(), "the topic to go")
+    ensure_topics(settings)
+
+    def sent() -> bool:
+        try:
+            events.send(comments(range(1, 2)))
+        except EventDeliveryError:  # it may take a while until the client knows that the topic is another
+            return False
+        return True
+
+    wait_until(sent, "one event in the new topic")
+    [(name, end)] = events.ends.items()
+    assert name.startswith("comment-created/")
+    assert end < 5
 
 
 def test_events_that_do_not_arrive_are_an_error(own_kafka: Broker) -> None:

@@ -370,3 +370,26 @@ def test_the_watermark_moves_while_nothing_happens(white_balloon: WhiteBalloon, 
 
     running.until(passed)
     running.close()
+
+
+def test_positions_in_topics_that_were_made_anew_are_forgotten_and_not_waited_for(
+    white_balloon: WhiteBalloon, elm: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else consumers never get there, and no rebuild could ever tell drift from lag."""
+    assert elm
+    monkeypatch.setattr("consumer.followers._STILL_SECONDS", 0.5)
+    topics = Topics()
+    store = topics.projection.store
+    first = Running(white_balloon, topics)
+    first.catch_up()
+    first.close()
+    before, topics.log[:] = list(topics.log), [*topics.log, *topics.log]  # consumers have only half of it
+    second = Running(white_balloon, topics)
+    with capture_logs() as said:
+        second.until(lambda: any("waiting for the consumers" in line["event"] for line in said))
+    topics.log[:] = before  # deleted and made anew, with less in it
+    second.catch_up(consume=False)
+    document = store.document(TAIL)
+    assert document is not None
+    assert decode(document).positions == topics.ends
+    second.close()
