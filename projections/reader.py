@@ -4,6 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,40 +86,71 @@ class Reader:
                 raise DatabaseUnavailable(f"{self.place} cannot be found: {error.strerror}") from error
 
 
+_State = tuple[int, int, int, int]
 _SNAPSHOT = text("SELECT concat(pg_current_snapshot(), ' ', pg_last_wal_replay_lsn())")
 """Changes with every commit; on a standby, whose snapshots leave out some of what runs, the position replayed does."""
 
 
+QUIET_S = 5.0
+"""Longer than the coarsest file system's steps of time."""
+
+
 class _FileWatch:
-    """Sees commits of other connections to a SQLite file, through `data_version` of one idle connection."""
+    """Sees commits of other connections to a SQLite file, through `data_version` of one idle connection.
+
+    While nothing is committed, that connection is let go, and the files' sizes and times are watched: as long as any
+    connection is open, WhiteBalloon's last one can't put the WAL into the database when it ends, and whoever then
+    copied the file, or put another in its place, would have the wrong half.
+    """
 
     def __init__(self, engine: Engine, path: Path) -> None:
         self._engine = engine
         self._path = path
         self._lock = threading.Lock()
         self._held: Any = None
-        self._file: tuple[int, int] | None = None
+        self._file: tuple[int, ...] | None = None
         self._opened = 0
+        self._token = ""
+        self._quiet_since = 0.0
+        self._left: list[_State] | None = None
 
     def token(self) -> str:
         with self._lock:
-            stat = self._path.stat()
-            if (stat.st_dev, stat.st_ino) != self._file:  # the first time, or another file took its place
-                self._close()
-                self._held = self._engine.raw_connection()
-                self._file = (stat.st_dev, stat.st_ino)
-                self._opened += 1
+            state = self._state()  # before the version: what is committed after that changes it
+            if self._left == state:
+                return self._token
+            self._hold(state[0][:2])
             cursor = self._held.cursor()
             version = cursor.execute("PRAGMA data_version").fetchone()[0]
             cursor.close()
-            return f"{self._opened}.{version}"
+            if f"{self._opened}.{version}" != self._token:
+                self._token = f"{self._opened}.{version}"
+                self._quiet_since = time.monotonic()
+            elif time.monotonic() - self._quiet_since >= QUIET_S:
+                self._close()
+                self._left = state
+            return self._token
+
+    def _hold(self, file: tuple[int, ...]) -> None:
+        if file != self._file:  # the first time, or it was let go, or another file took its place
+            self._close()
+            self._held = self._engine.raw_connection()
+            self._file = file
+            self._opened += 1
+
+    def _state(self) -> list[_State]:
+        """Device, inode, size and time of the database and, where there is one, of its WAL."""
+        stats = [self._path.stat()]
+        with suppress(FileNotFoundError):
+            stats.append(self._path.with_name(f"{self._path.name}-wal").stat())
+        return [(one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns) for one in stats]
 
     def close(self) -> None:
         with self._lock:
             self._close()
 
     def _close(self) -> None:
-        self._file = None
+        self._file = self._left = None
         if self._held is not None:
             self._held.close()
             self._held = None

@@ -2,6 +2,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -77,6 +78,40 @@ def test_a_file_put_in_the_database_s_place_is_noticed_and_read(wb: WhiteBalloon
     file_of(other.main_url).replace(file_of(wb.main_url))
     assert database.change_token() != before
     assert database.comments_after(0) == []
+
+
+@MODES
+def test_while_nothing_is_committed_it_is_as_though_nobody_read(
+    wb: WhiteBalloon, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """The last writer to end puts the WAL into the file, which then is the whole database: to copy, or to replace."""
+    monkeypatch.setattr("projections.reader.QUIET_S", 0.05)
+    journal(wb, mode)
+    path, copy = file_of(wb.main_url), tmp_path / "copy.db"
+    database = opened()
+    with closing(sqlite3.connect(path)) as writer:
+        writer.execute("INSERT INTO users (id, created_at) VALUES (1, '2024-06-01 09:00:00.000000')")
+        writer.commit()
+        before = quiet(database)
+    database.change_token()
+    copy.write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(copy)) as copied:
+        assert copied.execute("SELECT count(*) FROM users").fetchone() == (1,)
+    before = quiet(database)
+    wb.add_user("ann")
+    assert database.change_token() != before
+    before = quiet(database)
+    copy.replace(path)
+    assert database.change_token() != before
+
+
+def quiet(database: Database) -> str:
+    """The token after a while without a commit; it stays as it is."""
+    before = database.change_token()
+    for _ in range(8):
+        time.sleep(0.03)
+        assert database.change_token() == before
+    return before
 
 
 @MODES
