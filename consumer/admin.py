@@ -52,7 +52,10 @@ def _topics(
     for difference in found.differences:
         typer.echo(difference)
     if found.differences:
-        typer.echo("what exists was left as it is: change it with kafka-configs.sh or kafka-topics.sh, both --alter")
+        typer.echo(
+            "what exists was left as it is: settings are changed with kafka-configs.sh --alter, more partitions come "
+            "with kafka-topics.sh --alter (fewer never), replicas with kafka-reassign-partitions.sh"
+        )
         raise typer.Exit(1)
     if not found.made:
         typer.echo("all topics are there, and as they should be")

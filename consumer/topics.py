@@ -74,6 +74,11 @@ def ensure_topics(settings: KafkaSettings, *, partitions: int | None = None, rep
         missing = [topic for topic in goal if topic.name not in found]
         made = _make(client, missing, replication)
         settled = _configurations(client, [topic.name for topic in goal if topic.name in found])
+    except errors.InvalidReplicationFactorError as error:
+        raise OperatorError(
+            f"Kafka at {settings.bootstrap_servers} has too few brokers ({one_line(error)}): start more, or ask for "
+            "fewer replicas with snapshot-admin topics --replication, or with the brokers' default.replication.factor"
+        ) from error
     except errors.KafkaError as error:
         raise OperatorError(
             f"Kafka at {settings.bootstrap_servers} won't make or describe the topics ({one_line(repr(error))}): "

@@ -1,6 +1,8 @@
+import pytest
 from kafka import KafkaAdminClient
 
 from consumer.topics import Topics, ensure_topics
+from projections.errors import OperatorError
 from snapshot.kafka_settings import KafkaSettings
 
 UNEQUAL = (
@@ -50,6 +52,11 @@ def test_differences_are_told_and_left(fresh_kafka: str) -> None:
             "snapshot-changed",
         )
     ]
+
+
+def test_more_replicas_than_brokers_are_refused_with_the_way_out(fresh_kafka: str) -> None:
+    with pytest.raises(OperatorError, match=r"has too few brokers .*comment-created.*--replication"):
+        ensure_topics(KafkaSettings(bootstrap_servers=fresh_kafka), replication=3)
 
 
 def test_a_new_event_topic_has_as_many_partitions_as_the_other(fresh_kafka: str) -> None:
