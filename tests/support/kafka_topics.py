@@ -11,6 +11,7 @@ from projections.database import Database
 from projections.history import events
 from snapshot.kafka_producer import Producer
 from snapshot.kafka_settings import KafkaSettings
+from support.process import wait_until
 
 PAGE = 5_000
 
@@ -47,10 +48,16 @@ def everything(bootstrap: str, topic: str) -> list[Any]:
     consumer.assign(partitions)
     ends = consumer.end_offsets(partitions)
     found: list[Any] = []
-    while any(consumer.position(one) < end for one, end in ends.items()):
+
+    def read() -> bool:
         for records in consumer.poll(timeout_ms=500).values():
-            found += records
-    consumer.close()
+            found.extend(records)
+        return all((consumer.position(one, timeout_ms=5_000) or 0) >= end for one, end in ends.items())
+
+    try:
+        wait_until(lambda: not any(ends.values()) or read(), f"all of {topic} up to {ends}")  # else it waits for ever
+    finally:
+        consumer.close()
     return found
 
 
