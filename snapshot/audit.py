@@ -1,15 +1,16 @@
 """The folder against the store: files that are missing, stale, or nobody's."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import StrEnum
+from itertools import islice
 from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
 from projections.profile import Head, ProfileKey, unpack_head
-from projections.store import HEAD, Store
+from projections.store import ABSENT, HEAD, Store
 from snapshot.build import build
 from snapshot.folder import ProfileFolder, file_name
 from snapshot.schema import SignalProfileSnapshot, parse_file
@@ -118,6 +119,22 @@ def foreign(folder: ProfileFolder, absent: Iterable[ProfileKey]) -> list[WrongFi
     """Name the files that lie there although these profiles don't exist; a folder of such a name is no file of ours."""
     slug = folder.identity.group_slug
     return [WrongFile(file_name(key, slug), Fault.FOREIGN, key) for key in absent if folder.place(key).is_file()]
+
+
+def foreign_files(
+    store: Store, folder: ProfileFolder, known: Collection[str], asked: Callable[[ProfileKey], bool]
+) -> list[WrongFile]:
+    """Name the files that look like ours and belong to no stored profile, of those that are asked for.
+
+    `known` are names of files that do belong to one.
+    """
+    owners = (owner(folder, name) for name in folder.names() if name not in known)
+    strange = (key for key in owners if key is not None and asked(key))
+    found: list[WrongFile] = []
+    while page := list(islice(strange, _PAGE)):
+        loaded = store.load(dict.fromkeys(page, ()))
+        found += foreign(folder, [key for key in page if loaded[key].version == ABSENT])
+    return sorted(found)
 
 
 def owner(folder: ProfileFolder, name: str) -> ProfileKey | None:

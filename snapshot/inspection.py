@@ -19,6 +19,7 @@ from projections.store import Mark, Store
 from snapshot.batch import DAMAGED, NOTHING, lies
 from snapshot.complaint import Complaint
 from snapshot.folder import ProfileFolder, replace
+from snapshot.strays import complete, removable, strays
 
 log = structlog.get_logger()
 
@@ -58,6 +59,9 @@ class Inspection:
         self._next_user, self._users = 0, _USERS_AT_FIRST
         self._suspects: list[_Suspect] = []
         self._known: dict[int, str] | None = None
+        self._compared_epochs: dict[int, str] = {}
+        self._astray = False
+        """Whether files were seen that the store knows nothing of, perhaps because it does not have all yet."""
         self._complaint = Complaint("the folder can't be looked at; trying again", now)
 
     def step(self) -> list[ProfileKey]:
@@ -82,7 +86,10 @@ class Inspection:
 
     def behind(self) -> list[int]:
         """The buckets whose files have to be looked at, because they are in a new epoch."""
-        return self._behind(self._store.marks())
+        marks = self._store.marks()
+        behind = self._behind(marks)
+        waiting = [bucket for bucket in behind if self._compared_epochs.get(bucket) == _epoch(marks[bucket])]
+        return behind if waiting != behind or complete(self._store, marks, behind) else []
 
     # -------------------------------------------------------------------------------------------------------- epochs
 
@@ -94,12 +101,30 @@ class Inspection:
         ]
 
     def _epochs(self, marks: list[Mark | None]) -> list[ProfileKey]:
-        buckets = set(self._behind(marks))
+        """Compare the files of new epochs at once; those that are nobody's are known once the history is all there."""
+        behind = self._behind(marks)
+        found = self._new_epochs({one for one in behind if self._compared_epochs.get(one) != _epoch(marks[one])}, marks)
+        if behind and (not self._astray or complete(self._store, marks, behind)):
+            found += self._strays(behind) if self._astray else []
+            self._note({bucket: _epoch(mark) for bucket, mark in enumerate(marks) if mark is not None})
+            self._astray = False
+        return found
+
+    def _new_epochs(self, buckets: set[int], marks: list[Mark | None]) -> list[ProfileKey]:
         if not buckets:
             return []
         keys = [key for key in self._scope(0, _HIGHEST) if bucket_of(key.user_id) in buckets]
         found = self._mend(self._compared(keys), raised=(self._known or {}).keys() & buckets)
-        self._note({bucket: _epoch(mark) for bucket, mark in enumerate(marks) if mark is not None})
+        self._astray = self._astray or bool(strays(self._store, self._folder, buckets))
+        self._compared_epochs.update({bucket: _epoch(marks[bucket]) for bucket in buckets})
+        return found
+
+    def _strays(self, buckets: list[int]) -> list[ProfileKey]:
+        found = strays(self._store, self._folder, buckets)
+        if not found or not removable(self._folder, found):
+            return []
+        self._say("files are nobody's any more; removing them", found)
+        self._store.force(self._id, found)
         return found
 
     def _mend(self, wrong: list[_Suspect], raised: Collection[int] = ()) -> list[ProfileKey]:
@@ -177,5 +202,5 @@ class Inspection:
         return [one for one in found if one.settled != one.lies]
 
 
-def _epoch(mark: Mark) -> str:
-    return f"{mark.birth}:{mark.epoch}"
+def _epoch(mark: Mark | None) -> str:
+    return "" if mark is None else f"{mark.birth}:{mark.epoch}"

@@ -15,10 +15,11 @@ from projections.profile import ProfileKey
 from projections.register import GONE
 from projections.store import ABSENT, Store
 from snapshot import work as pieces
-from snapshot.audit import Audited, Fault, WrongFile, content, foreign, owner
+from snapshot.audit import Audited, Fault, WrongFile, content, foreign_files
+from snapshot.brake import LEAST, too_many
 from snapshot.drift import tailed
 from snapshot.flusher import LEASE_SECONDS, RETRY_SECONDS, Flushed
-from snapshot.folder import ProfileFolder, file_name
+from snapshot.folder import file_name
 from snapshot.pool import Pool
 from snapshot.progress import Meter
 from snapshot.work import Output
@@ -34,11 +35,15 @@ DAY = 86_400_000_000
 
 
 class Published(NamedTuple):
-    """What became of the files; `wrong` are those that were not as they should be and that no flush was to write."""
+    """What became of the files; `wrong` are those that were not as they should be and that no flush was to write.
+
+    `held` says how many files that are nobody's the brake left there.
+    """
 
     flushed: Flushed
     wrong: list[WrongFile]
     pruned: int
+    held: str | None
 
 
 class Publication:
@@ -64,13 +69,15 @@ class Publication:
         """Make the folder known to the store. All of a new one is written now, so none of it is compared then."""
         self._new = self._flusher is not None and self._flusher.register()
 
-    def publish(
+    def publish(  # noqa: PLR0913 - what a rebuild knows
         self,
         doubtful: Collection[ProfileKey] | None,
         empty: Collection[ProfileKey],
         keys: Callable[[], list[ProfileKey]],
         ours: Callable[[ProfileKey], bool],
         now: int,
+        *,
+        prune_all: bool,
     ) -> Published:
         """Do all steps, and look again at the `doubtful` files (None: at all).
 
@@ -87,20 +94,36 @@ class Publication:
         wrong = audited.wrong
         if self._quiet():  # what waits now waits for nobody
             wrong += [self._unwritten(key) for key in audited.waiting]
-        wrong += [one for one in foreign_files(self._store, self._folder, stored) if ours(one.key)]
-        if wrong:
-            self._store.recheck(self._folder.identity.id, [one.key for one in wrong])  # step 4
+        strange, held = self._strange(stored, ours, prune_all=prune_all)
+        mendable = wrong if held is not None else wrong + strange
+        if mendable:
+            self._store.recheck(self._folder.identity.id, [one.key for one in mendable])  # step 4
             flushed += self.flush()
-        return Published(flushed, wrong, len(pruned))
+        return Published(flushed, wrong + strange, len(pruned), held)
 
     def inspect(
-        self, doubtful: list[ProfileKey], keys: list[ProfileKey], ours: Callable[[ProfileKey], bool]
-    ) -> list[WrongFile]:
-        """Name the files that step 4 would mend, and change nothing."""
+        self,
+        doubtful: list[ProfileKey],
+        keys: list[ProfileKey],
+        ours: Callable[[ProfileKey], bool],
+        *,
+        prune_all: bool,
+    ) -> tuple[list[WrongFile], str | None]:
+        """Name the files that step 4 would mend, and what the brake would hold; change nothing."""
         audited = self._audit(doubtful)
-        strange = [one for one in foreign_files(self._store, self._folder, keys) if ours(one.key)]
+        strange, held = self._strange(keys, ours, prune_all=prune_all)
         unwritten = [self._unwritten(key) for key in audited.waiting] if self._quiet() else []
-        return [*audited.wrong, *unwritten, *strange]
+        return [*audited.wrong, *unwritten, *strange], held
+
+    def _strange(
+        self, stored: Iterable[ProfileKey], ours: Callable[[ProfileKey], bool], *, prune_all: bool
+    ) -> tuple[list[WrongFile], str | None]:
+        """Name the files that are nobody's, and how many of all they are where that is too many to remove unasked."""
+        slug = self._folder.identity.group_slug
+        strange = foreign_files(self._store, self._folder, {file_name(key, slug) for key in stored}, ours)
+        files = sum(1 for _ in self._folder.names()) if len(strange) >= LEAST else 0
+        held = too_many(len(strange), files) and not prune_all
+        return strange, f"{len(strange):,} of {files:,} files" if held else None
 
     def _quiet(self) -> bool:
         return all(due is None for due in self._store.next_due(self._folder.identity.id))
@@ -183,18 +206,6 @@ def prune(store: Store, key: ProfileKey, now: int) -> bool:
     if tailed(store) and newest > now - DAY:
         return False
     return store.remove(key, version)
-
-
-def foreign_files(store: Store, folder: ProfileFolder, keys: Iterable[ProfileKey]) -> list[WrongFile]:
-    """Name the files that look like ours and belong to no stored profile; `keys` are those known so far."""
-    slug = folder.identity.group_slug
-    known = {file_name(key, slug) for key in keys}
-    strange = sorted(key for name in folder.names() if name not in known and (key := owner(folder, name)) is not None)
-    found: list[WrongFile] = []
-    for page in _pages(strange):
-        loaded = store.load(dict.fromkeys(page, ()))
-        found += foreign(folder, [key for key in page if loaded[key].version == ABSENT])
-    return found
 
 
 def _pages(keys: Iterable[ProfileKey]) -> Iterator[list[ProfileKey]]:

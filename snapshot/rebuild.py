@@ -169,11 +169,16 @@ class Rebuild:
             def known(key: ProfileKey) -> bool:
                 return self._ours(key) and not survey.suspects(key.user_id)
 
-            self._report.judge_files(publication.inspect(list(filter(known, looked_at)), self._keys(), known))
+            doubtful, keys = list(filter(known, looked_at)), self._keys()
+            wrong, held = publication.inspect(doubtful, keys, known, prune_all=self._order.prune_all)
+            self._report.judge_files(wrong)
+            self._report.held = self._report.held or held
             return
         now = self._work.database.clock()
-        published = publication.publish(looked_at, survey.empty, self._keys, self._ours, now)
+        prune_all = self._order.prune_all
+        published = publication.publish(looked_at, survey.empty, self._keys, self._ours, now, prune_all=prune_all)
         self._report.judge_files(published.wrong)
+        self._report.held = published.held
         self._report.written = published.flushed.written
         self._report.removed = published.flushed.removed
         self._report.announced = published.flushed.announced

@@ -4,12 +4,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from projections.buckets import BUCKETS, bucket_of
 from projections.errors import OperatorError
 from projections.profile import ProfileKey
 from projections.store import Healing, Origin
+from projections.watermark import TAIL, Watermark
 from snapshot.folder import open_folder
 from snapshot.inspection import EPOCHS, Inspection
 from support.flushing import Rig, rig
@@ -158,6 +161,92 @@ def test_epochs_that_were_looked_at_are_remembered_in_the_folder(one: Rig) -> No
     (one.folder.path / EPOCHS).write_bytes(b"\xff{")
     assert len(Looking(one).inspection.behind()) == BUCKETS
     assert not EPOCHS.endswith(".json")
+
+
+# ------------------------------------------------------------------------------------- files that are nobody's any more
+
+DAN, EVE = ProfileKey(4, "lions"), ProfileKey(5, "tigers")
+
+
+def lose(one: Rig, *keys: ProfileKey) -> None:
+    """Files that lie there as after a loss: the store has never heard of these profiles."""
+    for key in keys:
+        one.folder.place(key).write_bytes(one.folder.place(ANN).read_bytes())
+
+
+def tail(one: Rig, swept_until: int) -> None:
+    """Note how far the tail has come."""
+    assert one.store.lease(TAIL, "t", 100)
+    assert one.store.put_document(TAIL, "t", msgspec.json.encode(Watermark(polled_until=9, swept_until=swept_until)))
+
+
+def removed(one: Rig, *keys: ProfileKey) -> None:
+    """They are, and downstream knows."""
+    assert [one.folder.read(key) for key in keys] == [None] * len(keys)
+    assert [one.told.of(key) for key in keys] == [[None]] * len(keys)
+    one.right()
+
+
+def test_after_a_loss_was_healed_a_file_of_nobody_is_removed_and_downstream_told(one: Rig) -> None:
+    looking = Looking(one)
+    looking.inspection.step()
+    lose(one, DAN, EVE)
+    bucket = bucket_of(DAN.user_id)
+    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    assert looking.inspection.step() == []  # what heals may bring the profile back
+    assert looking.inspection.behind() == []  # nobody waits for that: a bucket that heals is waited for anyway
+    one.store.heal(bucket, 1, None)
+    assert looking.inspection.behind() == [bucket]
+    assert looking.inspection.step() == [DAN]
+    assert looking.inspection.behind() == []
+    assert one.flush().removed == 1
+    assert one.folder.read(EVE) is not None  # of another bucket
+    one.folder.place(EVE).unlink()
+    removed(one, DAN)
+
+
+def test_a_profile_that_healing_brings_back_keeps_its_file(one: Rig) -> None:
+    looking = Looking(one)
+    looking.inspection.step()
+    lose(one, DAN)
+    bucket = bucket_of(DAN.user_id)
+    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    assert looking.inspection.step() == []
+    one.apply(comment(DAN, 40, 1))
+    one.store.heal(bucket, 1, None)
+    assert looking.inspection.step() == []
+    one.flush()
+    assert one.content(DAN)["message_count"] == 1
+    one.right()
+
+
+def test_in_a_store_that_was_born_anew_it_waits_for_the_tail(one: Rig) -> None:
+    lose(one, DAN)
+    looking = Looking(one)
+    assert looking.round() == set()  # perhaps nobody has read the database yet
+    assert looking.inspection.behind() == []
+    tail(one, 0)
+    assert looking.round() == set()
+    assert Looking(one).round() == set()  # another process would wait as well
+    tail(one, 1)
+    assert looking.inspection.behind() == list(range(BUCKETS))
+    assert looking.inspection.step() == [DAN]
+    one.flush()
+    removed(one, DAN)
+    assert Looking(one).inspection.behind() == []
+
+
+def test_so_many_files_of_nobody_are_left_and_said(one: Rig) -> None:
+    """An empty store and a database restored by half would else take everybody's files."""
+    lost = [ProfileKey(user, "lions") for user in range(100, 120)]
+    lose(one, *lost)
+    tail(one, 1)
+    with capture_logs() as said:
+        looking = Looking(one)
+        assert looking.round() == set()
+    assert [line["files"] for line in said if "held back" in line["event"]] == ["20 of 24"]
+    assert looking.inspection.behind() == []
+    assert all(one.folder.read(key) for key in lost)
 
 
 # -------------------------------------------------------------------------------------------------- the folder itself

@@ -266,6 +266,21 @@ def test_files_that_were_touched_are_named_and_written_again_without_an_announce
     assert town.rebuild().exit_code == 0
 
 
+def test_so_many_files_of_nobody_are_held_until_that_is_confirmed(town: Town) -> None:
+    """An empty store beside a database restored by half: nothing stored ends, but half of what downstream has."""
+    for user in range(100, 120):
+        (town.out / f"{user}-{ELM}.json").write_text("{}")
+    for dry_run in (True, False):
+        report = town.rebuild(dry_run=dry_run)
+        assert (report.exit_code, report.held, report.removed) == (2, "20 of 24 files", 0)
+        assert report.files["foreign"] == 20
+    assert town.rebuild(dry_run=True, prune_all=True).exit_code == 1
+    report = town.rebuild(prune_all=True)
+    assert (report.exit_code, report.held, report.removed) == (1, None, 20)
+    town.check()
+    assert town.rebuild().exit_code == 0
+
+
 def test_changes_of_the_rows_that_nobody_told_are_found(street: Street, town: Town, wb: WhiteBalloon) -> None:
     wb.edit(street.linked, "see https://a.org/x now")
     wb.analyse(street.linked, tags=["new"])
