@@ -88,7 +88,7 @@ def _missing_below(
 
 
 class Polling:
-    """Looks for what is new, and at `wholes` besides.
+    """Looks for what is new, and at `wholes` besides; after a commit `dated` finds what an index leads to.
 
     `last` is when the last poll began, `seen` the last moment up to which all was handed out or made a task.
     """
@@ -100,6 +100,7 @@ class Polling:
         heads: Heads,
         wholes: Iterable[Whole],
         *,
+        dated: Callable[[], Iterator[list[Event]]],
         page: int,
         now: Callable[[], float],
     ) -> None:
@@ -108,6 +109,7 @@ class Polling:
         self._comment_head, self._analysis_head = heads.comment_id, heads.analysis_comment_id
         self._comment_gaps, self._analysis_gaps = Gaps(heads.comment_gaps), Gaps(heads.analysis_gaps)
         self._wholes = [Resting(whole, now) for whole in wholes]
+        self._dated = dated
         self._page = page
         self._rows_token: str | None = None
         self.last = self.seen = Moment(0, "")
@@ -131,6 +133,7 @@ class Polling:
             yield from self._new_comments(moment.at, heads.comment_id)
             yield from self._missing_analyses(moment.at)
             yield from self._new_analyses(moment.at, heads.analysis_comment_id)
+            yield from self._dated()
             self._rows_token = moment.token
         self.last = moment
         # The earliest, not only where all agree: two that rest by turns never do while somebody commits all the time.
@@ -190,7 +193,7 @@ class Polling:
             return
         horizon = self._database.horizon(insights=True)
         analyses = self._database.analyses_by_ids(gaps.narrow_ids())
-        found = publish_analyses(self._database, self._publisher, list(analyses.values()))
+        found = publish_analyses(self._database, self._publisher, analyses.values())
         gaps.fill(analyses, at, 0)
         gaps.expire(at, horizon.xmin if horizon else 0)
         yield found
@@ -204,14 +207,14 @@ class Polling:
         return self._database.horizon(insights=insights) if found[-1] - after > len(found) else None
 
 
-def publish_analyses(database: Database, publisher: Publisher, analyses: Sequence[AnalysisRow]) -> list[Event]:
+def changed_analyses(publisher: Publisher, analyses: Iterable[AnalysisRow]) -> dict[int, AnalysisRow]:
+    """Those that are not as remembered, by comment id."""
+    found = {one.comment_id: one for one in analyses}
+    known = publisher.memory.get(found)
+    return {key: one for key, one in found.items() if key not in known or known[key].analysis != analysis_print(one)}
+
+
+def publish_analyses(database: Database, publisher: Publisher, analyses: Iterable[AnalysisRow]) -> list[Event]:
     """Give the present state of the comments whose analyses are not as remembered."""
-    known = publisher.memory.get(one.comment_id for one in analyses)
-    changed = {
-        one.comment_id: one
-        for one in analyses
-        if one.comment_id not in known or known[one.comment_id].analysis != analysis_print(one)
-    }
-    if not changed:
-        return []
-    return publisher.publish(database.comments_by_ids(changed), changed)
+    changed = changed_analyses(publisher, analyses)
+    return publisher.publish(database.comments_by_ids(changed), changed) if changed else []

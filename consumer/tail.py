@@ -10,6 +10,7 @@ from typing import Protocol
 
 from consumer.brake import Brake
 from consumer.complaint import Complaint
+from consumer.dated import Dated
 from consumer.polling import Heads, Moment, Polling, first_heads
 from consumer.publisher import Publisher
 from consumer.regroup import Regrouping
@@ -236,7 +237,8 @@ def open_tail(  # noqa: PLR0913 - seams
     tasks = Tasks()
     regrouping = Regrouping(database, publisher, brake, tasks.add)
     runs = Runs(database, publisher, tasks.add, now)
-    polling = Polling(database, publisher, heads, (regrouping, runs), page=settings.page, now=now)
+    dated = Dated(database, publisher)
+    polling = Polling(database, publisher, heads, (regrouping, runs), dated=dated.work, page=settings.page, now=now)
     sweep = Sweep(
         database,
         publisher,

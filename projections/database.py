@@ -8,18 +8,18 @@ from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple, Self, TypeVar
 
-from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy import Connection
 
 from projections import queries
-from projections.errors import OperatorError
-from projections.faults import DatabaseUnavailable, Place
+from projections.faults import DatabaseUnavailable
 from projections.groups import Groups
 from projections.history import AnalysisRow, CommentRow
 from projections.queries import Query
 from projections.reader import Reader, open_reader
+from projections.tables import check, is_indexed
+from projections.whiteballoon import comment_llm_analyses, request_comments
 
-__all__ = ["Database", "DatabaseUnavailable", "Heads", "Horizon", "open_databases"]
+__all__ = ["Database", "DatabaseUnavailable", "Heads", "Horizon", "Indexed", "open_databases"]
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
@@ -42,6 +42,13 @@ class Horizon(NamedTuple):
 
     xmin: int
     xmax: int
+
+
+class Indexed(NamedTuple):
+    """Which times have an index that leads to the last ones."""
+
+    deleted_at: bool
+    recorded_at: bool
 
 
 class _UserCount(NamedTuple):
@@ -75,9 +82,16 @@ class Database:
 
     def check(self) -> None:
         """Raise OperatorError unless every table and column that we read is there and may be read."""
-        _check(self._main, queries.REQUIRED_MAIN, self._main.place)
+        check(self._main, queries.REQUIRED_MAIN, self._main.place)
         # Where both are one, it is the analyses that may be somewhere else.
-        _check(self._insights, queries.REQUIRED_INSIGHTS, replace(self._insights.place, variable=_INSIGHTS))
+        check(self._insights, queries.REQUIRED_INSIGHTS, replace(self._insights.place, variable=_INSIGHTS))
+
+    def indexed(self) -> Indexed:
+        """Which times the databases have an index on; WhiteBalloon itself makes none."""
+        return Indexed(
+            self._main.read(lambda connection: is_indexed(connection, request_comments.c.deleted_at)),
+            self._insights.read(lambda connection: is_indexed(connection, comment_llm_analyses.c.recorded_at)),
+        )
 
     def clock(self) -> int:
         """Microseconds since 1970 by the main database's clock; SQLite's is this host's."""
@@ -130,6 +144,10 @@ class Database:
         """Those of these comments that exist, ascending. The caller bounds their number."""
         query = queries.comments_by_ids(self._main.dialect)
         return self._comments(query, ids=_ids(comment_ids, self._main))
+
+    def latest_deleted(self, limit: int) -> list[CommentRow]:
+        """The comments that were soft-deleted last, the last one first; quick with an index on `deleted_at` only."""
+        return self._comments(queries.latest_deleted(self._main.dialect), limit=limit)
 
     def comments_of_users(
         self, first_user: int, last_user: int, after: tuple[int, int] | None = None, limit: int = PAGE
@@ -216,6 +234,10 @@ class Database:
         """The next analyses of a run above a comment id, ascending, by the index on run_id."""
         return self._analyses(queries.ANALYSES_OF_RUN, run=run_id, after=after, limit=limit)
 
+    def latest_analyses(self, limit: int) -> list[AnalysisRow]:
+        """The analyses that were recorded last, the last one first; quick with an index on `recorded_at` only."""
+        return self._analyses(queries.LATEST_ANALYSES, limit=limit)
+
     def runs(self) -> dict[str, str]:
         """For each run a text that changes when its row does."""
         rows = self._insights.read(lambda connection: connection.execute(queries.RUNS).all())
@@ -252,33 +274,6 @@ def open_databases(
         database.close()
         raise
     return database
-
-
-def _check(reader: Reader, required: tuple[Query, ...], place: Place) -> None:
-    try:
-        missing = reader.read(lambda connection: _missing(connection, required))
-        if missing:
-            raise OperatorError(
-                f"{place} has no {', '.join(missing)}; set {place.variable} to WhiteBalloon's database, or migrate it"
-            )
-        for query in required:  # that this user may read them is known only by reading
-            reader.read(partial(_rows, query=query.limit(0), parameters={}, kind=tuple))
-    except DatabaseUnavailable as error:  # at the start nobody knows that it will pass
-        raise OperatorError(str(error)) from error
-
-
-def _missing(connection: Connection, required: tuple[Query, ...]) -> list[str]:
-    missing: list[str] = []
-    inspector = inspect(connection)
-    for query in required:
-        table = query.get_final_froms()[0]
-        try:
-            present = {column["name"] for column in inspector.get_columns(str(table))}
-        except NoSuchTableError:
-            missing.append(f"table {table}")
-            continue
-        missing += [f"column {table}.{column.name}" for column in query.selected_columns if column.name not in present]
-    return missing
 
 
 def _rows(connection: Connection, query: Query, parameters: Mapping[str, object], kind: type[Row]) -> list[Row]:

@@ -84,6 +84,9 @@ ANALYSES_OF_RUN: Query = (
     .order_by(_analysis.comment_id)
     .limit(_key("limit"))
 )
+LATEST_ANALYSES: Query = (
+    _ANALYSES.where(_analysis.recorded_at > "").order_by(_analysis.recorded_at.desc()).limit(_key("limit"))
+)
 RUNS: Query = select(comment_llm_runs).where(comment_llm_runs.c.run_id.is_not(None)).order_by(comment_llm_runs.c.run_id)
 
 # substr, because LIKE takes `_` for any character and, in SQLite, ignores case.
@@ -132,6 +135,13 @@ def comments_by_ids(dialect: str) -> Query:
 def analyses_by_ids(dialect: str) -> Query:
     """Analyses of the comments in the parameter `ids`, likewise."""
     return _ANALYSES.where(_among(_analysis.comment_id, dialect))
+
+
+@cache
+def latest_deleted(dialect: str) -> Query:
+    """The comments that were deleted last, by a range: SQLite's way through the index ends where the nulls begin."""
+    earliest = text("''") if dialect == "sqlite" else text("'-infinity'")
+    return _COMMENTS.where(_comment.deleted_at > earliest).order_by(_comment.deleted_at.desc()).limit(_key("limit"))
 
 
 def _among(column: ColumnElement[int], dialect: str) -> ColumnElement[bool]:

@@ -30,7 +30,9 @@ def test_what_was_seen_moves_though_somebody_commits_all_the_time_and_wholes_res
     with open_databases(white_balloon.main_url, white_balloon.insights_url, host_clock=lambda: next(clock)) as database:
         publisher = Publisher(database, database.groups(), Memory(), Revisions(database.clock, 0), NoMetrics())
         wholes = [Slow(time), Slow(time)]
-        polling = Polling(database, publisher, Heads(0, 0), wholes, page=10, now=lambda: time[0])
+        polling = Polling(
+            database, publisher, Heads(0, 0), wholes, dated=lambda: iter([]), page=10, now=lambda: time[0]
+        )
         polling._wholes[1]._rested_at = 5.0  # noqa: SLF001 - the other one rests while this one is read
         seen = []
         for _ in range(20):
