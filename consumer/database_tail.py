@@ -10,7 +10,6 @@ import msgspec
 import structlog
 
 from consumer.brake import Brake
-from consumer.complaint import Complaint
 from consumer.polling import Heads
 from consumer.publisher import Publisher, chunks
 from consumer.source import EMPTY, Assignment, Batch, Offsets
@@ -25,6 +24,7 @@ from projections.errors import OperatorError
 from projections.events import Event
 from projections.projection import Projection
 from projections.store import StoreUnavailableError
+from snapshot.complaint import Complaint
 from snapshot.metrics import Metrics, NoMetrics
 
 log = structlog.get_logger()

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from consumer.complaint import Complaint
 from consumer.reached import at_most
 from projections.errors import OperatorError
 from projections.store import Store
+from snapshot.complaint import Complaint
 from snapshot.drift import holds
 
 log = structlog.get_logger()

@@ -48,7 +48,9 @@ class Healer:
         self._store = projection.store
         self._database = database
         self._token = secrets.token_hex(8)
-        self._complaint = Complaint("can't reconcile what was lost; its profiles are not written until it can", now)
+        self._complaint = Complaint(
+            "can't reconcile what was lost; its profiles are not written until it can", now, grave=True
+        )
 
     def step(self) -> float:
         """Reconcile what asks for it; the seconds until the next look."""

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from consumer.complaint import Complaint
 from consumer.dead_letters import BadStreak, DeadLetterError, DeadLetters
 from consumer.positions import Positions
 from consumer.source import EMPTY, Batch, OffsetOutOfRangeError, Source, SourceUnavailableError
@@ -22,6 +21,7 @@ from projections.buckets import bucket_of
 from projections.errors import OperatorError
 from projections.projection import Projection
 from projections.store import EpochError, HoleError, StoreUnavailableError
+from snapshot.complaint import Complaint
 from snapshot.metrics import Metrics
 from snapshot.witness import Witness
 

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from consumer.backfill import Backfill
 from consumer.brake import Brake
-from consumer.complaint import Complaint
 from consumer.event_producer import EventDeliveryError, Sender
 from consumer.followers import Followers
 from consumer.polling import Heads
@@ -33,6 +32,7 @@ from projections.errors import OperatorError
 from projections.events import LEAD, Event
 from projections.projection import Projection
 from projections.store import StoreUnavailableError
+from snapshot.complaint import Complaint
 from snapshot.metrics import Metrics
 from snapshot.progress import Meter
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from consumer.brake import Brake
-from consumer.complaint import Complaint
 from consumer.dated import Dated
 from consumer.polling import Heads, Moment, Polling, first_heads
 from consumer.publisher import Publisher
@@ -24,6 +23,7 @@ from projections.database import Database, DatabaseUnavailable
 from projections.errors import OperatorError
 from projections.events import Event
 from projections.watermark import Watermark
+from snapshot.complaint import Complaint
 from snapshot.metrics import Metrics
 
 _PAUSE = 1.0

@@ -1,4 +1,4 @@
-"""Saying what is wrong without filling the log."""
+"""One trouble in the log: said often enough to be seen, and not at every attempt."""
 
 from collections.abc import Callable
 
@@ -10,22 +10,27 @@ _SECONDS = 60.0
 
 
 class Complaint:
-    """An error that stays for a while: said at once when it is new, then once a minute. `now` is in seconds."""
+    """A trouble that stays for a while: said at once when its reason is new, then once a minute.
 
-    def __init__(self, text: str, now: Callable[[], float]) -> None:
+    `now` is in seconds. `grave`: said as an error, not as a warning.
+    """
+
+    def __init__(self, text: str, now: Callable[[], float], *, grave: bool = False) -> None:
         self._text = text
         self._now = now
+        self._grave = grave
         self._reason: str | None = None
         self._said_at = 0.0
 
     def say(self, reason: str, **facts: object) -> None:
-        """It is there, or still there."""
+        """It is so now."""
         if reason != self._reason or self._now() - self._said_at >= _SECONDS:
             self._reason, self._said_at = reason, self._now()
-            log.error(self._text, reason=reason, **facts)
+            say = log.error if self._grave else log.warning
+            say(self._text, reason=reason, **facts)
 
     def over(self) -> None:
-        """It is gone."""
+        """It is so no longer."""
         if self._reason is not None:
             log.info("no longer so", what=self._text, reason=self._reason)
             self._reason = None

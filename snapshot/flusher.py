@@ -77,9 +77,9 @@ class Flusher:
         self._stuck: set[ProfileKey] = set()
         self._untold = Untold(folder.path)
         self._unknown: set[ProfileKey] = set()
-        self._unwritten = Complaint("files not written; trying again", now)
-        self._unannounced = Complaint("announcements not acknowledged; trying again", now)
-        self._unreadable = Complaint("profiles in the store can't be read", now)
+        self._unwritten = Complaint("files not written; trying again", now, grave=True)
+        self._unannounced = Complaint("announcements not acknowledged; trying again", now, grave=True)
+        self._unreadable = Complaint("profiles in the store can't be read", now, grave=True)
 
     def register(self) -> bool:
         """Make the folder known to the store; True where it is new, and everything is due."""

@@ -62,7 +62,7 @@ class Inspection:
         self._compared_epochs: dict[int, str] = {}
         self._astray = False
         """Whether files were seen that the store knows nothing of, perhaps because it does not have all yet."""
-        self._complaint = Complaint("the folder can't be looked at; trying again", now)
+        self._complaint = Complaint("the folder can't be looked at; trying again", now, grave=True)
 
     def step(self) -> list[ProfileKey]:
         """Look at the buckets that are new or in a new epoch, then at a few files; the profiles that were made due.
