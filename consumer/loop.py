@@ -209,7 +209,7 @@ class Loop:
     def _lost(self, losses: Mapping[int, str]) -> None:
         self._metrics.count("signal_glaze.losses", len(losses))
         log.error(
-            "the store lost writes; what it lacks is read again, and not shown before",
+            "the store lost writes, or Kafka events; what is lacking is read again, and not shown before",
             buckets=sorted(losses),
             reasons=sorted(set(losses.values()))[:4],
         )

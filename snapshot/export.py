@@ -39,6 +39,9 @@ _ONE = r"([0-9]+)\.json"
 _SEVERAL = r"([0-9]+)-.+\.json"
 """File names in a folder of one group, and of all; see `snapshot.folder.file_name`."""
 
+_NAMED = 10
+"""So many rows that can't be understood are named by each process: where all are, cron would mail as many lines."""
+
 
 class Seen(msgspec.Struct):
     """What was seen of some profiles: as they are now, as their files were (`filed`), and what of these would end."""
@@ -100,6 +103,7 @@ class Preparation:
         """The names of the files that lay there at the beginning."""
         self._stack = ExitStack()
         self._database: Database | None = None
+        self._named = 0
 
     def __call__(self, users: Range) -> Part:
         """Build and prepare. Raises OperatorError, DatabaseUnavailable, OSError."""
@@ -109,7 +113,9 @@ class Preparation:
 
         def unreadable(error: UnreadableRowError) -> None:
             part.seen.unreadable += 1
-            warn(error)
+            self._named += 1
+            if self._named <= _NAMED:
+                warn(error)
 
         for snapshot in direct_snapshots(self._database, self._groups, *users, unreadable):
             self._prepare(snapshot, part)

@@ -245,7 +245,7 @@ def _tell(done: Exported, entry: RunLog, files: FileOptions) -> None:
         f"{_many(done.comments, 'comment')} in {entry.seconds:.1f} s ({rate:,.0f}/s)"
     )
     if done.unreadable:
-        typer.echo(f"{_many(done.unreadable, 'comment')} can't be understood and is left out; the log names them")
+        typer.echo(f"{_many(done.unreadable, 'comment')} can't be understood: left out, and the log names the first")
 
 
 def _many(number: int, what: str) -> str:

@@ -324,6 +324,18 @@ def test_a_row_that_cannot_be_understood_is_left_out_and_said(
     assert "1-elm.json" not in contents(profiles)
 
 
+def test_where_very_many_rows_cannot_be_understood_the_log_names_the_first(
+    balloon: WhiteBalloon, env: dict[str, str]
+) -> None:
+    for _ in range(15):
+        balloon.comment(1, 1)
+    with balloon.main.begin() as connection:
+        changed = connection.exec_driver_sql("UPDATE request_comments SET created_at = 'yesterday'").rowcount
+    ended = wb("--all", "--workers", "1", env=env)
+    assert f"{changed} comments can't be understood" in ended.stdout
+    assert changed > len(ended.stderr.splitlines()) == 10
+
+
 @pytest.mark.parametrize("words", [("--dry-run",), ()])
 def test_whoever_reads_may_stop_reading(words: tuple[str, ...], env: dict[str, str], tmp_path: Path) -> None:
     for end, code, error in (
