@@ -164,7 +164,10 @@ class DatabaseTail:
         except (DatabaseUnavailable, OperatorError):
             return False
         if self._assigned:
-            return self._tail is not None and not self._queue and self._tail.caught_up(self._asked)
+            caught_up = self._tail is not None and not self._queue and self._tail.caught_up(self._asked)
+            if caught_up:
+                self._keep()  # a short run ends before the lease is renewed, and others go by the watermark
+            return caught_up
         found = self._lease.load() if self._generation else None
         return found is not None and min(found.polled_until, found.swept_until) >= self._asked
 
@@ -190,12 +193,26 @@ class DatabaseTail:
             self._generation += 1
             self._forget()
             self._lease.tell()
-        elif self._lease.renewed and self._tail is not None and self._session and not (self._sent or self._queue):
-            self._put(self._where(self._tail, self._session))
-            self._session.save()  # nothing was found, but the watermark moves
-            if self._session.second_look.wanted(self._tail):
+        elif self._lease.renewed:
+            self._keep()
+            if self._wants_another_look():
                 self._generation += 1
                 self._forget()
+
+    def _keep(self) -> None:
+        """Write how far the tail is, unless something is on its way: nothing was found, but the watermark moves."""
+        if self._tail is not None and self._session is not None and not self._under_way:
+            self._put(self._where(self._tail, self._session))
+            self._session.save()
+
+    def _wants_another_look(self) -> bool:
+        if self._tail is None or self._session is None or self._under_way:
+            return False
+        return self._session.second_look.wanted(self._tail)
+
+    @property
+    def _under_way(self) -> bool:
+        return bool(self._sent or self._queue)
 
     def _begin(self) -> Session:
         """Go on from what the last holder left."""

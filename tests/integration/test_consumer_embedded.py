@@ -1,6 +1,7 @@
 """`snapshot-consumer` as an operator runs it without broker and Redis: straight from the database."""
 
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -52,6 +53,20 @@ def test_killed_in_the_middle_and_started_again_it_ends_in_the_same_files(
             started.kill()
     assert run(*CATCH_UP, "--output-dir", str(out), env=env).returncode == 0
     oracle_compare(out)
+
+
+def test_whoever_went_while_the_store_was_lost_is_removed_by_a_run_that_ends(tmp_path: Path) -> None:
+    """The run is shorter than the lease of the tail, whose watermark says that nobody else's comments are to come."""
+    wb = WhiteBalloon.in_folder(tmp_path / "data")
+    group, users = wb.add_group("elm", "Elm St", members=5)
+    comments = [wb.comment(user, group) for user in users]
+    env, storage = on(tmp_path / "data", tmp_path / "storage"), tmp_path / "storage"
+    assert run(*CATCH_UP, env=env).returncode == 0
+    shutil.rmtree(storage / "redis")
+    wb.hard_delete(comments[2])
+    assert run(*CATCH_UP, env=env).returncode == 0
+    assert sorted(stamps(storage / "signal_profiles")) == [f"{user}-elm.json" for user in users if user != users[2]]
+    assert [told["snapshot"] for told in announcements(storage)][5:] == [None]
 
 
 def test_a_new_comment_is_in_its_file_within_two_seconds(tmp_path: Path) -> None:
