@@ -143,7 +143,7 @@ def owner(folder: ProfileFolder, name: str) -> ProfileKey | None:
     A name that was cut can't be read back; then the file itself says whose it is.
     """
     matched = _OURS.fullmatch(name)
-    if matched is None:
+    if matched is None or not _is_text(name):
         return None
     slug = folder.identity.group_slug
     key = ProfileKey(int(matched[1]), unquote(matched[2] or "") if slug is None else slug)
@@ -155,3 +155,12 @@ def owner(folder: ProfileFolder, name: str) -> ProfileKey | None:
         return None
     key = ProfileKey(snapshot.user_id, snapshot.group_slug)
     return key if file_name(key, slug) == name else None
+
+
+def _is_text(name: str) -> bool:
+    """Whether the bytes of a name are UTF-8, as those of all our names are."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

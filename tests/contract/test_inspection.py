@@ -1,6 +1,8 @@
 """The inspection of files: what somebody touched, and what a store that fell back no longer knows of them."""
 
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,6 +236,15 @@ def test_in_a_store_that_was_born_anew_it_waits_for_the_tail(one: Rig) -> None:
     one.flush()
     removed(one, DAN)
     assert Looking(one).inspection.behind() == []
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there all names are UTF-8")
+def test_a_name_that_is_not_utf_8_is_nobodys_and_stops_nothing(one: Rig) -> None:
+    (one.folder.path / os.fsdecode(b"7-\xff.json")).write_bytes(one.folder.place(ANN).read_bytes())
+    tail(one, 1)
+    looking = Looking(one)
+    assert looking.round() == set()
+    assert looking.inspection.behind() == []
 
 
 def test_so_many_files_of_nobody_are_left_and_said(one: Rig) -> None:
