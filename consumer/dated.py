@@ -54,9 +54,11 @@ class Dated:
         known = self._publisher.memory.get(one.comment_id for one in latest)
         changed = changed_analyses(self._publisher, [one for one in latest if one.comment_id in known])
         rows = self._database.comments_by_ids(changed) if changed else []
-        return self._publisher.publish(rows, changed), len(changed) == limit
+        return self._publisher.publish(list(filter(is_readable, rows)), changed), len(changed) == limit
+
+
+# What can't be understood any more is the sweep's, and its brake's.
 
 
 def _is_news(row: CommentRow, known: Remembered) -> bool:
-    """What can't be understood any more is the sweep's, and its brake's."""
     return known[:3] != remember(row, None)[:3] and is_readable(row)

@@ -9,9 +9,14 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from consumer.dated import Dated
+from consumer.publisher import Publisher
+from consumer.revisions import Revisions
+from consumer.tail_memory import Memory
 from projections.database import open_databases
+from snapshot.metrics import NoMetrics
 from support.tailing import QUICK, Embedded
-from support.whiteballoon import WhiteBalloon
+from support.whiteballoon import WhiteBalloon, execute
 
 MANY = 150
 """More than are looked at in one go."""
@@ -80,6 +85,23 @@ def test_replaced_analyses_are_found_by_polling(wb: WhiteBalloon, embedded: Embe
         change = "UPDATE comment_llm_analyses SET tags = 'newer', recorded_at = '2024-06-02T10:00:00'"
         connection.execute(text(f"{change} WHERE comment_id <= :last"), {"last": comments[MANY - 1]})
     embedded.until(lambda: embedded.drift() == [])
+
+
+def test_comments_that_cannot_be_understood_any_more_do_not_end_by_new_analyses(tmp_path: Path) -> None:
+    """That is for the sweep's brake to decide."""
+    wb = WhiteBalloon.in_folder(tmp_path / "wb")
+    group, [user] = wb.add_group("elm", "Elm St")
+    ids = [wb.comment(user, group) for _ in range(3)]
+    index(wb.insights_url, ANALYSES)
+    with open_databases(wb.main_url, wb.insights_url) as database:
+        publisher = Publisher(database, database.groups(), Memory(), Revisions(database.clock, 0), NoMetrics())
+        publisher.publish(database.comments_after(0))
+        execute(wb.main_url, "UPDATE request_comments SET created_at = 'then' WHERE id < 3")
+        for one in ids:
+            wb.analyse(one, tags=["new"])
+        found = [event for page in Dated(database, publisher).work() for event in page]
+    assert ids == [1, 2, 3]
+    assert {event.comment_id for event in found} == {3}
 
 
 def test_without_an_index_they_wait_for_the_sweep(wb: WhiteBalloon, comments: list[int]) -> None:
