@@ -89,8 +89,8 @@ class Database:
     def indexed(self) -> Indexed:
         """Which times the databases have an index on; WhiteBalloon itself makes none."""
         return Indexed(
-            self._main.read(lambda connection: is_indexed(connection, request_comments.c.deleted_at)),
-            self._insights.read(lambda connection: is_indexed(connection, comment_llm_analyses.c.recorded_at)),
+            is_indexed(self._main, request_comments.c.deleted_at),
+            is_indexed(self._insights, comment_llm_analyses.c.recorded_at),
         )
 
     def clock(self) -> int:
@@ -236,7 +236,7 @@ class Database:
 
     def latest_analyses(self, limit: int) -> list[AnalysisRow]:
         """The analyses that were recorded last, the last one first; quick with an index on `recorded_at` only."""
-        return self._analyses(queries.LATEST_ANALYSES, limit=limit)
+        return self._analyses(queries.latest_analyses(self._insights.dialect), limit=limit)
 
     def runs(self) -> dict[str, str]:
         """For each run a text that changes when its row does."""

@@ -84,9 +84,6 @@ ANALYSES_OF_RUN: Query = (
     .order_by(_analysis.comment_id)
     .limit(_key("limit"))
 )
-LATEST_ANALYSES: Query = (
-    _ANALYSES.where(_analysis.recorded_at > "").order_by(_analysis.recorded_at.desc()).limit(_key("limit"))
-)
 RUNS: Query = select(comment_llm_runs).where(comment_llm_runs.c.run_id.is_not(None)).order_by(comment_llm_runs.c.run_id)
 
 # substr, because LIKE takes `_` for any character and, in SQLite, ignores case.
@@ -139,9 +136,23 @@ def analyses_by_ids(dialect: str) -> Query:
 
 @cache
 def latest_deleted(dialect: str) -> Query:
-    """The comments that were deleted last, by a range: SQLite's way through the index ends where the nulls begin."""
-    earliest = text("''") if dialect == "sqlite" else text("'-infinity'")
-    return _COMMENTS.where(_comment.deleted_at > earliest).order_by(_comment.deleted_at.desc()).limit(_key("limit"))
+    """The comments that were deleted last."""
+    return _latest(_COMMENTS, _comment.deleted_at, dialect)
+
+
+@cache
+def latest_analyses(dialect: str) -> Query:
+    """The analyses that were recorded last."""
+    return _latest(_ANALYSES, _analysis.recorded_at, dialect)
+
+
+def _latest(query: Query, time: ColumnElement[Any], dialect: str) -> Query:
+    """Find them by a range in SQLite, whose way through the index ends then where the nulls begin.
+
+    PostgreSQL's does anyway, and there the column may be of any type.
+    """
+    has_one = time > text("''") if dialect == "sqlite" else time.is_not(None)
+    return query.where(has_one).order_by(time.desc()).limit(_key("limit"))
 
 
 def _among(column: ColumnElement[int], dialect: str) -> ColumnElement[bool]:

@@ -5,12 +5,16 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Column, Connection, Table, inspect
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.engine.interfaces import ReflectedIndex
+from sqlalchemy.exc import InvalidRequestError, NoSuchTableError
 
 from projections.errors import OperatorError
 from projections.faults import DatabaseUnavailable, Place
 from projections.queries import Query
 from projections.reader import Reader
+
+_UNUSUAL = {"nulls_first", "nulls_last"}
+"""PostgreSQL names these only where it is not its usual place; then its last rows come in another order than ours."""
 
 
 def check(reader: Reader, required: tuple[Query, ...], place: Place) -> None:
@@ -27,15 +31,31 @@ def check(reader: Reader, required: tuple[Query, ...], place: Place) -> None:
         raise OperatorError(str(error)) from error
 
 
-def is_indexed(connection: Connection, column: Column[Any]) -> bool:
-    """Whether an index begins with this column, and leaves out nothing but rows without a value there."""
+def is_indexed(reader: Reader, column: Column[Any]) -> bool:
+    """Whether an index leads to the last rows by this column; False where this user may not know.
+
+    It begins with the column, has an order, and leaves out nothing but rows without a value there.
+    """
+    try:
+        return reader.read(lambda connection: any(map(partial(_leads, column.name), _indexes(connection, column))))
+    except (OperatorError, InvalidRequestError):  # nothing depends on it but how soon some changes are seen
+        return False
+
+
+def _indexes(connection: Connection, column: Column[Any]) -> list[ReflectedIndex]:
     table = column.table
-    name = table.name if isinstance(table, Table) else ""
-    for index in inspect(connection).get_indexes(name):
-        wheres = [str(text) for key, text in index.get("dialect_options", {}).items() if key.endswith("_where")]
-        if index["column_names"][:1] == [column.name] and all(_has_value(text, column.name) for text in wheres):
-            return True
-    return False
+    return inspect(connection).get_indexes(table.name if isinstance(table, Table) else "")
+
+
+def _leads(column: str, index: ReflectedIndex) -> bool:
+    options = index.get("dialect_options", {})
+    wheres = [str(text) for key, text in options.items() if key.endswith("_where")]
+    return (
+        index["column_names"][:1] == [column]
+        and "postgresql_using" not in options  # a B-tree is not named
+        and not _UNUSUAL & set(index.get("column_sorting", {}).get(column, ()))
+        and all(_has_value(text, column) for text in wheres)
+    )
 
 
 def _has_value(condition: str, column: str) -> bool:

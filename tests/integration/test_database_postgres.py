@@ -277,3 +277,50 @@ def test_keys_of_64_bits(wb: WhiteBalloon, database: Database) -> None:
     with open_databases(wb.main_url, wb.insights_url) as again:
         assert again.heads().comment_id == 2**40
         assert [row.comment_id for row in again.comments_by_ids([2**40])] == [2**40]
+
+
+# -------------------------------------------------------------------------------------------- indexes on times
+
+INDEXES = (
+    "CREATE INDEX ix_deleted ON request_comments (deleted_at)",
+    "CREATE INDEX ix_recorded ON comment_llm_analyses (recorded_at)",
+)
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "timestamptz"])
+def test_the_last_by_time_are_found_whatever_type_it_has(wb: WhiteBalloon, database: Database, kind: str) -> None:
+    request, (user,) = wb.add_group("elm", "Elm St")
+    ids = [wb.comment(user, request) for _ in range(3)]
+    for one in ids[:2]:
+        wb.soft_delete(one)
+        wb.analyse(one)
+    execute(
+        wb.main_url,
+        f"ALTER TABLE request_comments ALTER deleted_at TYPE {kind}",
+        f"ALTER TABLE comment_llm_analyses ALTER recorded_at TYPE {kind} USING recorded_at::{kind}",
+        *INDEXES,
+    )
+    assert database.indexed() == (True, True)
+    assert [row.comment_id for row in database.latest_deleted(9)] == ids[1::-1]
+    assert {row.comment_id for row in database.latest_analyses(9)} == set(ids[:2])
+
+
+@pytest.mark.parametrize("kind", ["USING brin ({})", "({} DESC NULLS LAST)"])
+def test_an_index_in_no_order_or_another_leads_nowhere(wb: WhiteBalloon, database: Database, kind: str) -> None:
+    execute(
+        wb.main_url,
+        f"CREATE INDEX ON request_comments {kind.format('deleted_at')}",
+        f"CREATE INDEX ON comment_llm_analyses {kind.format('recorded_at')}",
+    )
+    assert database.indexed() == (False, False)
+
+
+def test_who_may_not_see_indexes_has_none(wb: WhiteBalloon) -> None:
+    execute(wb.main_url, *INDEXES, "REVOKE SELECT ON pg_catalog.pg_index FROM PUBLIC", "DROP ROLE IF EXISTS blind")
+    execute(wb.main_url, "CREATE ROLE blind LOGIN", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO blind")
+    url = make_url(wb.main_url).set(username="blind").render_as_string(hide_password=False)
+    try:
+        with open_databases(url, url) as opened:
+            assert opened.indexed() == (False, False)
+    finally:
+        execute(wb.main_url, "DROP OWNED BY blind", "DROP ROLE blind")
