@@ -98,7 +98,7 @@ QUIET_S = 5.0
 class _FileWatch:
     """Sees commits of other connections to a SQLite file, through `data_version` of one idle connection.
 
-    While nothing is committed, that connection is let go, and the files' sizes and times are watched: as long as any
+    While nothing is written, that connection is let go, and the files' sizes and times are watched: as long as any
     connection is open, WhiteBalloon's last one can't put the WAL into the database when it ends, and whoever then
     copied the file, or put another in its place, would have the wrong half.
     """
@@ -112,6 +112,7 @@ class _FileWatch:
         self._opened = 0
         self._token = ""
         self._quiet_since = 0.0
+        self._last: list[_State] = []
         self._left: list[_State] | None = None
 
     def token(self) -> str:
@@ -123,8 +124,10 @@ class _FileWatch:
             cursor = self._held.cursor()
             version = cursor.execute("PRAGMA data_version").fetchone()[0]
             cursor.close()
-            if f"{self._opened}.{version}" != self._token:
-                self._token = f"{self._opened}.{version}"
+            token = f"{self._opened}.{version}"
+            # What was just written may be of an open transaction, whose commit could bear the very same time.
+            if (token, state) != (self._token, self._last):
+                self._token, self._last = token, state
                 self._quiet_since = time.monotonic()
             elif time.monotonic() - self._quiet_since >= QUIET_S:
                 self._close()

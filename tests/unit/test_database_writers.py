@@ -1,3 +1,4 @@
+import os
 import sqlite3
 import subprocess
 import sys
@@ -103,6 +104,33 @@ def test_while_nothing_is_committed_it_is_as_though_nobody_read(
     before = quiet(database)
     copy.replace(path)
     assert database.change_token() != before
+
+
+def test_a_commit_in_the_same_step_of_the_file_s_clock_as_what_was_written_before_it_is_seen(
+    wb: WhiteBalloon, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long transaction writes into the WAL before it is committed; one that was used before need not grow by it."""
+    monkeypatch.setattr("projections.reader.QUIET_S", 0.05)
+    journal(wb, "WAL")
+    wal = file_of(wb.main_url).with_name("app.db-wal")
+    with closing(sqlite3.connect(file_of(wb.main_url))) as writer:
+        writer.execute("CREATE TABLE t (x)")
+        writer.execute("INSERT INTO t VALUES (zeroblob(400000))")
+        writer.commit()
+        writer.execute("PRAGMA wal_checkpoint(RESTART)")
+        writer.execute("PRAGMA cache_size = 1")
+        database = opened()
+        for _ in range(2):
+            before = database.change_token()  # which moves when the WAL is used from its beginning again
+            time.sleep(0.06)
+            for _ in range(10):
+                writer.execute("INSERT INTO t VALUES (zeroblob(4000))")
+        size, stamp = wal.stat().st_size, wal.stat().st_mtime_ns
+        assert database.change_token() == before
+        writer.commit()
+        assert wal.stat().st_size == size
+        os.utime(wal, ns=(stamp, stamp))
+        assert database.change_token() != before
 
 
 def quiet(database: Database) -> str:
