@@ -73,6 +73,8 @@ _SQLITE: dict[int, tuple[type[Exception], str]] = {
 
 def _sqlite(error: sqlite3.Error, place: Place) -> Exception | None:
     code = _code(error)
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DIRECTORY:
+        code = sqlite3.SQLITE_CANTOPEN  # a WAL that nobody has open, in a folder that takes no file of ours
     if code in _SQLITE:
         kind, meaning = _SQLITE[code]
         return kind(f"{place} {meaning}")

@@ -7,7 +7,7 @@ import pytest
 
 from projections.database import HIGHEST_ID, Database, open_databases
 from projections.errors import OperatorError
-from projections.faults import DatabaseUnavailable
+from projections.faults import DatabaseUnavailable, Place, explain
 from support.whiteballoon import WhiteBalloon, execute, file_of, opener, sqlite_url
 
 Open = Callable[..., Database]
@@ -123,6 +123,14 @@ def test_a_url_that_cannot_work(wb: WhiteBalloon, url: str, message: str) -> Non
         open_databases(url, wb.insights_url)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_wal_that_nobody_has_open_needs_a_folder_that_can_be_written(wb: WhiteBalloon, tmp_path: Path) -> None:
+    error = sqlite3.OperationalError("attempt to write a readonly database")  # root is never refused by a folder
+    error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DIRECTORY
+    explained = explain(error, Place("DATABASE_URL", wb.main_url, file_of(wb.main_url)))
+    assert isinstance(explained, DatabaseUnavailable)
+    assert f"write to the folder {tmp_path}" in str(explained)
 
 
 def test_the_oracle_s_databases(oracle_databases: Path) -> None:
