@@ -114,7 +114,9 @@ class Inspection:
         if not buckets:
             return []
         keys = [key for key in self._scope(0, _HIGHEST) if bucket_of(key.user_id) in buckets]
-        found = self._mend(self._compared(keys), raised=(self._known or {}).keys() & buckets)
+        # Those of which nothing is noted too: while files of nobody wait for the tail, nothing is.
+        raised = {bucket for bucket in buckets if bucket in (self._known or {}) or _raised(marks[bucket])}
+        found = self._mend(self._compared(keys), raised)
         self._astray = self._astray or bool(strays(self._store, self._folder, buckets))
         self._compared_epochs.update({bucket: _epoch(marks[bucket]) for bucket in buckets})
         return found
@@ -204,3 +206,7 @@ class Inspection:
 
 def _epoch(mark: Mark | None) -> str:
     return "" if mark is None else f"{mark.birth}:{mark.epoch}"
+
+
+def _raised(mark: Mark | None) -> bool:
+    return mark is not None and mark.epoch > 0

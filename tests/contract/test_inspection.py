@@ -157,6 +157,25 @@ def test_downstream_hears_of_what_it_was_told_before_the_store_fell_back(one: Ri
     one.right()
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_downstream_hears_so_too_while_files_of_nobody_wait_for_the_tail(one: Rig, restarted: bool) -> None:
+    lose(one, DAN)
+    looking = Looking(one)
+    looking.inspection.step()
+    fall_back = keep(one.store)
+    one.apply(comment(ANN, 11, 2, state=1))
+    one.flush()
+    assert one.told.of(ANN)[-1] is None
+    fall_back()
+    bucket = bucket_of(ANN.user_id)
+    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    (Looking(one) if restarted else looking).inspection.step()
+    one.store.heal(bucket, 1, None)
+    one.flush()
+    assert one.content(ANN)["message_count"] == 1
+    assert one.told.of(ANN)[-1] is not None
+
+
 def test_epochs_that_were_looked_at_are_remembered_in_the_folder(one: Rig) -> None:
     Looking(one).inspection.step()
     assert Looking(one).inspection.behind() == []
