@@ -11,30 +11,46 @@ import structlog
 from projections.buckets import bucket_of
 from projections.profile import ProfileKey
 from projections.store import Mark, Store
-from snapshot.audit import foreign_files
+from projections.watermark import TAIL
+from snapshot.audit import content, foreign_files
 from snapshot.brake import LEAST, too_many
 from snapshot.drift import holds, observe
 from snapshot.folder import ProfileFolder
+from snapshot.schema import parse_file
 
 log = structlog.get_logger()
 
 
 def strays(store: Store, folder: ProfileFolder, buckets: Collection[int]) -> list[ProfileKey]:
-    """Name the profiles of these buckets that the store does not have, and whose files lie there."""
+    """Name the profiles of these buckets that the store does not have, and whose files lie there.
+
+    A file of such a name that is no snapshot of that profile is somebody's own, and nothing that a daemon removes.
+    """
     found = foreign_files(store, folder, frozenset(), lambda key: bucket_of(key.user_id) in buckets)
-    return [one.key for one in found]
+    return [one.key for one in found if _shows(folder, one.key)]
+
+
+def _shows(folder: ProfileFolder, key: ProfileKey) -> bool:
+    try:
+        snapshot = parse_file(content(folder, key) or b"")
+    except ValueError:
+        return False
+    return (snapshot.user_id, snapshot.group_slug) == key
 
 
 def complete(store: Store, marks: Sequence[Mark | None], buckets: Collection[int]) -> bool:
     """Whether these buckets hold the whole history.
 
     One whose epoch was raised was reconciled with the database once it heals no more. For one that was born, the tail
-    says so; without a tail nobody does.
+    in process says so. Of Kafka's topics nobody does: what they held before may have been dropped.
     """
     mine = [mark for bucket in buckets if (mark := marks[bucket]) is not None]
     if any(mark.healing is not None for mark in mine):
         return False
-    if all(mark.epoch for mark in mine):
+    born = [mark for mark in mine if not mark.epoch]
+    if not all(any(name.startswith(f"{TAIL}/") for name in mark.positions) for mark in born):
+        return False
+    if not born:
         return True
     seen = observe(store)
     return seen.passed(0) and all(holds(seen.positions[bucket], seen.tail.positions) for bucket in buckets if seen.tail)

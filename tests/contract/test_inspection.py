@@ -17,6 +17,7 @@ from projections.store import Healing, Origin
 from projections.watermark import TAIL, Watermark
 from snapshot.folder import open_folder
 from snapshot.inspection import EPOCHS, Inspection
+from snapshot.schema import parse_file
 from support.flushing import Rig, rig
 from support.histories import comment
 from support.rollback import keep
@@ -30,7 +31,7 @@ RAISED = Healing({}, reconcile=False, reason="a test")
 @pytest.fixture
 def one(bench: Bench, tmp_path: Path) -> Iterator[Rig]:
     with rig(bench, tmp_path / "profiles") as found:
-        found.store.bear(Origin({}, {}, "1"))
+        found.store.bear(Origin({"tail/0": 0}, {}, "1"))
         found.apply(*[comment(key, 10 + key.user_id % 7, 1) for key in (ANN, BEN, CEM, FAR)])
         found.flush()
         yield found
@@ -192,7 +193,9 @@ DAN, EVE = ProfileKey(4, "lions"), ProfileKey(5, "tigers")
 def lose(one: Rig, *keys: ProfileKey) -> None:
     """Files that lie there as after a loss: the store has never heard of these profiles."""
     for key in keys:
-        one.folder.place(key).write_bytes(one.folder.place(ANN).read_bytes())
+        snapshot = parse_file(one.folder.place(ANN).read_bytes())
+        theirs = msgspec.structs.replace(snapshot, user_id=key.user_id, group_slug=key.group_slug)
+        one.folder.place(key).write_bytes(theirs.file_bytes())
 
 
 def tail(one: Rig, swept_until: int) -> None:
@@ -233,7 +236,7 @@ def test_a_profile_that_healing_brings_back_keeps_its_file(one: Rig) -> None:
     bucket = bucket_of(DAN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
     assert looking.inspection.step() == []
-    one.apply(comment(DAN, 40, 1))
+    one.apply(comment(DAN, 40, 1, "https://example.org/back"))
     one.store.heal(bucket, 1, None)
     assert looking.inspection.step() == []
     one.flush()
@@ -255,6 +258,29 @@ def test_in_a_store_that_was_born_anew_it_waits_for_the_tail(one: Rig) -> None:
     one.flush()
     removed(one, DAN)
     assert Looking(one).inspection.behind() == []
+
+
+def test_a_store_that_was_born_beside_topics_may_lack_what_they_dropped(bench: Bench, tmp_path: Path) -> None:
+    with rig(bench, tmp_path / "profiles") as found:
+        found.store.bear(Origin({"comment-created/0": 900}, {}, "1"))
+        found.apply(comment(ANN, 10, 1))
+        found.flush()
+        lose(found, DAN)
+        tail(found, 1)
+        assert Looking(found).round() == set()
+        assert found.folder.read(DAN) is not None
+
+
+def test_a_file_that_is_no_snapshot_of_that_name_s_profile_is_left_alone(one: Rig) -> None:
+    mine = one.folder.path / "2024-report.json"
+    mine.write_text("{}")
+    one.folder.place(DAN).write_bytes(one.folder.place(ANN).read_bytes())  # of another
+    lose(one, EVE)
+    tail(one, 1)
+    assert Looking(one).round() == {EVE}
+    one.flush()
+    assert mine.read_text() == "{}"
+    assert one.folder.read(DAN) == one.folder.read(ANN)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="there all names are UTF-8")
