@@ -317,8 +317,10 @@ def test_an_index_in_no_order_or_another_leads_nowhere(wb: WhiteBalloon, databas
 
 def test_who_may_not_see_indexes_has_none(wb: WhiteBalloon) -> None:
     execute(wb.main_url, *INDEXES, "REVOKE SELECT ON pg_catalog.pg_index FROM PUBLIC", "DROP ROLE IF EXISTS blind")
-    execute(wb.main_url, "CREATE ROLE blind LOGIN", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO blind")
-    url = make_url(wb.main_url).set(username="blind").render_as_string(hide_password=False)
+    execute(wb.main_url, "CREATE ROLE blind LOGIN PASSWORD 'secret'")
+    execute(wb.main_url, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO blind")
+    blind = make_url(wb.main_url).set(username="blind", password="secret")  # noqa: S106 - of this test's own role
+    url = blind.render_as_string(hide_password=False)
     try:
         with open_databases(url, url) as opened:
             assert opened.indexed() == (False, False)
