@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import whiteballoon
 from benchmarks.rebuild import REBUILD
 from benchmarks.wb_snapshot import WB
-from projections import embedded_redis
+from projections.store.redis import embedded
 
 LIMIT = 512_000_000
 _SAMPLE_SECONDS = 0.1
@@ -34,7 +34,7 @@ def main() -> None:
     out = ["--all", "--output-dir", str(work / "rebuilt")]
     try:
         (work / "storage").mkdir()
-        with embedded_redis.using(work / "storage"):
+        with embedded.using(work / "storage"):
             highest = [
                 _measured("wb --all", [WB, "signal-profile", "snapshot", "--all"], environment),
                 _measured("rebuild, empty store", [REBUILD, *out], environment, (0, 1)),

@@ -2,8 +2,8 @@
 
     python -m benchmarks.plain DATABASES OUT [PROCESSES]
 
-What a comment says is read by `projections.message`, as everywhere. Each process scans everything and folds its share
-of the users, as in the figures of the peers' comparison.
+What a comment says is read by `projections.comments.body`, as everywhere. Each process scans everything and folds its
+share of the users, as in the figures of the peers' comparison.
 """
 
 import gc
@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from benchmarks.whiteballoon import INSIGHTS_FILE, MAIN_FILE
-from projections import links, message
-from projections.groups import Groups
+from projections.comments import labels, links
+from projections.comments.groups import Groups
 
 Counts = dict[str, list[Any]]
 
@@ -75,7 +75,7 @@ def _fold(  # noqa: PLR0913, PLR0917 - a row
     profile.first = min(profile.first, moment)
     profile.last = max(profile.last, moment)
     profile.requests.add(request)
-    said = message.read(body)
+    said = body.read(body)
     for url, position, times in said.links:
         _note(profile.links, url, (moment, comment_id, position), times)
     for word, times in said.reactions:
@@ -83,8 +83,8 @@ def _fold(  # noqa: PLR0913, PLR0917 - a row
     for kind, times in said.attachments:
         profile.attachments[kind] = profile.attachments.get(kind, 0) + times
     if analysis is not None:
-        labels = message.labels(*map(message.list_column, analysis))
-        for position, label in enumerate(labels):
+        found = labels.labels(*map(labels.list_column, analysis))
+        for position, label in enumerate(found):
             _note(profile.tags, label, (moment, comment_id, position), 1)
 
 

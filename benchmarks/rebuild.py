@@ -13,11 +13,11 @@ from pathlib import Path
 
 from benchmarks import whiteballoon
 from benchmarks.wb_snapshot import Cost, compare, measured, median
-from projections import embedded_redis
+from projections.store.redis import embedded
 
 EMPTY_LIMIT = 3.0
 IN_STEP_LIMIT = 1.3
-REBUILD = "from snapshot.rebuild_command import main; main()"
+REBUILD = "from snapshot.rebuild.command import main; main()"
 _SCAN_AND_FOLD = "from benchmarks import plain; plain._write = lambda *_: None; plain.main()"
 
 
@@ -48,7 +48,7 @@ def _round(work: Path, databases: Path) -> tuple[Cost, Cost, Cost, Cost]:
     write = measured([sys.executable, "-m", "benchmarks.plain", str(databases), str(plain), "1"], environment)
     words = [sys.executable, "-c", REBUILD, "--all", "--workers", "1", "--output-dir", str(ours)]
     (work / "storage").mkdir()
-    with embedded_redis.using(work / "storage"):
+    with embedded.using(work / "storage"):
         empty = measured(words, environment, (0, 1))
         in_step = measured(words, environment)
     compare(plain, ours)

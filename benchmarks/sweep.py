@@ -17,12 +17,12 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.pool import NullPool
 
 from benchmarks import whiteballoon
-from consumer.revisions import Revisions
-from consumer.sweep import Filling
-from consumer.tail import Tail, open_tail
-from consumer.tail_state import TailSettings
-from projections.database import Database, open_databases
-from snapshot.metrics import NoMetrics
+from consumer.tail.rows.revisions import Revisions
+from consumer.tail.startup.fill import Filling
+from consumer.tail.state import TailSettings
+from consumer.tail.tail import Tail, open_tail
+from projections.database.database import Database, open_databases
+from snapshot.runtime.metrics import NoMetrics
 
 LIMIT = 30.0
 COPIES = 43

@@ -11,16 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from kafka import errors
-
 from consumer.source import Invalid
-from snapshot.json_lines import append_lines
-from snapshot.kafka_producer import Message, Producer
+from snapshot.files.jsonl import append_lines
+from snapshot.kafka.producer import Message, Producer, too_large
 
 Headers = list[tuple[str, bytes]]
 
 _CUTS = (900_000, 60_000, 1_000)  # bytes: below the limits that brokers are commonly given
-_TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 
 
 class DeadLetters(Protocol):
@@ -63,7 +60,7 @@ class KafkaDeadLetters:
             outcomes = self._producer.send([message for _, message in waiting])
             failed = [(one, error) for (one, _), error in zip(waiting, outcomes, strict=True) if error is not None]
             for one, error in failed:
-                if not isinstance(error, _TOO_LARGE) or cut == 0:
+                if not too_large(error) or cut == 0:
                     raise DeadLetterError(f"{dead_topic(one.topic)} did not take a dead letter: {error!r}") from error
             waiting = [(one, self._cut(one, time, cut)) for one, _ in failed]
             if not waiting:

@@ -17,13 +17,13 @@ import structlog
 from consumer.dead_letters import BadStreak, DeadLetterError, DeadLetters
 from consumer.positions import Positions
 from consumer.source import EMPTY, Batch, OffsetOutOfRangeError, Source, SourceUnavailableError
-from projections.buckets import bucket_of
 from projections.errors import OperatorError
+from projections.profile_key import bucket_of
 from projections.projection import Projection
-from projections.store import EpochError, HoleError, StoreUnavailableError
-from snapshot.complaint import Complaint
-from snapshot.metrics import Metrics
-from snapshot.witness import Witness
+from projections.store.protocol import EpochError, HoleError, StoreUnavailableError
+from projections.store.rollback import Witness
+from snapshot.runtime.metrics import Metrics
+from snapshot.runtime.throttle import Complaint
 
 log = structlog.get_logger()
 

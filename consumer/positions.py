@@ -15,12 +15,12 @@ from typing import NamedTuple
 import msgspec
 
 from consumer.source import Offsets
-from projections.buckets import BUCKETS
+from projections.comments.events import TOPICS
 from projections.errors import OperatorError
-from projections.events import TOPICS
+from projections.profile_key import BUCKETS
 from projections.projection import MEANING, Fence
-from projections.store import Healing, Mark, Origin, Store
-from snapshot.witness import Witness
+from projections.store.protocol import Healing, Mark, Origin, Store
+from projections.store.rollback import Witness
 
 ALL = range(BUCKETS)
 

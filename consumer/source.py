@@ -7,7 +7,7 @@ next event to read there, an *interval* [start, end) the positions that a batch 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from projections.events import Event
+from projections.comments.events import Event
 
 Intervals = Mapping[str, tuple[int, int]]
 

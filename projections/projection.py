@@ -10,15 +10,25 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from projections import register as registers_
-from projections.buckets import bucket_of
-from projections.events import Event
-from projections.fields import is_link, link_field, read_registers, register_field, tag_field
-from projections.fold import Changes, Slice, Transition, advance, touched_labels, transitions
-from projections.mending import Mender, Shown
-from projections.profile import Head, ProfileKey, pack_head, pack_label, unpack_head, unpack_label
-from projections.register import Reading, Register, reading
-from projections.store import ABSENT, HEAD, Save, Store, Write
+from projections.codec import (
+    is_link,
+    link_field,
+    pack_head,
+    pack_label,
+    read_registers,
+    register_field,
+    tag_field,
+    unpack_head,
+    unpack_label,
+)
+from projections.comments import register as registers_
+from projections.comments.events import Event
+from projections.comments.register import Reading, Register, reading
+from projections.profile_key import ProfileKey, bucket_of
+from projections.profiles.fold import Changes, Slice, Transition, advance, touched_labels, transitions
+from projections.profiles.head import Head
+from projections.recompute import Mender, Shown
+from projections.store.protocol import ABSENT, HEAD, Save, Store, Write
 
 __all__ = ["MEANING", "Applied", "Fence", "Projection", "Shown"]
 
@@ -29,7 +39,7 @@ Readings = Mapping[ProfileKey, Sequence[Reading]]
 
 
 class Fence(NamedTuple):
-    """What a save of one bucket demands and moves: see `projections.store.Save`."""
+    """What a save of one bucket demands and moves: see `projections.store.protocol.Save`."""
 
     epoch: int
     intervals: Mapping[str, tuple[int, int]]
@@ -143,7 +153,7 @@ class Projection:
         return found
 
     def mend(self, key: ProfileKey) -> Shown:
-        """Recompute a profile's aggregates from all its registers, and save them: see `projections.mending`."""
+        """Recompute a profile's aggregates from all its registers, and save them: see `projections.recompute`."""
         return Mender(self.store, self._token).mend(key)
 
     def registers(self, key: ProfileKey) -> dict[int, Register]:

@@ -4,8 +4,12 @@ The tail's whole state is a document in the store (`document(TAIL)`), written un
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
+
+from projections.profile_key import ProfileKey, bucket_of
+from projections.store.protocol import Store
 
 TAIL = "tail"
 """Name of the lease that the working tail holds, relay or embedded, and of its document."""
@@ -22,3 +26,41 @@ class Watermark(msgspec.Struct, kw_only=True):
     polled_until: int = 0
     swept_until: int = 0
     positions: Mapping[str, int] = {}
+
+
+_decode = msgspec.json.Decoder(Watermark).decode
+
+
+class Observation(NamedTuple):
+    """How far the tail had come, and up to which positions each bucket held what it had handed on."""
+
+    tail: Watermark | None
+    positions: tuple[Mapping[str, int], ...]
+
+    def passed(self, time: int) -> bool:
+        """Whether the tail has seen everything that was committed before that time."""
+        return self.tail is not None and min(self.tail.polled_until, self.tail.swept_until) > time
+
+
+def tailed(store: Store) -> bool:
+    """Whether anybody tails the database at present."""
+    return store.leased(TAIL)
+
+
+def observe(store: Store) -> Observation:
+    """Look at the tail's document, then at the buckets' positions."""
+    document = store.document(TAIL)
+    marks = store.marks()
+    positions = tuple({} if mark is None else mark.positions for mark in marks)
+    return Observation(None if document is None else _decode(document), positions)
+
+
+def holds(positions: Mapping[str, int], reached: Mapping[str, int]) -> bool:
+    """Whether a bucket at these positions holds everything below those."""
+    return all(positions.get(partition, -1) >= position for partition, position in reached.items())
+
+
+def covered(seen: Observation, key: ProfileKey, time: int) -> bool:
+    """Whether the profile held everything that was committed before that time."""
+    reached = {} if seen.tail is None else seen.tail.positions
+    return seen.passed(time) and holds(seen.positions[bucket_of(key.user_id)], reached)

@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from projections.links import domain
-from projections.profile import Head, ProfileKey
-from projections.ranking import SHOWN
+from projections.comments.links import domain
+from projections.profile_key import ProfileKey
+from projections.profiles.head import Head
+from projections.profiles.ranking import SHOWN
 from snapshot.schema import LinkStat, SignalProfileSnapshot, TagStat
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout

@@ -12,11 +12,11 @@ import structlog
 from sqlalchemy import Engine, Text, cast, select
 from sqlalchemy.orm import Session
 
-from projections.bulk import Census, Unreadable
-from projections.database import Database
-from projections.groups import TITLE_PREFIX, Groups
-from projections.history import AnalysisRow, CommentRow, UnreadableRowError
-from projections.queries import COMMENTS_OF_USER
+from projections.comments.groups import TITLE_PREFIX, Groups
+from projections.comments.rows import AnalysisRow, CommentRow, UnreadableRowError
+from projections.database.database import Database
+from projections.database.queries import COMMENTS_OF_USER
+from projections.profiles.bulk import Census, Unreadable
 from projections.whiteballoon import INSIGHTS, MAIN, comment_llm_analyses, help_requests, user_attributes
 from snapshot.build import build
 from snapshot.schema import SignalProfileSnapshot

@@ -15,18 +15,17 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from projections.database import Database
+from projections.comments.groups import Groups
+from projections.comments.rows import UnreadableRowError
+from projections.database.database import Database
 from projections.errors import OperatorError
-from projections.groups import Groups
-from projections.history import UnreadableRowError
-from projections.profile import ProfileKey
-from snapshot import forks
-from snapshot.brake import Endings, Totals, held
-from snapshot.differences import Cause
+from projections.profile_key import ProfileKey
+from snapshot.deletion_guard import Cause, Endings, Totals, held
 from snapshot.direct import direct_snapshots, warn
-from snapshot.folder import ProfileFolder, file_name
+from snapshot.files.folder import ProfileFolder, file_name
+from snapshot.files.staging import Place, Prepared, Staging
+from snapshot.processes import fork
 from snapshot.schema import SignalProfileSnapshot, parse_file
-from snapshot.staging import Place, Prepared, Staging
 
 log = structlog.get_logger()
 
@@ -37,7 +36,7 @@ COMMENTS_A_RANGE = 5_000
 _RANGES_A_WORKER = 4
 _ONE = r"([0-9]+)\.json"
 _SEVERAL = r"([0-9]+)-.+\.json"
-"""File names in a folder of one group, and of all; see `snapshot.folder.file_name`."""
+"""File names in a folder of one group, and of all; see `snapshot.files.folder.file_name`."""
 
 _NAMED = 10
 """So many rows that can't be understood are named by each process: where all are, cron would mail as many lines."""
@@ -181,7 +180,7 @@ class Export:
     ) -> Exported:
         """Do steps 2 to 5. Raises OperatorError where the brake holds or the folder can't be written."""
         try:
-            part = self._prepared(forks.each(self._preparation, ranges, processes), progress)
+            part = self._prepared(fork.each(self._preparation, ranges, processes), progress)
             stale = list(self._stale(set(part.names)))
             if not prune_all:
                 self._brake(part.seen, stale)
@@ -293,4 +292,4 @@ def ranges_of(database: Database, groups: Groups) -> list[Range]:
 
 def fitting(asked: int | None, ranges: Sequence[Range], members: int) -> int:
     """How many processes to use: as asked for, else what these ranges of so many members are worth."""
-    return forks.workers(asked, len(ranges) if asked else len(ranges) // _RANGES_A_WORKER, members)
+    return fork.workers(asked, len(ranges) if asked else len(ranges) // _RANGES_A_WORKER, members)

@@ -16,20 +16,20 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from projections.database import Database, open_databases
+from projections.comments.groups import KEY_PREFIX, Groups
+from projections.database.database import Database, open_databases
+from projections.database.errors import DatabaseUnavailable
 from projections.errors import OperatorError
-from projections.faults import DatabaseUnavailable
-from projections.groups import KEY_PREFIX, Groups
-from snapshot import logs
-from snapshot.command import COULD_NOT_RUN, run
+from snapshot.cli.command import COULD_NOT_RUN, run
+from snapshot.cli.options import DatabaseOptions, FileOptions, MetricOptions, with_options
+from snapshot.cli.run_log import RunLog
 from snapshot.direct import direct_snapshots, only_group
 from snapshot.export import Export, Exported, Range, fitting, ranges_of
-from snapshot.folder import open_folder
-from snapshot.metrics import statsd_metrics
-from snapshot.options import DatabaseOptions, FileOptions, MetricOptions, with_options
-from snapshot.run_log import RunLog
+from snapshot.files.folder import open_folder
+from snapshot.runtime import logs
+from snapshot.runtime.metrics import statsd_metrics
+from snapshot.runtime.stdio import told
 from snapshot.schema import SignalProfileSnapshot
-from snapshot.streams import told
 
 NAME = "wb signal-profile snapshot"
 _MOST_NAMED = 10

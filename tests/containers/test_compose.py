@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from projections.events import COMMENT_CREATED, CommentCreated, encode
+from projections.comments.events import COMMENT_CREATED, CommentCreated, encode
 from support.process import free_port, wait_until
 
 pytestmark = pytest.mark.docker

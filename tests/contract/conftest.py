@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from projections.store import Store
+from projections.store.protocol import Store
 from support.stores import NOW, Bench, memory_bench, redis_bench
 
 

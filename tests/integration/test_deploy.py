@@ -12,7 +12,7 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from snapshot.schedule import DEFAULT
+from consumer.daemon.schedule import DEFAULT
 from snapshot.wb import app
 from support.services import missing
 

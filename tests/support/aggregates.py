@@ -1,10 +1,10 @@
 """What must hold of a profile in the store at any moment, mended or not."""
 
-from projections.fields import is_link, read_registers
-from projections.profile import ProfileKey, unpack_head, unpack_label
-from projections.ranking import Appearance, Extremes, Label, Ranking
-from projections.register import LIVE, Register
-from projections.store import HEAD, Store
+from projections.codec import is_link, read_registers, unpack_head, unpack_label
+from projections.comments.register import LIVE, Register
+from projections.profile_key import ProfileKey
+from projections.profiles.ranking import Appearance, Extremes, Label, Ranking
+from projections.store.protocol import HEAD, Store
 from support import naive
 from support.histories import as_model
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Select, create_engine, func, select
 from sqlalchemy.exc import IntegrityError
 
-from projections.groups import TITLE_PREFIX
+from projections.comments.groups import TITLE_PREFIX
 from projections.whiteballoon import help_requests, request_comments, users
 from support.whiteballoon import START, WhiteBalloon
 

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from consumer.event_producer import EventProducer
-from consumer.kafka_options import SourceOptions
-from consumer.kafka_source import KafkaSource
+from consumer.kafka.group import SourceOptions
+from consumer.kafka.source import KafkaSource
+from consumer.kafka.topics import ensure_topics
+from consumer.relay.event_producer import EventProducer
 from consumer.source import Batch, Source
-from consumer.topics import ensure_topics
-from projections.events import CommentCreated, Event
-from snapshot.kafka_producer import Producer
-from snapshot.kafka_settings import KafkaSettings
+from projections.comments.events import CommentCreated, Event
+from snapshot.kafka.producer import Producer
+from snapshot.kafka.settings import KafkaSettings
 from support.process import wait_until
 
 QUICK = SourceOptions(session_timeout=6.0, heartbeat=0.2, metadata_age=1.0)

@@ -10,17 +10,17 @@ from typing import Any
 
 import msgspec
 
+from consumer.daemon.flush_worker import Flushing
 from consumer.dead_letters import BadStreak, DeadLetters
-from consumer.flushing import Flushing
 from consumer.loop import Loop
 from consumer.source import Invalid
-from projections.buckets import bucket_of
-from projections.events import Event, topic_of
+from projections.comments.events import Event, topic_of
+from projections.profile_key import bucket_of
 from projections.projection import Projection
-from projections.store import Healing, Store, StoreUnavailableError
-from snapshot.inspection import Inspection
-from snapshot.metrics import NoMetrics
-from snapshot.witness import Witness
+from projections.store.protocol import Healing, Store, StoreUnavailableError
+from projections.store.rollback import Witness
+from snapshot.flush.scrub import Inspection
+from snapshot.runtime.metrics import NoMetrics
 from support.flushing import Interrupted, Rig
 from support.histories import check
 from support.rollback import keep

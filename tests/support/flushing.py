@@ -5,17 +5,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from projections.events import Event
-from projections.profile import ProfileKey
+from projections.comments.events import Event
+from projections.profile_key import ProfileKey
 from projections.projection import Projection
-from projections.store import Store, StoreUnavailableError
-from snapshot.announce import Announcement, key_of
+from projections.store.protocol import Store, StoreUnavailableError
+from projections.store.rollback import Witness
+from snapshot.announce.announcement import Announcement, key_of
 from snapshot.build import build
-from snapshot.flusher import Flushed, Flusher
-from snapshot.folder import ProfileFolder, open_folder
-from snapshot.metrics import NoMetrics
+from snapshot.files.folder import ProfileFolder, open_folder
+from snapshot.flush.flusher import Flushed, Flusher
+from snapshot.runtime.metrics import NoMetrics
 from snapshot.schema import parse_file
-from snapshot.witness import Witness
 from support.stores import NOW, Bench
 
 

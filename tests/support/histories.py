@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from hypothesis import strategies as st
 
-from projections.events import CommentCreated, Event, InsightCreated
-from projections.profile import ProfileKey
+from projections.comments.events import CommentCreated, Event, InsightCreated
+from projections.comments.register import Register
+from projections.profile_key import ProfileKey
 from projections.projection import Projection, Shown
-from projections.register import Register
 from support import naive
 
 KEYS = (ProfileKey(7, "lions"), ProfileKey(7, "tigers"), ProfileKey(8, "lions"))

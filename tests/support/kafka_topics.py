@@ -5,12 +5,12 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from consumer.event_producer import EventProducer
-from consumer.topics import ensure_topics
-from projections.database import Database
-from projections.history import events
-from snapshot.kafka_producer import Producer
-from snapshot.kafka_settings import KafkaSettings
+from consumer.kafka.topics import ensure_topics
+from consumer.relay.event_producer import EventProducer
+from projections.comments.rows import events
+from projections.database.database import Database
+from snapshot.kafka.producer import Producer
+from snapshot.kafka.settings import KafkaSettings
 from support.process import wait_until
 
 PAGE = 5_000

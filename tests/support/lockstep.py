@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from projections.profile import ProfileKey
-from projections.store import Loaded, Save, Store
+from projections.profile_key import ProfileKey
+from projections.store.protocol import Loaded, Save, Store
 from support.stores import Passing
 
 Program = Callable[[Store], object]

@@ -1,6 +1,6 @@
 """The projection by the plainest reading of DESIGN.md: the latest reading of each comment, everything counted anew.
 
-What one body or analysis says comes from `projections.message`; nothing here knows of folds, registers or stores.
+What one body or analysis says comes from `projections.comments.body`; nothing here knows of folds, registers or stores.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from projections import message
-from projections.events import CommentCreated, Event, InsightCreated
-from projections.profile import ProfileKey
+from projections.comments import body, labels
+from projections.comments.events import CommentCreated, Event, InsightCreated
+from projections.profile_key import ProfileKey
 
 SHOWN = 5
 Half = tuple[int, int, int, Any, Any, Any]
@@ -72,11 +72,11 @@ def _half(event: CommentCreated) -> Half:
     created_at = round((event.created_at - datetime(1970, 1, 1)).total_seconds() * 1e6)  # noqa: DTZ001  UTC, as stored
     if event.deleted_at is not None:
         return (1, created_at, event.help_request_id, (), (), ())
-    return (0, created_at, event.help_request_id, *message.read(event.body))
+    return (0, created_at, event.help_request_id, *body.read(event.body))
 
 
 def _labels(event: InsightCreated) -> tuple[str, ...]:
-    return message.labels(event.resource_tags, event.request_tags, event.tags)
+    return labels.labels(event.resource_tags, event.request_tags, event.tags)
 
 
 def counted(comments: dict[int, Comment]) -> Counted:

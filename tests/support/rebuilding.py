@@ -7,23 +7,25 @@ from typing import Any
 
 from sqlalchemy import Text, select, type_coerce
 
-from projections.database import Database, open_databases
-from projections.history import events
-from projections.profile import Head, ProfileKey, pack_head, unpack_head
+from projections.codec import pack_head, unpack_head
+from projections.comments.rows import events
+from projections.database.database import Database, open_databases
+from projections.profile_key import ProfileKey
+from projections.profiles.head import Head
 from projections.projection import Projection
-from projections.store import HEAD, Store
+from projections.store.protocol import HEAD, Store
 from projections.whiteballoon import INSIGHTS, MAIN
-from snapshot.announce import Announcement
-from snapshot.flusher import Flusher
-from snapshot.folder import open_folder
-from snapshot.metrics import NoMetrics
-from snapshot.pool import Inline
-from snapshot.progress import NoMeter
-from snapshot.rebuild import Order, Rebuild
-from snapshot.rebuild_opening import refuse_unknown_group
-from snapshot.reconcile import Scope
-from snapshot.report import Report
-from snapshot.work import Output, Work
+from snapshot.announce.announcement import Announcement
+from snapshot.files.folder import open_folder
+from snapshot.flush.flusher import Flusher
+from snapshot.processes.spawn import Inline
+from snapshot.rebuild.command import refuse_unknown_group
+from snapshot.rebuild.rebuild import Order, Rebuild
+from snapshot.rebuild.report import Report
+from snapshot.rebuild.tasks import Output, Work
+from snapshot.reconcile.reconcile import Scope
+from snapshot.runtime.metrics import NoMetrics
+from snapshot.runtime.progress import NoMeter
 from support.aggregates import check_aggregates
 from support.reference import reference_snapshots
 from support.stores import save, write

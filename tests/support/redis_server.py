@@ -4,7 +4,7 @@ from pathlib import Path
 
 import redis
 
-from projections.embedded_redis import server_binary
+from projections.store.redis.embedded import server_binary
 from support.process import Process, free_port
 
 

@@ -1,7 +1,7 @@
 """Snapshots by the plainest reading of the rules: all rows in memory, no fold, no store, no registers.
 
-The meaning of one comment comes from `projections.message`; everything above it is written here once more, so that the
-real way can be held against it.
+The meaning of one comment comes from `projections.comments.body`; everything above it is written here once more, so
+that the real way can be held against it.
 """
 
 from collections import Counter, defaultdict
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from projections import links, message
+from projections.comments import body, labels, links
 
 Rows = Mapping[str, Mapping[str, Any]]
 Row = dict[str, Any]
@@ -53,7 +53,7 @@ def _groups(rows: Rows) -> dict[tuple[int, int], set[str]]:
 
 def _snapshot(user_id: int, slug: str, comments: list[Row], analyses: Mapping[int, Row]) -> dict[str, Any]:
     comments = sorted(comments, key=lambda row: (_time(row), row["id"]))
-    messages = [message.read(row["body"]) for row in comments]
+    messages = [body.read(row["body"]) for row in comments]
     urls = [url for read in messages for link, _, count in read.links for url in [link] * count]
     tags = [label for row in comments for label in _labels(analyses.get(row["id"]))]
     return {
@@ -77,10 +77,8 @@ def _time(comment: Row) -> datetime:
 def _labels(analysis: Row | None) -> tuple[str, ...]:
     if analysis is None:
         return ()
-    resource, request, tags = (
-        message.list_column(analysis[name]) for name in ("resource_tags", "request_tags", "tags")
-    )
-    return message.labels(resource, request, tags)
+    resource, request, tags = (labels.list_column(analysis[name]) for name in ("resource_tags", "request_tags", "tags"))
+    return labels.labels(resource, request, tags)
 
 
 def _top(items: list[str]) -> list[tuple[str, int]]:

@@ -4,17 +4,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
-from consumer.event_producer import EventDeliveryError
-from consumer.relay import Relay
-from consumer.tail_state import TailSettings
-from projections.database import open_databases
-from projections.events import Event, topic_of
-from projections.memory_store import MemoryStore
+from consumer.relay.event_producer import EventDeliveryError
+from consumer.relay.relay import Relay
+from consumer.tail.state import TailSettings
+from projections.comments.events import Event, topic_of
+from projections.database.database import open_databases
 from projections.projection import MEANING, Fence, Projection
-from projections.store import Origin, Store
-from snapshot.metrics import NoMetrics
-from snapshot.progress import Meter, NoMeter
-from snapshot.reconcile import repairs
+from projections.store.memory import MemoryStore
+from projections.store.protocol import Origin, Store
+from snapshot.reconcile.reconcile import repairs
+from snapshot.runtime.metrics import NoMetrics
+from snapshot.runtime.progress import Meter, NoMeter
 from support.tailing import HIGHEST, QUICK, microseconds
 from support.whiteballoon import WhiteBalloon
 

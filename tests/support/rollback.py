@@ -3,9 +3,9 @@
 import copy
 from collections.abc import Callable
 
-from projections.memory_store import MemoryStore
-from projections.redis_store import RedisStore
-from projections.store import Store
+from projections.store.memory import MemoryStore
+from projections.store.protocol import Store
+from projections.store.redis.store import RedisStore
 
 _KEPT = ("_lock", "_clock")
 

@@ -7,7 +7,7 @@ commits are refused.
 from collections.abc import Mapping, Sequence
 
 from consumer.source import EMPTY, Assignment, Batch, Invalid, OffsetOutOfRangeError, Offsets, SourceUnavailableError
-from projections.events import Event, topic_of
+from projections.comments.events import Event, topic_of
 
 Message = Event | Invalid
 

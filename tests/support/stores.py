@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from projections.buckets import bucket_of
-from projections.memory_store import MemoryStore
-from projections.profile import ProfileKey
-from projections.redis_store import RedisStore, connect
-from projections.store import Claim, Folder, Healing, Loaded, Mark, Origin, Save, Store, Write
+from projections.profile_key import ProfileKey, bucket_of
+from projections.store.memory import MemoryStore
+from projections.store.protocol import Claim, Folder, Healing, Loaded, Mark, Origin, Save, Store, Write
+from projections.store.redis.store import RedisStore, connect
 
 NOW, NEVER = 0.0, 10_000.0
 """Seconds that have passed at once, and seconds that don't pass in a test: so nothing depends on a machine's speed."""

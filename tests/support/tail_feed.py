@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumer.database_tail import DatabaseTail
 from consumer.source import EMPTY, Batch
-from projections.database import open_databases
-from projections.events import CommentCreated, Event
-from projections.groups import KEY_PREFIX, TITLE_PREFIX
-from projections.memory_store import MemoryStore
+from consumer.tail.source import DatabaseTail
+from projections.comments.events import CommentCreated, Event
+from projections.comments.groups import KEY_PREFIX, TITLE_PREFIX
+from projections.database.database import open_databases
 from projections.projection import Projection
+from projections.store.memory import MemoryStore
 from projections.whiteballoon import user_attributes
 from support.tailing import QUICK, microseconds
 from support.whiteballoon import START, WhiteBalloon

@@ -3,17 +3,17 @@
 import time
 from collections.abc import Callable
 
-from consumer.database_tail import DatabaseTail
 from consumer.dead_letters import BadStreak
 from consumer.loop import Loop
-from consumer.tail_state import TailSettings
-from projections.database import Database, open_databases
-from projections.events import Event
-from projections.memory_store import MemoryStore
+from consumer.tail.source import DatabaseTail
+from consumer.tail.state import TailSettings
+from projections.comments.events import Event
+from projections.database.database import Database, open_databases
 from projections.projection import Projection
-from projections.store import Store
-from snapshot.metrics import NoMetrics
-from snapshot.reconcile import repairs
+from projections.store.memory import MemoryStore
+from projections.store.protocol import Store
+from snapshot.reconcile.reconcile import repairs
+from snapshot.runtime.metrics import NoMetrics
 from support.whiteballoon import WhiteBalloon
 
 QUICK = TailSettings(poll_interval=0.02, sweep_interval=0.02, lease=1.0)

@@ -12,8 +12,8 @@ from sqlalchemy import URL, Engine, Executable, Table, create_engine, func, make
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
-from projections.database import Database, open_databases
-from projections.groups import KEY_PREFIX, TITLE_PREFIX
+from projections.comments.groups import KEY_PREFIX, TITLE_PREFIX
+from projections.database.database import Database, open_databases
 from projections.whiteballoon import (
     INSIGHTS,
     MAIN,

@@ -1,0 +1,1 @@
+"""The commands that run or manage what runs all the time, one file each."""

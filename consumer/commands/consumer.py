@@ -1,0 +1,88 @@
+"""The entry point `snapshot-consumer`."""
+
+from typing import Annotated
+
+import typer
+
+from consumer.commands.tail_options import TailOptions
+from consumer.daemon.daemon import Rebuilding, Settings, Summary, open_daemon
+from consumer.daemon.nightly import nightly_rebuild
+from consumer.daemon.signals import stopping
+from snapshot.cli.command import command
+from snapshot.cli.options import (
+    DatabaseOptions,
+    FileOptions,
+    KafkaOptions,
+    MetricOptions,
+    NightlyOptions,
+    StoreOptions,
+    environment_of,
+)
+from snapshot.cli.resources import open_metrics
+
+_PANEL = "Kafka"
+
+
+def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
+    database: DatabaseOptions,
+    files: FileOptions,
+    store: StoreOptions,
+    kafka: KafkaOptions,
+    metrics: MetricOptions,
+    nightly: NightlyOptions,
+    tail: TailOptions,
+    group_id: Annotated[
+        str,
+        typer.Option("--kafka-group-id", envvar="KAFKA_GROUP_ID", help="The consumer group.", rich_help_panel=_PANEL),
+    ] = "signal-identity-snapshotter",
+    instance_id: Annotated[
+        str | None,
+        typer.Option(
+            "--kafka-group-instance-id",
+            envvar="KAFKA_GROUP_INSTANCE_ID",
+            help="Makes the membership static; each process needs its own.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    until_caught_up: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--until-caught-up", help="Handle what is there, flush all that is due, and end.")
+    ] = False,
+) -> None:
+    """Keep every profile current: from each comment to its snapshot file within two seconds.
+
+    Reads from Kafka where KAFKA_BOOTSTRAP_SERVERS is set, else straight from WhiteBalloon's database.
+    """
+    rebuilding = None
+    if nightly.profile_signal_glaze:
+        environment = environment_of(database, files, store, kafka, metrics)
+        rebuilding = Rebuilding(nightly.schedule, nightly_rebuild(files.profiles, environment))
+    settings = Settings(
+        database,
+        files,
+        store,
+        kafka.settings,
+        group_id,
+        instance_id,
+        until_caught_up,
+        rebuilding,
+        tail.settings(),
+    )
+    with (
+        stopping() as signals,
+        open_metrics(metrics) as figures,
+        open_daemon(settings, figures) as (daemon, revive),
+    ):
+        signals.call(daemon.stop)
+        summary = daemon.run(revive, until_caught_up=until_caught_up)
+    _tell(summary)
+
+
+def _tell(summary: Summary) -> None:
+    flushed = summary.flushed
+    typer.echo(
+        f"{summary.events} events applied; profiles: {flushed.written} written, {flushed.removed} removed, "
+        f"{flushed.unchanged} unchanged; {flushed.announced} announced"
+    )
+
+
+consumer = command(_consume, "snapshot-consumer")

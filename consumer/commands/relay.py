@@ -1,0 +1,140 @@
+"""The entry point `snapshot-relay`."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from rich.console import Console
+
+from consumer.commands.tail_options import TailOptions
+from consumer.kafka.topics import ensure_topics, event_ends
+from consumer.relay.event_producer import EventProducer
+from consumer.relay.relay import Relay
+from consumer.tail.state import TailSettings
+from projections.database.database import open_databases
+from projections.errors import OperatorError
+from projections.projection import Projection
+from snapshot.cli.command import command
+from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions
+from snapshot.cli.resources import OpenStore, open_metrics, open_store
+from snapshot.kafka.producer import Producer
+from snapshot.kafka.settings import KafkaSettings
+from snapshot.runtime import logs
+from snapshot.runtime.metrics import Metrics
+from snapshot.runtime.progress import meter
+
+log = structlog.get_logger()
+
+_STEP_SECONDS = 0.5
+_DELIVERY_SECONDS = 2.5
+"""A send ends, either way, before the lease does, and before a supervisor loses its patience."""
+_DATABASE_PATIENCE = 2.0
+_STILL_SECONDS = 30.0
+_BATCH = 1_000
+_PANEL = "Relay"
+
+
+@dataclass(frozen=True)
+class RelayOptions:
+    """What it is to do."""
+
+    backfill: Annotated[
+        bool,
+        typer.Option(
+            "--backfill",
+            help="Publish the whole history (again); the first start does so by itself.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
+    until_caught_up: Annotated[
+        bool,
+        typer.Option("--until-caught-up", help="Publish what is there, and end.", rich_help_panel=_PANEL),
+    ] = False
+    storage_dir: Annotated[
+        Path,
+        typer.Option(
+            envvar="SNAPSHOT_STORAGE_DIR",
+            help="Holds, without REDIS_URL, the private Redis.",
+            rich_help_panel="Files",
+        ),
+    ] = Path("storage")
+
+
+def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
+    database: DatabaseOptions,
+    store: StoreOptions,
+    kafka: KafkaOptions,
+    metrics: MetricOptions,
+    tail: TailOptions,
+    options: RelayOptions,
+) -> None:
+    """Publish everything that changes in WhiteBalloon's database to Kafka; its user needs SELECT only."""
+    logs.configure_from(os.environ, sys.stderr)
+    if kafka.settings is None:
+        raise OperatorError(
+            "KAFKA_BOOTSTRAP_SERVERS is not set, so there is nowhere to publish to; set it, or run snapshot-consumer "
+            "alone: without a broker it follows the database itself"
+        )
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with (
+        open_metrics(metrics) as figures,
+        open_store(store, FileOptions(options.storage_dir)) as opened,
+        _open_relay(database, kafka.settings, options, tail.settings(batch=_BATCH), opened, figures) as relay,
+    ):
+        typer.echo(f"{_run(relay, opened, stopping, options)} events published")
+
+
+def _run(relay: Relay, opened: OpenStore, stopping: threading.Event, options: RelayOptions) -> int:
+    published = 0
+    while not stopping.is_set():
+        published += relay.step(_STEP_SECONDS)
+        if relay.away:
+            opened.revive()
+        if options.until_caught_up and relay.caught_up():
+            break
+    return published
+
+
+@contextmanager
+def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
+    options: DatabaseOptions,
+    kafka: KafkaSettings,
+    relay_options: RelayOptions,
+    settings: TailSettings,
+    opened: OpenStore,
+    metrics: Metrics,
+) -> Iterator[Relay]:
+    for difference in ensure_topics(kafka).differences:
+        log.warning("a topic is not as it should be", difference=difference)
+    sender = EventProducer(Producer(kafka, delivery_timeout=_DELIVERY_SECONDS))
+    urls = options.database_url, options.insights_database_url
+    with open_databases(*urls, patience=_DATABASE_PATIENCE) as database:
+        relay = Relay(
+            Projection(opened.store),
+            database,
+            sender,
+            lambda: event_ends(kafka),
+            settings,
+            backfill=relay_options.backfill,
+            patience=_STILL_SECONDS if relay_options.until_caught_up else None,
+            metrics=metrics,
+            meter=lambda: meter(Console(stderr=True)),
+        )
+        try:
+            yield relay
+        finally:
+            relay.close()
+            sender.close()
+
+
+relay = command(_relay, "snapshot-relay")

@@ -1,0 +1,1 @@
+"""The process behind `snapshot-consumer`: its parts wired, its threads, its schedule."""

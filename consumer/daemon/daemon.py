@@ -1,0 +1,240 @@
+"""The daemon: the one place where the parts of `snapshot-consumer` are wired.
+
+The loop runs in the calling thread, the flusher and the healer beside it. Without a broker the source is the database's
+tail in this process; several daemons on one store share the work either way.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from consumer.daemon.flush_worker import Flushing
+from consumer.daemon.recovery import Healer
+from consumer.daemon.schedule import Nightly, Schedule
+from consumer.daemon.worker import Worker
+from consumer.dead_letters import BadStreak, DeadLetters, FileDeadLetters, KafkaDeadLetters
+from consumer.kafka.group import SourceOptions
+from consumer.kafka.source import KafkaSource
+from consumer.kafka.topics import ensure_topics
+from consumer.loop import Loop
+from consumer.source import Source
+from consumer.tail.source import DEFAULTS, DatabaseTail
+from consumer.tail.state import TailSettings
+from projections.database.database import Database, DatabaseUnavailable, open_databases
+from projections.errors import OperatorError
+from projections.projection import Projection
+from projections.store.protocol import StoreUnavailableError
+from projections.store.rollback import Witness
+from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
+from snapshot.cli.resources import make_storage, open_announcer, open_store
+from snapshot.files.folder import open_folder
+from snapshot.flush.flusher import Flushed, Flusher
+from snapshot.flush.scrub import Inspection
+from snapshot.kafka.producer import Producer
+from snapshot.kafka.settings import KafkaSettings
+from snapshot.runtime.metrics import Metrics
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.5
+_DEAD_LETTER_SECONDS = 10.0
+_DATABASE_PATIENCE = 2.0
+_BEAT_SECONDS = 1.0
+_LAST_WORDS_SECONDS = 3.0
+_AWAY_SECONDS = 60.0
+_FAILURES = 3
+_SHOWN_GROUPS = 10
+
+
+class Settings(NamedTuple):
+    """What the daemon runs on; see `snapshot.cli.options` for each."""
+
+    database: DatabaseOptions
+    files: FileOptions
+    store: StoreOptions
+    kafka: KafkaSettings | None
+    group_id: str
+    instance_id: str | None
+    until_caught_up: bool
+    nightly: "Rebuilding | None" = None
+    tail: TailSettings = DEFAULTS
+
+
+class Rebuilding(NamedTuple):
+    """A nightly rebuild: when, as a cron expression, and what runs then."""
+
+    schedule: str
+    run: Callable[[threading.Event], None]
+
+
+class Summary(NamedTuple):
+    """What a run did."""
+
+    events: int
+    flushed: Flushed
+
+
+class Daemon:
+    """A wired consumer. `stop` ends it from another thread."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that `open_daemon` wires
+        self, loop: Loop, source: Source, flushing: Flushing, healer: Healer, nightly: Nightly | None, beat: Path
+    ) -> None:
+        self._loop = loop
+        self._source = source
+        self._flushing = flushing
+        self._healer = healer
+        self._workers = [Worker("flusher", flushing.step), Worker("healer", healer.step)]
+        self._nightly = nightly
+        self._beat = beat
+        self._away_since: float | None = None
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End after the present step."""
+        self._stopping.set()
+
+    def run(self, revive: Callable[[], None], *, until_caught_up: bool) -> Summary:
+        """Consume and flush until stopped, or until nothing is left to do.
+
+        Raises OperatorError where going on would do harm; `until_caught_up`, also where it would lead nowhere.
+        """
+        for worker in self._workers:
+            worker.start()
+        events, beaten = 0, 0.0
+        try:
+            while not self._stopping.is_set():
+                events += self._loop.step(POLL_SECONDS)
+                self._look_at_workers()
+                if self._loop.away:
+                    revive()
+                if time.monotonic() - beaten >= _BEAT_SECONDS:
+                    self._alive()
+                    if self._nightly is not None:
+                        self._nightly.tick()
+                    beaten = time.monotonic()
+                if until_caught_up and self._done():
+                    break
+        finally:
+            self._end()
+        self._look_at_workers()
+        return Summary(events, self._flushing.flushed)
+
+    def _alive(self) -> None:
+        """Show a health check that the loop goes round; a disk that takes no file is the flusher's to report."""
+        with suppress(OSError):
+            self._beat.touch()
+
+    def _done(self) -> bool:
+        self._give_up()
+        try:
+            if not self._loop.finish():
+                return False
+            self._flushing.refuse_failures(_FAILURES)
+            return self._flushing.idle()
+        except StoreUnavailableError:
+            return False
+
+    def _give_up(self) -> None:
+        """A run that is to end does not wait for ever."""
+        if self._healer.failures >= _FAILURES and self._healer.trouble is not None:
+            raise OperatorError(self._healer.trouble)
+        if not self._loop.away:
+            self._away_since = None
+            return
+        self._away_since = self._away_since or time.monotonic()
+        if time.monotonic() - self._away_since > _AWAY_SECONDS:
+            raise OperatorError(f"gave up after {_AWAY_SECONDS:.0f} s: {self._loop.reason}")
+
+    def _look_at_workers(self) -> None:
+        for worker in self._workers:
+            if worker.error is not None:
+                raise worker.error
+
+    def _end(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+        try:
+            if not self._loop.away:
+                self._loop.commit()
+        except Exception as error:  # noqa: BLE001 - the end goes on: what is not committed is read again
+            log.warning("the last positions are not committed; they are read again", reason=str(error))
+        try:
+            self._source.close()
+        except Exception as error:  # noqa: BLE001 - the end goes on: others take over when the membership runs out
+            log.warning("the source is not left in order; others take over a little later", reason=str(error))
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        if self._nightly is not None:
+            self._nightly.close(_LAST_WORDS_SECONDS)
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+
+
+@contextmanager
+def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Callable[[], None]]]:
+    """Wire a daemon; gives it with what revives a private Redis. Raises OperatorError for whatever is in the way."""
+    with ExitStack() as stack:
+        files = settings.files
+        make_storage(files)
+        _refuse_unknown_group(settings)
+        folder = open_folder(files.profiles, files.group_slug)
+        stack.callback(folder.close)
+        opened = stack.enter_context(open_store(settings.store, files))
+        projection = Projection(opened.store)
+        announcer = stack.enter_context(open_announcer(settings.kafka, files))
+        witness = Witness(opened.store)
+        flusher = Flusher(projection, folder, announcer, metrics, witness=witness)
+        flusher.register()
+        flushing = Flushing(flusher, Inspection(opened.store, folder), witness, time.monotonic)
+        source, dead_letters = _source(settings, projection, metrics, stack)
+        loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, witness=witness)
+        healer = Healer(projection, lambda: _database(settings.database), time.monotonic)
+        nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
+        yield Daemon(loop, source, flushing, healer, nightly, files.storage_dir / "alive"), opened.revive
+
+
+def _source(
+    settings: Settings, projection: Projection, metrics: Metrics, stack: ExitStack
+) -> tuple[Source, DeadLetters]:
+    if settings.kafka is None:
+        database = stack.enter_context(_database(settings.database))
+        letters = FileDeadLetters(settings.files.storage_dir / "dead-letters.jsonl", lambda: datetime.now(UTC))
+        return DatabaseTail(projection, database, settings.tail, metrics=metrics), letters
+    for difference in ensure_topics(settings.kafka).differences:
+        log.warning("a topic is not as it should be", difference=difference)
+    producer = Producer(settings.kafka, delivery_timeout=_DEAD_LETTER_SECONDS)
+    stack.callback(producer.close)
+    options = SourceOptions(instance_id=settings.instance_id)
+    source = KafkaSource(settings.kafka, settings.group_id, options=options)
+    return source, KafkaDeadLetters(producer, lambda: datetime.now(UTC))
+
+
+def _refuse_unknown_group(settings: Settings) -> None:
+    """Nothing would be written for a misspelt group. With a broker, the database need not be reachable from here."""
+    slug = settings.files.group_slug
+    if slug is None:
+        return
+    try:
+        with _database(settings.database) as database:
+            known = sorted({name for names in database.groups().members.values() for name in names})
+    except (OperatorError, DatabaseUnavailable) as error:
+        if settings.kafka is None:
+            raise
+        log.warning("can't tell whether there is such a group", group_slug=slug, reason=str(error))
+        return
+    if slug not in known:
+        shown = ", ".join(known[:_SHOWN_GROUPS]) or "none"
+        more = ", …" if len(known) > _SHOWN_GROUPS else ""
+        raise OperatorError(
+            f"nobody is in the group {slug!r} of GROUP_SLUG; DATABASE_URL has these groups: {shown}{more}"
+        )
+
+
+def _database(options: DatabaseOptions) -> AbstractContextManager[Database]:
+    return open_databases(options.database_url, options.insights_database_url, patience=_DATABASE_PATIENCE)

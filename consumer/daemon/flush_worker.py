@@ -1,0 +1,79 @@
+"""The flusher's thread: the flusher, and the inspection of its files."""
+
+from collections.abc import Callable
+
+import structlog
+
+from projections.errors import OperatorError
+from projections.store.rollback import Witness
+from snapshot.flush.flusher import Flushed, Flusher
+from snapshot.flush.scrub import Inspection
+
+log = structlog.get_logger()
+
+_LOOK_SECONDS = 1.0
+_IDLE_SECONDS = 0.25
+_LEAST_SECONDS = 0.02
+_BLOCKED_SECONDS = 0.1
+_WAIT_SECONDS = 20.0
+
+
+class Flushing:
+    """Flushes while anything is due, and looks at a few files every second. `now` is a monotonic clock in seconds.
+
+    Does nothing before the `witness` has accepted the store: one that lost something while no process ran is found out
+    by its positions, when the loop first looks at them.
+    """
+
+    def __init__(self, flusher: Flusher, inspection: Inspection, witness: Witness, now: Callable[[], float]) -> None:
+        self.flushed = Flushed()
+        self._witness = witness
+        self._flusher = flusher
+        self._inspection = inspection
+        self._now = now
+        self._look_at = self._tell_at = now()
+        self._failing = 0
+        """How many rounds in a row ended with nothing but failures."""
+        self._busy = False
+        """Whether a batch is on its way: what is claimed then is most likely ours."""
+
+    def step(self) -> float:
+        """Flush a batch; the seconds until the next."""
+        if not self._witness.accepted:
+            return _BLOCKED_SECONDS
+        if self._now() >= self._look_at:
+            self._look_at = self._now() + _LOOK_SECONDS
+            self._flusher.register()  # a store that was lost knows nothing of the folder
+            self._inspection.step()
+            self._failing += self._inspection.trouble is not None
+        self._busy = True
+        try:
+            flushed = self._flusher.flush()
+        finally:
+            self._busy = False
+        self.flushed += flushed
+        if flushed.claims > flushed.failed:
+            self._failing = 0
+            return 0.0
+        if flushed.failed:
+            self._failing += 1
+            return _IDLE_SECONDS
+        due = self._flusher.wait()
+        if due is None:
+            return _IDLE_SECONDS
+        # What is due and can't be had is in a bucket that heals.
+        return min(max(due, _LEAST_SECONDS), _IDLE_SECONDS) if due > 0 else _BLOCKED_SECONDS
+
+    def refuse_failures(self, rounds: int) -> None:
+        """Raise OperatorError where so many rounds ended with nothing but failures."""
+        trouble = self._flusher.trouble or self._inspection.trouble
+        if self._failing >= rounds and trouble is not None:
+            raise OperatorError(trouble)
+
+    def idle(self) -> bool:
+        """Whether nothing is due, claimed, or still to be looked at."""
+        due = self._flusher.wait()
+        if due is not None and due > 1 and not self._busy and self._now() >= self._tell_at:
+            self._tell_at = self._now() + _WAIT_SECONDS
+            log.info("waiting for profiles that another flusher claimed, or that have to be flushed again", seconds=due)
+        return due is None and not self._inspection.behind()

@@ -1,0 +1,42 @@
+"""The nightly reconcile: `snapshot-rebuild --all`, in a process of its own so that the daemon keeps its processor."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from projections.errors import OperatorError
+
+_LOOK_SECONDS = 0.5
+_PATIENCE_SECONDS = 2.0
+_RAN = (0, 1)
+_PROGRAM = "from snapshot.rebuild.command import main; main()"
+
+
+def nightly_rebuild(output_dir: Path, environment: Mapping[str, str]) -> Callable[[threading.Event], None]:
+    """What `consumer.daemon.schedule.Nightly` runs; `environment` are the daemon's own options."""
+    words = [sys.executable, "-c", _PROGRAM, "--all", "--output-dir", str(output_dir), "--workers", "1"]
+    return lambda stopping: _run(words, environment, stopping)
+
+
+def _run(words: Sequence[str], environment: Mapping[str, str], stopping: threading.Event) -> None:
+    """Run to the end; where `stopping` is set, end it: what it has repaired is kept, and the next run does the rest."""
+    inherited = {name: value for name, value in os.environ.items() if name not in environment}
+    environment = {**inherited, **environment}
+    with subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL) as process:  # noqa: S603 - our own words
+        while process.poll() is None:
+            if stopping.wait(_LOOK_SECONDS):
+                _end(process)
+                return
+    if process.returncode not in _RAN:
+        raise OperatorError(f"snapshot-rebuild ended with exit code {process.returncode}; it said why above")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -1,0 +1,40 @@
+"""Threads beside the consumer's loop: each repeats one step until it is told to stop."""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from projections.store.protocol import StoreUnavailableError
+
+log = structlog.get_logger()
+
+
+class Worker(threading.Thread):
+    """Calls `step`, which gives the seconds until the next call. While the store is away it waits and tries again.
+
+    Any other error ends the worker and is kept in `error`, for the daemon to end with it: never half a daemon.
+    """
+
+    def __init__(self, name: str, step: Callable[[], float]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._step = step
+        self._stopping = threading.Event()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Repeat until `stop`."""
+        while not self._stopping.is_set():
+            try:
+                seconds = self._step()
+            except StoreUnavailableError:
+                seconds = 0.5
+            except BaseException as error:  # noqa: BLE001 - handed to the daemon, which raises it
+                self.error = error
+                return
+            if seconds > 0:
+                self._stopping.wait(seconds)
+
+    def stop(self) -> None:
+        """End after the present step; `join` waits for it."""
+        self._stopping.set()

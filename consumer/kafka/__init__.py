@@ -1,0 +1,1 @@
+"""Kafka as a source of events: membership, topics, records, and what guards against stalls."""

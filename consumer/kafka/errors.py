@@ -1,0 +1,39 @@
+"""What errors of a poll mean to the caller and to the operator."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kafka import errors
+
+from projections.errors import OperatorError
+from snapshot.kafka.client import one_line
+
+
+def out_of_range(error: errors.KafkaError) -> Sequence[Any]:
+    """Name the partitions (kafka-python's) that an error says have lost their position; none for other errors."""
+    if isinstance(error, errors.OffsetOutOfRangeError):
+        return list(error.args[0])
+    if isinstance(error, errors.LogTruncationError):
+        return list(error.divergent_offsets)
+    return []
+
+
+def for_operator(error: errors.KafkaError, group_id: str, instance_id: str | None) -> OperatorError | None:
+    """Tell the operator's way out of an error that no waiting and no new connection mends; None for other errors."""
+    if isinstance(error, errors.FencedInstanceIdError):
+        return OperatorError(
+            f"KAFKA_GROUP_INSTANCE_ID={instance_id}: another consumer of the group {group_id} has taken it: "
+            "give each process its own"
+        )
+    if isinstance(error, errors.InvalidGroupIdError):
+        return OperatorError(f"KAFKA_GROUP_ID={group_id!r}: Kafka takes no such name of a group: give it another")
+    if isinstance(error, errors.AuthorizationError | errors.SaslAuthenticationFailedError):
+        return OperatorError(
+            f"Kafka refuses the group {group_id} ({type(error).__name__}: {one_line(error)}): "
+            "give its user the right to read the topics and to use the group"
+        )
+    if isinstance(error, errors.UnsupportedCodecError):
+        return OperatorError(
+            f"Kafka's messages are compressed ({one_line(error)}): pip install 'kafka-python[snappy,lz4,zstd]'"
+        )
+    return None

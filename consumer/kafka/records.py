@@ -1,0 +1,35 @@
+"""From kafka-python's records to events."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kafka import TopicPartition
+
+from consumer.source import Invalid
+from projections.comments.events import Event, InvalidEventError, decode, timely
+
+Records = Mapping[TopicPartition, Sequence[Any]]
+
+
+def name_of(partition: TopicPartition) -> str:
+    """Give a partition's name in positions, intervals and assignments: `topic/number`."""
+    return f"{partition.topic}/{partition.partition}"
+
+
+def read(records: Records, now: int) -> tuple[list[Event], list[Invalid]]:
+    """Decode what one poll fetched: the events, and the messages that are none. `now`: microseconds since 1970."""
+    events: list[Event] = []
+    invalid: list[Invalid] = []
+    for partition, messages in records.items():
+        topic = partition.topic
+        for message in messages:
+            try:
+                events.append(timely(decode(topic, message.value), now))
+            except InvalidEventError as error:
+                invalid.append(_invalid(message, str(error)))
+    return events, invalid
+
+
+def _invalid(message: Any, error: str) -> Invalid:  # noqa: ANN401  kafka-python has no types
+    headers = [(name, value or b"") for name, value in message.headers]
+    return Invalid(message.topic, message.partition, message.offset, message.key, message.value, headers, error)

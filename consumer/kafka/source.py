@@ -1,0 +1,292 @@
+"""Events from Kafka, as a member of a consumer group."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from kafka import TopicPartition, errors
+from kafka.structs import MemberState, OffsetAndMetadata
+
+from consumer.kafka import internals
+from consumer.kafka.errors import for_operator, out_of_range
+from consumer.kafka.group import SourceOptions, join, leave
+from consumer.kafka.records import Records, name_of, read
+from consumer.kafka.watchdog import Absence, Watchdog
+from consumer.source import EMPTY, Assignment, Batch, OffsetOutOfRangeError, Offsets, SourceUnavailableError
+from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED
+from projections.errors import OperatorError
+from snapshot.kafka.client import one_line, probe
+from snapshot.kafka.settings import KafkaSettings
+
+_REMAKE_PAUSE = 5.0  # seconds
+_log = logging.getLogger(__name__)
+
+
+class KafkaSource:
+    """`consumer.source.Source` over kafka-python. Partitions are named `topic/number`.
+
+    Each new generation stands still, kept partitions too, until it is started, so no batch mixes generations. A
+    rebalance that changes nothing for us is no new generation. Where Kafka is away, `poll` gives empty batches and
+    the log says so; kafka-python connects again by itself. Making the source raises OperatorError where Kafka can't
+    be reached or a topic is missing.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        group_id: str,
+        *,
+        topics: Sequence[str] = (COMMENT_CREATED, INSIGHT_CREATED),
+        options: SourceOptions | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.remade = 0
+        """How often the consumer was made anew, by the watchdog or after an error that only a new one can mend."""
+        self._settings = settings
+        self._group_id = group_id
+        self._topics = tuple(topics)
+        self._options = options or SourceOptions()
+        self._clock = clock
+        self._absence = Absence(f"Kafka at {settings.bootstrap_servers}", clock())
+        self._broken: str | None = None
+        self._remake_at = 0.0
+        self._paused = False
+        self._generation = 0
+        self._consumer, self._listener = join(settings, group_id, self._topics, self._options)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing about the partitions: there is a new consumer."""
+        self._seen = 0
+        self._watchdog = Watchdog(self._options.stall_limit)
+        self._partitions: dict[str, TopicPartition] = {}
+        self._positions: dict[TopicPartition, int] = {}  # of the partitions that were started
+        self._ends: dict[TopicPartition, int] = {}
+        self._topic_ids: dict[str, str] = {}
+
+    # ---------------------------------------------------------------------------------------------- the protocol
+
+    def poll(self, seconds: float) -> Batch:
+        """Wait at most so long (but half a second: kafka-python stalls with less) for the next batch.
+
+        Raises OffsetOutOfRangeError, and OperatorError where Kafka refuses us for good.
+        """
+        if self._broken is not None:
+            self._remake(self._broken)
+        wait = max(seconds, self._options.least_poll)
+        try:
+            records: Records = self._consumer.poll(timeout_ms=round(wait * 1000))
+        except errors.KafkaError as error:
+            self._failed(error)
+            return EMPTY
+        internals.nudge(self._consumer)
+        if self._new_generation():
+            return EMPTY  # whatever came with it is from a position that nobody chose
+        batch = self._batch(records)
+        if batch is EMPTY:
+            self._watch()
+        else:
+            self._say_absence(present=True)
+        return batch
+
+    def assignment(self) -> Assignment:
+        """Whose partitions are read; cheap."""
+        return Assignment(self._generation, frozenset(self._partitions))
+
+    def offsets(self, partitions: frozenset[str]) -> Mapping[str, Offsets]:
+        """Look up the offsets of assigned partitions. Raises SourceUnavailableError where Kafka doesn't answer."""
+        wanted = [self._partitions[name] for name in sorted(partitions) if name in self._partitions]
+        if not wanted:
+            return {}
+        try:
+            internals.refresh(self._consumer, self._options.request_timeout)
+            ids = self._present_topic_ids()
+            found = [
+                Offsets(self._consumer.committed(one, timeout_ms=self._patience), earliest, end, ids[one.topic])
+                for one, earliest, end in zip(
+                    wanted,
+                    self._look_up(self._consumer.beginning_offsets, wanted),
+                    self._look_up(self._consumer.end_offsets, wanted),
+                    strict=True,
+                )
+            ]
+        except (errors.KafkaError, KeyError) as error:  # KeyError: an answer without one of the topics or partitions
+            raise SourceUnavailableError(
+                f"Kafka at {self._settings.bootstrap_servers} doesn't tell the offsets of its partitions "
+                f"({one_line(repr(error))}): see whether it is up and has the topics"
+            ) from error
+        self._topic_ids = ids
+        return dict(zip(map(name_of, wanted), found, strict=True))
+
+    def start(self, generation: int, positions: Mapping[str, int]) -> None:
+        """Deliver from these positions on; nothing happens if the generation is no longer the present one."""
+        if generation != self._generation or self._listener.changes != self._seen:
+            return
+        for name, position in positions.items():
+            partition = self._partitions.get(name)
+            if partition is None:
+                continue
+            self._consumer.seek(partition, position)
+            self._positions[partition] = position
+            if not self._paused:
+                self._consumer.resume(partition)
+
+    def pause(self) -> None:
+        """Deliver nothing more; what a poll had already fetched is delivered after `resume`."""
+        self._paused = True
+        self._consumer.pause(*self._positions)
+
+    def resume(self) -> None:
+        """Deliver again."""
+        self._paused = False
+        if self._listener.changes == self._seen and self._broken is None:
+            self._consumer.resume(*self._positions)
+
+    def commit(self, positions: Mapping[str, int]) -> None:
+        """Make it known that everything below these positions is in the store.
+
+        Waits for Kafka's answer, a few seconds at most. A commit that fails is only said in the log: the positions
+        live in the store, Kafka's are for its tools and for noticing that a store was lost.
+        """
+        known = {self._partitions[name]: at for name, at in positions.items() if name in self._partitions}
+        if not known or not self._stable():
+            return
+        try:
+            offsets = {one: OffsetAndMetadata(position, "", -1) for one, position in known.items()}
+            self._consumer.commit(offsets, timeout_ms=self._patience)
+        except (errors.CommitFailedError, errors.RebalanceInProgressError):
+            _log.info("Kafka: the group %s moved on before a commit; a later one tells the same", self._group_id)
+        except errors.KafkaError as error:
+            fatal = for_operator(error, self._group_id, self._options.instance_id)
+            if fatal is not None:
+                raise fatal from error
+            _log.warning("Kafka: a commit of the group %s failed: %s", self._group_id, one_line(repr(error)))
+
+    def exhausted(self) -> bool:
+        """Whether everything that was there when this was first asked has been delivered.
+
+        For partitions that came later: when it was first asked after they came. A member to which a stable group gave
+        no partition has nothing to wait for: its generations are complete, so others have them all.
+        """
+        if self._generation == 0 or not self._stable():
+            return False
+        unknown = [one for one in self._partitions.values() if one not in self._ends]
+        try:
+            self._ends.update(zip(unknown, self._look_up(self._consumer.end_offsets, unknown), strict=True))
+        except (errors.KafkaError, KeyError):
+            return False
+        return all(self._positions.get(one, -1) >= self._ends[one] for one in self._partitions.values())
+
+    def close(self) -> None:
+        """Leave at once, so that others can take over (a static member's partitions wait for its session's end)."""
+        leave(self._consumer, self._options)
+
+    def lag(self) -> Mapping[str, int]:
+        """Give the number of offsets between what was delivered and the end that Kafka last told, by partition."""
+        ends = {one: self._consumer.highwater(one) for one in self._positions if one in self._consumer.assignment()}
+        return {name_of(one): max(0, end - self._positions[one]) for one, end in ends.items() if end is not None}
+
+    # --------------------------------------------------------------------------------------------- what a poll gave
+
+    def _new_generation(self) -> bool:
+        """Take over what the listener was told, or begin a generation because a topic was made anew."""
+        ids = self._present_topic_ids()
+        remade = sorted(topic for topic, known in self._topic_ids.items() if ids.get(topic, known) != known)
+        if self._listener.changes == self._seen and not remade:
+            return False
+        if remade:
+            _log.warning("Kafka: deleted and made again: %s; all partitions start anew", ", ".join(remade))
+        self._seen = self._listener.changes
+        self._partitions = {name_of(one): one for one in self._consumer.assignment()}
+        self._consumer.pause(*self._partitions.values())
+        self._positions.clear()
+        self._topic_ids = {}
+        kept = {one for one in self._partitions.values() if one.topic not in remade}
+        self._ends = {one: end for one, end in self._ends.items() if one in kept}
+        self._generation += 1
+        return True
+
+    def _batch(self, records: Records) -> Batch:
+        # The position, not the last offset + 1: transaction markers and compacted gaps are covered with it.
+        now = internals.positions(self._consumer)
+        moved = {one: now[one] for one, before in self._positions.items() if now.get(one, before) != before}
+        if not moved:
+            return EMPTY
+        intervals = {name_of(one): (self._positions[one], after) for one, after in moved.items()}
+        self._positions |= moved
+        events, invalid = read(records, time.time_ns() // 1_000)
+        return Batch(events, intervals, invalid)
+
+    def _present_topic_ids(self) -> dict[str, str]:
+        found = {topic: internals.topic_id(self._consumer, topic) for topic in self._topics}
+        return {topic: known for topic, known in found.items() if known is not None}
+
+    def _look_up(
+        self, which: Callable[..., Mapping[TopicPartition, int]], wanted: Sequence[TopicPartition]
+    ) -> list[int]:
+        found = which(wanted, timeout_ms=self._patience) if wanted else {}
+        return [found[one] for one in wanted]
+
+    def _stable(self) -> bool:
+        return bool(self._consumer.group_metadata().state is MemberState.STABLE)
+
+    @property
+    def _patience(self) -> float:
+        return self._options.request_timeout * 1000
+
+    # ------------------------------------------------------------------------------------------------ when it fails
+
+    def _failed(self, error: errors.KafkaError) -> None:
+        """Sort a poll's error: tell the caller, or the operator, or wait, or begin with a new consumer."""
+        fatal = for_operator(error, self._group_id, self._options.instance_id)
+        if fatal is not None:
+            raise fatal from error
+        lost = out_of_range(error)
+        if lost:
+            self._consumer.pause(*(one for one in lost if one in self._consumer.assignment()))
+            raise OffsetOutOfRangeError({name_of(one): self._positions.pop(one, 0) for one in lost}) from error
+        if error.retriable:
+            self._watch()
+        else:
+            self._broken = f"{type(error).__name__}: {one_line(error)}"
+            self._consumer.pause(*self._positions)  # kafka-python can't go on after a record that it can't read
+
+    def _watch(self) -> None:
+        """After a poll that gave nothing: see whether Kafka is away or kafka-python has stalled."""
+        now = self._clock()
+        self._say_absence(present=internals.coordinator_known(self._consumer))
+        reason = self._watchdog.assigned(now, joined=self._generation > 0 and self._stable())
+        reading = {} if self._paused else {name_of(one): position for one, position in self._positions.items()}
+        if reason is None and self._watchdog.moved(now, reading):
+            partitions = list(self._positions)
+            try:
+                ends = self._look_up(self._consumer.end_offsets, partitions)
+            except (errors.KafkaError, KeyError):
+                return
+            reason = self._watchdog.ends(now, dict(zip(map(name_of, partitions), ends, strict=True)))
+        if reason is not None:
+            self._remake(reason)
+
+    def _say_absence(self, *, present: bool) -> None:
+        said = self._absence.observe(self._clock(), present=present)
+        if said is not None:
+            _log.warning("%s", said)
+
+    def _remake(self, reason: str) -> None:
+        """Put another consumer in the place of this one; where none can be had, keep it and try later."""
+        if self._clock() < self._remake_at:
+            return
+        self._remake_at = self._clock() + _REMAKE_PAUSE
+        try:
+            probe(self._settings)
+            new, listener = join(self._settings, self._group_id, self._topics, self._options)
+        except OperatorError as error:
+            _log.warning("Kafka: a new consumer is needed (%s) but can't be had yet: %s", reason, error)
+            return
+        _log.warning("Kafka: the consumer is made anew: %s", reason)
+        leave(self._consumer, self._options)
+        self._consumer, self._listener = new, listener
+        self._broken = None
+        self.remade += 1
+        self._generation += 1
+        self._begin()

@@ -1,0 +1,1 @@
+"""From the database to Kafka: publishing events, and how far consumers have come."""

@@ -1,0 +1,64 @@
+"""What bears the time of its change, where somebody gave the database an index on it: found by polling, at once.
+
+WhiteBalloon makes no such index. Where there is one, the last few rows by that time are compared with what the tail
+remembers, in every interval in which something was committed. No time is compared with any clock.
+"""
+
+from collections.abc import Iterator
+
+import structlog
+
+from consumer.tail.changes.poll import changed_analyses
+from consumer.tail.rows.event_builder import Publisher
+from consumer.tail.rows.fingerprints import Remembered, remember
+from projections.comments.events import Event
+from projections.comments.rows import CommentRow, is_readable
+from projections.database.database import Database
+
+log = structlog.get_logger()
+
+_LAST = 100
+"""So many of the last rows are looked at; where all of them are new, more at once, and the rest is the sweep's."""
+_MORE = 5_000
+
+
+class Dated:
+    """Soft deletions and analyses that were written anew."""
+
+    def __init__(self, database: Database, publisher: Publisher) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._indexed = database.indexed()
+        if any(self._indexed):
+            log.info("changes are found by the index on their time", **self._indexed._asdict())
+
+    def work(self) -> Iterator[list[Event]]:
+        """Look at what changed last; give events, page by page."""
+        for has_index, look in zip(self._indexed, (self._deleted, self._recorded), strict=True):
+            if has_index:
+                found, all_new = look(_LAST)
+                yield found
+                if all_new:
+                    yield look(_MORE)[0]
+
+    # What isn't remembered is not looked at: it is above the head and polling's, or the start has yet to come to it.
+
+    def _deleted(self, limit: int) -> tuple[list[Event], bool]:
+        rows = self._database.latest_deleted(limit)
+        known = self._publisher.memory.get(row.comment_id for row in rows)
+        changed = [row for row in rows if row.comment_id in known and _is_news(row, known[row.comment_id])]
+        return self._publisher.publish(changed), len(changed) == limit
+
+    def _recorded(self, limit: int) -> tuple[list[Event], bool]:
+        latest = self._database.latest_analyses(limit)
+        known = self._publisher.memory.get(one.comment_id for one in latest)
+        changed = changed_analyses(self._publisher, [one for one in latest if one.comment_id in known])
+        rows = self._database.comments_by_ids(changed) if changed else []
+        return self._publisher.publish(list(filter(is_readable, rows)), changed), len(changed) == limit
+
+
+# What can't be understood any more is the sweep's, and its brake's.
+
+
+def _is_news(row: CommentRow, known: Remembered) -> bool:
+    return known[:3] != remember(row, None)[:3] and is_readable(row)

@@ -1,0 +1,220 @@
+"""What has a key, or is small enough to be read whole: looked at in every interval, if anything was committed."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from consumer.tail.changes.backlog import SHARE
+from consumer.tail.changes.gaps import NARROW, Gap, Gaps
+from consumer.tail.rows.event_builder import Publisher
+from consumer.tail.rows.fingerprints import analysis_print, ids_of
+from projections.comments.events import Event
+from projections.comments.rows import AnalysisRow, CommentRow
+from projections.database.database import Database, Horizon
+
+
+class Moment(NamedTuple):
+    """When a look began: the database's clock and then its change token, both read before any row."""
+
+    at: int
+    token: str
+
+
+class Whole(Protocol):
+    """Something small that is read whole after a change."""
+
+    def look(self) -> bool:
+        """Read it, and put off what a difference asks for as tasks. False: look again, even without a change."""
+        ...
+
+
+class Resting:
+    """A `Whole` that is not looked at again before it has rested, however often something is committed.
+
+    `moment` is the last one that it is in step with.
+    """
+
+    def __init__(self, whole: Whole, now: Callable[[], float]) -> None:
+        self._whole = whole
+        self._now = now
+        self._rested_at = now()
+        self.moment = Moment(0, "")
+
+    def look(self, moment: Moment) -> None:
+        """Look, if anything was committed since the last look and it has rested."""
+        began = self._now()
+        complete = moment.token == self.moment.token
+        if not complete and began >= self._rested_at:
+            complete = self._whole.look()
+            self._rested_at = self._now() + SHARE * (self._now() - began)
+        if complete:
+            self.moment = moment
+
+
+class Heads(NamedTuple):
+    """Where polling stands: the highest keys that were read, and what is missing below them."""
+
+    comment_id: int
+    analysis_comment_id: int
+    comment_gaps: Sequence[Gap] = ()
+    analysis_gaps: Sequence[Gap] = ()
+
+
+def first_heads(database: Database) -> Heads:
+    """Where the very first tail begins: what is missing just below the heads may be of transactions that are open."""
+    heads = database.heads()
+    return Heads(
+        heads.comment_id,
+        heads.analysis_comment_id,
+        _missing_below(heads.comment_id, database, lambda after: ids_of(database.comments_after(after, NARROW))),
+        _missing_below(
+            heads.analysis_comment_id,
+            database,
+            lambda after: [one.comment_id for one in database.analyses_after(after, NARROW)],
+            insights=True,
+        ),
+    )
+
+
+def _missing_below(
+    head: int, database: Database, read: Callable[[int], list[int]], *, insights: bool = False
+) -> list[Gap]:
+    after = max(0, head - NARROW)
+    found = [key for key in read(after) if key <= head]
+    horizon = database.horizon(insights=insights)
+    gaps = Gaps()
+    if horizon and found:
+        gaps.note(after, found, database.clock(), horizon.xmax)
+    return list(gaps)
+
+
+class Polling:
+    """Looks for what is new, and at `wholes` besides; after a commit `dated` finds what an index leads to.
+
+    `last` is when the last poll began, `seen` the last moment up to which all was handed out or made a task.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that the tail wires
+        self,
+        database: Database,
+        publisher: Publisher,
+        heads: Heads,
+        wholes: Iterable[Whole],
+        *,
+        dated: Callable[[], Iterator[list[Event]]],
+        page: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._comment_head, self._analysis_head = heads.comment_id, heads.analysis_comment_id
+        self._comment_gaps, self._analysis_gaps = Gaps(heads.comment_gaps), Gaps(heads.analysis_gaps)
+        self._wholes = [Resting(whole, now) for whole in wholes]
+        self._dated = dated
+        self._page = page
+        self._rows_token: str | None = None
+        self.last = self.seen = Moment(0, "")
+
+    @property
+    def heads(self) -> Heads:
+        """Where it stands, after what was handed out."""
+        return Heads(self._comment_head, self._analysis_head, list(self._comment_gaps), list(self._analysis_gaps))
+
+    def work(self) -> Iterator[list[Event]]:
+        """Do one poll, in pages of events. Where nothing was committed since the last one, nothing is read."""
+        moment = Moment(self._database.clock(), self._database.change_token())
+        for whole in self._wholes:
+            whole.look(moment)
+        if moment.token != self._rows_token:
+            heads = self._database.heads()
+            # Lower than before: the last rows were deleted, and SQLite gives their ids to the next ones.
+            self._comment_head = min(self._comment_head, heads.comment_id)
+            self._analysis_head = min(self._analysis_head, heads.analysis_comment_id)
+            yield from self._missing_comments(moment.at)
+            yield from self._new_comments(moment.at, heads.comment_id)
+            yield from self._missing_analyses(moment.at)
+            yield from self._new_analyses(moment.at, heads.analysis_comment_id)
+            yield from self._dated()
+            self._rows_token = moment.token
+        self.last = moment
+        # The earliest, not only where all agree: two that rest by turns never do while somebody commits all the time.
+        self.seen = min([moment, *(whole.moment for whole in self._wholes)], key=lambda one: one.at)
+
+    # ---------------------------------------------------------------------------------------------------- comments
+
+    def _new_comments(self, at: int, highest: int) -> Iterator[list[Event]]:
+        while self._comment_head < highest:
+            rows = self._database.comments_after(self._comment_head, self._page)
+            if not rows:
+                return
+            keys = ids_of(rows)
+            horizon = self._horizon_where_missing(self._comment_head, keys)
+            found = self._publisher.publish(rows)
+            if horizon:
+                self._comment_gaps.note(self._comment_head, keys, at, horizon.xmax)
+            self._comment_head = keys[-1]
+            yield found
+
+    def _missing_comments(self, at: int) -> Iterator[list[Event]]:
+        gaps = self._comment_gaps
+        if not gaps:
+            return
+        horizon = self._database.horizon()
+        rows: list[CommentRow] = []
+        if ids := gaps.narrow_ids():
+            rows += self._database.comments_by_ids(ids)
+        for gap in gaps.wide():
+            within = self._database.comments_after(gap.low - 1, self._page)
+            rows += [row for row in within if row.comment_id <= gap.high]
+        after = self._database.horizon() if rows else None
+        found = self._publisher.publish(rows)
+        gaps.fill(ids_of(rows), at, after.xmax if after else 0)
+        gaps.expire(at, horizon.xmin if horizon else 0)
+        yield found
+
+    # ---------------------------------------------------------------------------------------------------- analyses
+
+    def _new_analyses(self, at: int, highest: int) -> Iterator[list[Event]]:
+        while self._analysis_head < highest:
+            analyses = self._database.analyses_after(self._analysis_head, self._page)
+            if not analyses:
+                return
+            keys = [one.comment_id for one in analyses]
+            horizon = self._horizon_where_missing(self._analysis_head, keys, insights=True)
+            found = publish_analyses(self._database, self._publisher, analyses)
+            if horizon:
+                self._analysis_gaps.note(self._analysis_head, keys, at, horizon.xmax)
+            self._analysis_head = keys[-1]
+            yield found
+
+    def _missing_analyses(self, at: int) -> Iterator[list[Event]]:
+        """Most of these are comments that were never analysed; they are given up like the others."""
+        gaps = self._analysis_gaps
+        if not gaps:
+            return
+        horizon = self._database.horizon(insights=True)
+        analyses = self._database.analyses_by_ids(gaps.narrow_ids())
+        found = publish_analyses(self._database, self._publisher, analyses.values())
+        gaps.fill(analyses, at, 0)
+        gaps.expire(at, horizon.xmin if horizon else 0)
+        yield found
+
+    # -------------------------------------------------------------------------------------------------------- gaps
+
+    # The horizon is read before anything is published: were it to fail after that, what is remembered as published
+    # would never be handed out.
+
+    def _horizon_where_missing(self, after: int, found: list[int], *, insights: bool = False) -> Horizon | None:
+        return self._database.horizon(insights=insights) if found[-1] - after > len(found) else None
+
+
+def changed_analyses(publisher: Publisher, analyses: Iterable[AnalysisRow]) -> dict[int, AnalysisRow]:
+    """Those that are not as remembered, by comment id."""
+    found = {one.comment_id: one for one in analyses}
+    known = publisher.memory.get(found)
+    return {key: one for key, one in found.items() if key not in known or known[key].analysis != analysis_print(one)}
+
+
+def publish_analyses(database: Database, publisher: Publisher, analyses: Iterable[AnalysisRow]) -> list[Event]:
+    """Give the present state of the comments whose analyses are not as remembered."""
+    changed = changed_analyses(publisher, analyses)
+    return publisher.publish(database.comments_by_ids(changed), changed) if changed else []

@@ -1,0 +1,70 @@
+"""The whole history, published user by user."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+
+from consumer.tail.rows.event_builder import Publisher
+from consumer.tail.state import HIGHEST_ID
+from projections.comments.events import Event
+from projections.database.database import Database
+from snapshot.runtime.progress import Meter
+
+_PAGE = 2_000
+
+
+class Backfill:
+    """A stage of the relay's start. `cursor` is the user up to whom everything was handed out; it goes on after it.
+
+    Comments above `head`, the tail's head when it began, are left to the tail, which publishes each of them anyway.
+    `pristine`: the store is new. What it publishes is remembered, so a first backfill needs no filling of the memory.
+    `meter` opens what shows the progress; it is closed at the end, or by `close`.
+    """
+
+    given_up = False
+
+    def __init__(  # noqa: PLR0913 - the parts that the relay wires
+        self,
+        database: Database,
+        publisher: Publisher,
+        cursor: int,
+        meter: Callable[[], AbstractContextManager[Meter]],
+        *,
+        head: int,
+        pristine: bool,
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._open_meter = meter
+        self._meter: Meter | None = None
+        self._opened = ExitStack()
+        self._head = head
+        self._pristine = pristine
+        self._after: tuple[int, int] | None = None
+        self.cursor = cursor
+        self.done = cursor >= HIGHEST_ID
+
+    def turn(self) -> list[Event] | None:
+        """Give the next page; None at the end."""
+        if self.done:
+            return None
+        meter = self._meter = self._meter or self._begin()
+        rows = self._database.comments_of_users(self.cursor + 1, HIGHEST_ID, self._after, _PAGE)
+        found = self._publisher.publish([row for row in rows if row.comment_id <= self._head], pristine=self._pristine)
+        meter.advance(len(rows))
+        if len(rows) < _PAGE:
+            self.cursor, self.done = HIGHEST_ID, True
+            self.close()
+        else:
+            self._after = rows[-1].user_id, rows[-1].comment_id
+            self.cursor = max(self.cursor, rows[-1].user_id - 1)  # the last one's comments may go on
+        return found
+
+    def close(self) -> None:
+        """Take the progress away."""
+        self._opened.close()
+
+    def _begin(self) -> Meter:
+        ahead = self._database.comments_above(self.cursor)
+        meter = self._opened.enter_context(self._open_meter())
+        meter.phase("Backfill", ahead)
+        return meter

@@ -1,0 +1,39 @@
+"""The first thing that a tail does: remember every row."""
+
+from consumer.tail.changes.sweep import _PAGE, HIGHEST_ID
+from consumer.tail.rows.fingerprints import Memory, remember
+from projections.comments.events import Event
+from projections.database.database import Database, analyses_of
+
+
+class Filling:
+    """Before the first round: remember all comments up to the head, without saying anything about them.
+
+    Whatever is remembered here is compared with the store later (`consumer.tail.startup.verify`), never earlier.
+    """
+
+    given_up = False
+
+    def __init__(self, database: Database, memory: Memory, head: int) -> None:
+        self._database = database
+        self._memory = memory
+        self._head = head
+        self._after = -1
+        self.done = False
+
+    def turn(self) -> list[Event] | None:
+        """Read a page; None at the end."""
+        self.done = self._after >= self._head
+        if self.done:
+            return None
+        rows = self._database.comments_after(self._after, _PAGE)
+        analyses = analyses_of(self._database, rows) if rows else {}
+        self._memory.fill(
+            {
+                row.comment_id: remember(row, analyses.get(row.comment_id))
+                for row in rows
+                if row.comment_id <= self._head
+            }
+        )
+        self._after = rows[-1].comment_id if len(rows) == _PAGE else HIGHEST_ID
+        return []

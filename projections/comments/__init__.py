@@ -1,0 +1,1 @@
+"""What one comment says and where it counts; pure."""

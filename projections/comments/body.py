@@ -1,0 +1,116 @@
+"""What one comment's body and analysis say: links, reactions, attachments, labels."""
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+from projections.comments import links
+from projections.comments.labels import _items
+
+
+class Message(NamedTuple):
+    """What one body contributes to a profile.
+
+    links: (canonical URL, position, occurrences) in order of first appearance; the position is the index of its first
+    occurrence among all links of the body. reactions: (emoji, count), attachments: (kind, count), sorted by key.
+    """
+
+    links: tuple[tuple[str, int, int], ...] = ()
+    reactions: tuple[tuple[str, int], ...] = ()
+    attachments: tuple[tuple[str, int], ...] = ()
+
+
+_NOTHING = Message()
+_REACTIONS = "(reactions:"
+_ATTACHMENTS = "[attachments:"
+_QUOTATION = re.compile(r"^>[^\n]*", re.MULTILINE)
+
+
+def read(body: str) -> Message:
+    r"""Read a body; quoted lines count for nothing.
+
+    >>> read("> https://quoted.org\nhttps://a.org\n(Reactions: Ann 👍, Bob 👍)\n[attachments: a.png]")
+    Message(links=(('https://a.org/', 0, 1),), reactions=(('👍', 2),), attachments=(('image', 1),))
+    """
+    linked = "://" in body
+    marked = False
+    if "(" in body or "[" in body:
+        lowered = body.lower()
+        marked = _REACTIONS in lowered or _ATTACHMENTS in lowered
+    if not linked and not marked:
+        return _NOTHING
+    text = _QUOTATION.sub("", body) if body.startswith(">") or "\n>" in body else body
+    return _marked(text) if marked else Message(_links(text))
+
+
+def _marked(text: str) -> Message:
+    """Read a body that may hold lines of reactions or attachments; such a line is no text and names no links."""
+    reactions: list[str] = []
+    kinds: list[str] = []
+    rest: list[str] = []
+    for line in text.split("\n"):
+        trimmed = line.strip()
+        if (inner := _inside(trimmed, _REACTIONS, ")")) is not None:
+            reactions += [entry.rsplit(None, 1)[-1] for entry in _items(inner)]
+        elif (inner := _inside(trimmed, _ATTACHMENTS, "]")) is not None:
+            kinds += map(attachment_kind, _items(inner))
+        else:
+            rest.append(line)
+    return Message(_links("\n".join(rest)), _counted(reactions), _counted(kinds))
+
+
+def _counted(items: list[str]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(Counter(items).items())) if items else ()
+
+
+def _inside(line: str, opening: str, closing: str) -> str | None:
+    """What stands between the two, if they enclose the whole line."""
+    if line.endswith(closing) and line[: len(opening)].lower() == opening:
+        return line[len(opening) : -1]
+    return None
+
+
+# What people call a picture, a video, a recording, a document; the endings are those that phones, cameras, office
+# programs and chat clients write. Programs, archives, data and code are none of these.
+_ENDINGS = {
+    "image": """
+        png jpg jpeg gif webp
+        jpe jfif apng avif heic heif hif bmp dib tif tiff svg svgz ico jxl jp2 psd xcf ai eps
+        raw dng cr2 cr3 nef arw orf raf rw2 pef
+    """,
+    "video": """
+        mp4 mov avi
+        m4v mkv webm mpg mpeg mpe m2v wmv asf flv f4v ogv 3gp 3g2 mts m2ts vob qt divx mxf
+    """,
+    "audio": """
+        mp3 m4a m4b aac wav wave flac ogg oga opus wma amr aif aiff aifc caf mid midi mka weba ac3 ape 3ga
+    """,
+    "document": """
+        pdf doc docx
+        docm dot dotx odt ott fodt rtf txt text md markdown rst tex pages wpd wps epub mobi azw azw3 djvu ps xps oxps
+        xls xlsx xlsm xlsb xlt xltx ods fods csv tsv numbers ppt pptx pptm pps ppsx pot potx odp fodp key odg vsd vsdx
+        htm html xhtml mht mhtml log gdoc gsheet gslides
+    """,
+}
+_KINDS = {ending: kind for kind, endings in _ENDINGS.items() for ending in endings.split()}
+
+
+def attachment_kind(name: str) -> str:
+    """The kind of a file by its ending, in any case: image, video, audio, document or other.
+
+    >>> [attachment_kind(name) for name in ("IMG_1.HEIC", "minutes.final.pdf", "archive.tar.gz", "notes")]
+    ['image', 'document', 'other', 'other']
+    """
+    _, dot, ending = name.rpartition(".")
+    return _KINDS.get(ending.lower(), "other") if dot else "other"
+
+
+def _links(text: str) -> tuple[tuple[str, int, int], ...]:
+    found = links.find(text)
+    if not found:
+        return ()
+    forms = {url: links.canonical(url) for url in found}
+    counts: dict[str, list[int]] = {}
+    for position, url in enumerate(found):
+        counts.setdefault(forms[url], [position, 0])[1] += 1
+    return tuple((url, first, count) for url, (first, count) in counts.items())

@@ -1,0 +1,201 @@
+"""Rows of the database as events: what a full read of WhiteBalloon says, in the words of the live stream."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NamedTuple, NoReturn
+
+from projections.comments.body import read as read_body
+from projections.comments.events import CommentCreated, Event, InsightCreated, utc
+from projections.comments.groups import Groups
+from projections.comments.labels import labels as read_labels
+from projections.comments.labels import list_column
+from projections.comments.register import LIVE, NOTHING, CommentHalf, merge, reading
+
+
+class CommentRow(NamedTuple):
+    """A row of request_comments as read.
+
+    Times are text as stored: they are parsed once the comment is known to count.
+    """
+
+    comment_id: int
+    user_id: int
+    help_request_id: int
+    body: str
+    created_at: str
+    deleted_at: str | None
+
+
+class AnalysisRow(NamedTuple):
+    """A row of comment_llm_analyses as read; the list columns are raw text."""
+
+    comment_id: int
+    resource_tags: str | None
+    request_tags: str | None
+    tags: str | None
+    recorded_at: str | None
+
+
+class UnreadableRowError(ValueError):
+    """A comment whose row cannot be understood: `created_at` or `deleted_at` is no date-time, or the body no text.
+
+    SQLite takes any value in any column. `row` is the row; the text names the comment, the column and the value.
+    """
+
+    def __init__(self, row: CommentRow, column: str, value: object) -> None:
+        super().__init__(
+            f"comment {row.comment_id} of user {row.user_id} is left out: request_comments.{column} is "
+            f"{value!r:.80}; correct that row in WhiteBalloon's database"
+        )
+        self.row = row
+
+
+def _raise(error: UnreadableRowError) -> NoReturn:
+    raise error
+
+
+def events(
+    comments: Iterable[CommentRow],
+    analyses: Mapping[int, AnalysisRow],
+    groups: Groups,
+    revision: int,
+    unreadable: Callable[[UnreadableRowError], object] = _raise,
+) -> Iterator[Event]:
+    """Say what these rows mean, for each group that a comment counts in.
+
+    That is a CommentCreated, for soft-deleted comments too, and an InsightCreated where there is an analysis.
+    `analyses` is by comment id, `revision` in microseconds of the database's clock, taken after the rows were read.
+    A row that cannot be understood gives no event: `unreadable` is called with the error, which by default is raised.
+    """
+    for row in comments:
+        slugs = groups.slugs(row.user_id, row.help_request_id)
+        if not slugs:
+            continue
+        try:
+            created_at, deleted_at = _times(row)
+        except UnreadableRowError as error:
+            unreadable(error)
+            continue
+        for slug in slugs:
+            yield CommentCreated(
+                comment_id=row.comment_id,
+                user_id=row.user_id,
+                group_slug=slug,
+                help_request_id=row.help_request_id,
+                body=row.body,
+                created_at=created_at,
+                deleted_at=deleted_at,
+                revision=revision,
+            )
+        if analysis := analyses.get(row.comment_id):
+            for slug in slugs:
+                yield insight(row, slug, analysis, revision)
+
+
+def insight(row: CommentRow, slug: str, analysis: AnalysisRow | None, revision: int) -> InsightCreated:
+    """Say what an analysis means for a comment in one group; without an analysis (it vanished) its lists are empty."""
+    if analysis is None:
+        return InsightCreated(comment_id=row.comment_id, user_id=row.user_id, group_slug=slug, revision=revision)
+    return InsightCreated(
+        comment_id=row.comment_id,
+        user_id=row.user_id,
+        group_slug=slug,
+        resource_tags=list_column(analysis.resource_tags),
+        request_tags=list_column(analysis.request_tags),
+        tags=list_column(analysis.tags),
+        recorded_at=_recorded_at(analysis.recorded_at),
+        revision=revision,
+    )
+
+
+def is_readable(row: CommentRow) -> bool:
+    """Whether the row can be understood."""
+    try:
+        _times(row)
+    except UnreadableRowError:
+        return False
+    return True
+
+
+def _times(row: CommentRow) -> tuple[datetime, datetime | None]:
+    body: object = row.body
+    if not isinstance(body, str):  # a blob, or null in a table that was made by hand
+        raise UnreadableRowError(row, "body", row.body)
+    created_at = _moment(row, "created_at", row.created_at)
+    return created_at, None if row.deleted_at is None else _moment(row, "deleted_at", row.deleted_at)
+
+
+def _moment(row: CommentRow, column: str, text: str) -> datetime:
+    try:
+        return utc(datetime.fromisoformat(text))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UnreadableRowError(row, column, text) from error
+
+
+def _recorded_at(text: str | None) -> datetime | None:
+    """None where it is no date-time: nothing that is counted depends on it, so it costs nobody their tags."""
+    try:
+        return None if text is None else utc(datetime.fromisoformat(text))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+Unreadable = Callable[[UnreadableRowError], object]
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout
+_ODD = datetime.max.replace(tzinfo=UTC)
+"""Stands for a time that can't be read."""
+
+
+Content = tuple[CommentRow, tuple[str, ...], CommentHalf, tuple[str, ...]]
+"""A row, the groups in which its user's profiles hold it, and both halves of its register there: comment and labels."""
+
+
+def contents(
+    comments: Iterable[CommentRow],
+    analyses: Mapping[int, AnalysisRow],
+    groups: Groups,
+    unreadable: Unreadable,
+) -> Iterator[Content]:
+    """Read rows as the fold reads their events; a test holds both equal.
+
+    A row that counts nowhere is left out; so is one that can't be understood, of which `unreadable` is told.
+    """
+    slugs_of, analysis_of, moment_of = groups.slugs, analyses.get, datetime.fromisoformat
+    for row in comments:
+        comment_id, user_id, request_id, body, sent, deleted_at = row
+        slugs = slugs_of(user_id, request_id)
+        if not slugs:
+            continue
+        analysis = analysis_of(comment_id)
+        try:
+            moment = moment_of(sent)
+        except (TypeError, ValueError):
+            moment = _ODD
+        if moment.tzinfo is not None or deleted_at is not None or type(body) is not str:
+            half, labels = _oddly(row, analysis, groups, unreadable)
+            if half is None:
+                continue
+        else:
+            since = moment - _EPOCH
+            created_at = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+            links, reactions, attachments = read_body(body)
+            half = CommentHalf(LIVE, created_at, request_id, links, reactions, attachments)
+            labels = () if analysis is None else _labels(*analysis[1:4])
+        yield row, slugs, half, labels
+
+
+def _oddly(
+    row: CommentRow, analysis: AnalysisRow | None, groups: Groups, unreadable: Unreadable
+) -> tuple[CommentHalf | None, tuple[str, ...]]:
+    """Read a row by way of its events: deleted, with a time zone, or not to be understood at all."""
+    known = {} if analysis is None else {row.comment_id: analysis}
+    register = merge(NOTHING, map(reading, events([row], known, groups, 0, unreadable)))
+    return register.comment, register.labels
+
+
+@lru_cache(4096)
+def _labels(resource_tags: str | None, request_tags: str | None, tags: str | None) -> tuple[str, ...]:
+    """The labels of one analysis; cached, because a model's few favourite ones come again and again."""
+    return read_labels(list_column(resource_tags), list_column(request_tags), list_column(tags))

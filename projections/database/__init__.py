@@ -1,0 +1,1 @@
+"""WhiteBalloon's two databases, read and never written."""

@@ -1,0 +1,249 @@
+"""One database, opened for reading only: SQLite's file or a PostgreSQL server behind one small class."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
+
+from projections.database.errors import DatabaseUnavailable, Place, explain, is_garbled, is_lock
+from projections.errors import OperatorError
+
+T = TypeVar("T")
+
+EXAMPLES = "sqlite:///data/app.db or postgresql://user:password@host/database"
+LOCK_WAIT_S = 1.0
+"""How long SQLite itself waits for a lock. It cannot be interrupted meanwhile, so it is short and done again."""
+
+
+class Reader:
+    """Reads one database in short, read-only transactions; safe to use from several threads."""
+
+    def __init__(self, engine: Engine, place: Place, patience: float) -> None:
+        self._engine = engine
+        self._patience = patience
+        self.place = place
+        self._watch = _FileWatch(engine, place.path) if place.path else None
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction that has ended on return.
+
+        `work` must fetch all that it wants before it returns, and may be run more than once.
+        Raises DatabaseUnavailable where trying again later may help, OperatorError where it cannot.
+        """
+        return self._patiently(partial(self._once, work))
+
+    def change_token(self) -> str:
+        """A text that differs from the last one whenever something was committed between; this process' own."""
+        if self._watch:
+            return self._patiently(self._watch.token)
+        return self.read(lambda connection: str(connection.execute(_SNAPSHOT).scalar_one()))
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        if self._watch:
+            self._watch.close()
+        self._engine.dispose()
+
+    def _once(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                return work(connection)
+        except (DBAPIError, sqlite3.Error) as error:
+            if not is_garbled(error):
+                raise
+        with self._engine.connect() as connection, connection.begin():  # a tenth slower, so not from the start
+            driver: Any = connection.connection.dbapi_connection
+            driver.text_factory = partial(str, encoding="utf-8", errors="replace")
+            return work(connection)
+
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return attempt()
+            except (DBAPIError, sqlite3.Error) as error:
+                if is_lock(error) and time.monotonic() < deadline:
+                    continue  # SQLite has waited already
+                explained = explain(error, self.place)
+                if explained is error:
+                    raise
+                raise explained from error
+            except OSError as error:
+                raise DatabaseUnavailable(f"{self.place} cannot be found: {error.strerror}") from error
+
+
+_State = tuple[int, int, int, int]
+_SNAPSHOT = text("SELECT concat(pg_current_snapshot(), ' ', pg_last_wal_replay_lsn())")
+"""Changes with every commit; on a standby, whose snapshots leave out some of what runs, the position replayed does."""
+
+
+QUIET_S = 5.0
+"""Longer than the coarsest file system's steps of time."""
+
+
+class _FileWatch:
+    """Sees commits of other connections to a SQLite file, through `data_version` of one idle connection.
+
+    While nothing is written, that connection is let go, and the files' sizes and times are watched: as long as any
+    connection is open, WhiteBalloon's last one can't put the WAL into the database when it ends, and whoever then
+    copied the file, or put another in its place, would have the wrong half.
+    """
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self._engine = engine
+        self._path = path
+        self._lock = threading.Lock()
+        self._held: Any = None
+        self._file: tuple[int, ...] | None = None
+        self._opened = 0
+        self._token = ""
+        self._quiet_since = 0.0
+        self._last: list[_State] = []
+        self._left: list[_State] | None = None
+
+    def token(self) -> str:
+        with self._lock:
+            state = self._state()  # before the version: what is committed after that changes it
+            if self._left == state:
+                return self._token
+            self._hold(state[0][:2])
+            cursor = self._held.cursor()
+            version = cursor.execute("PRAGMA data_version").fetchone()[0]
+            cursor.close()
+            token = f"{self._opened}.{version}"
+            # What was just written may be of an open transaction, whose commit could bear the very same time.
+            if (token, state) != (self._token, self._last):
+                self._token, self._last = token, state
+                self._quiet_since = time.monotonic()
+            elif time.monotonic() - self._quiet_since >= QUIET_S:
+                self._close()
+                self._left = state
+            return self._token
+
+    def _hold(self, file: tuple[int, ...]) -> None:
+        if file != self._file:  # the first time, or it was let go, or another file took its place
+            self._close()
+            self._held = self._engine.raw_connection()
+            self._file = file
+            self._opened += 1
+
+    def _state(self) -> list[_State]:
+        """Device, inode, size and time of the database and, where there is one, of its WAL."""
+        stats = [self._path.stat()]
+        with suppress(FileNotFoundError):
+            stats.append(self._path.with_name(f"{self._path.name}-wal").stat())
+        return [(one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns) for one in stats]
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        self._file = self._left = None
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+
+def open_reader(url: str, variable: str, patience: float) -> Reader:
+    """Prepare reading; nothing connects yet. `variable` names the setting that the URL came from, for messages.
+
+    `patience`: seconds that a lock on a SQLite file is waited out. Raises OperatorError for a URL of any other kind.
+    """
+    parsed = _parsed(url, variable)
+    if parsed.get_backend_name() == "sqlite":
+        path = _path(parsed, variable)
+        return Reader(_sqlite_engine(path), Place(variable, f"sqlite:///{path}", path), patience)
+    return Reader(_postgres_engine(parsed), Place(variable, parsed.render_as_string()), patience)
+
+
+def _parsed(url: str, variable: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # its text is not shown: a password may stand anywhere in it
+        raise OperatorError(f"{variable} is not a database URL; write {EXAMPLES}") from None
+    backend = parsed.drivername.partition("+")[0]
+    if backend == "sqlite":
+        return parsed.set(drivername="sqlite")
+    if backend in ("postgresql", "postgres"):  # whichever driver WhiteBalloon itself uses, ours is psycopg
+        return parsed.set(drivername="postgresql+psycopg")
+    raise OperatorError(f"{variable} names a database of kind {backend!r}, which is not supported; write {EXAMPLES}")
+
+
+def _path(url: URL, variable: str) -> Path:
+    database = url.database or ""
+    if database.startswith("file:"):
+        database = unquote(database.removeprefix("file:"))
+    if database in ("", ":memory:"):
+        raise OperatorError(f"{variable} ({url}) names no file, and memory is not shared; write sqlite:///data/app.db")
+    return Path(database).absolute()
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    """`mode=ro`: a wrong path is an error, not a new database. No pool: it would go on reading a replaced file."""
+    engine = create_engine(
+        URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"}),
+        poolclass=NullPool,
+        connect_args={"timeout": LOCK_WAIT_S, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def no_begin(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN leaves out SELECT; the one below doesn't
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+_POSTGRES_DEFAULTS = {
+    "connect_timeout": 5,
+    "application_name": "signal-identity-snapshotter",
+    "client_encoding": "utf8",
+}
+
+
+def _postgres_engine(url: URL) -> Engine:
+    """Read-only by each transaction: a setting of the session would leak to others through a pooler such as PgBouncer.
+
+    No prepared statements, so each range of keys gets the plan that suits it.
+    """
+    from psycopg.types.string import TextLoader  # noqa: PLC0415 - an eighth of a second that SQLite can do without
+
+    defaults = {key: value for key, value in _POSTGRES_DEFAULTS.items() if key not in url.query}
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        isolation_level="REPEATABLE READ",
+        connect_args={**defaults, "prepare_threshold": None},
+        execution_options={"postgresql_readonly": True},
+    )
+
+    @event.listens_for(engine, "connect")
+    def times_as_text(connection: Any, _record: object) -> None:  # noqa: ANN401 - psycopg's
+        for kind in ("timestamp", "timestamptz"):  # as in SQLite; 'infinity' must not end a whole page
+            connection.adapters.register_loader(kind, TextLoader)
+
+    @event.listens_for(engine, "begin")
+    def dates_as_iso(connection: Connection) -> None:
+        driver: Any = connection.connection.dbapi_connection
+        if not (driver.info.parameter_status("DateStyle") or "ISO").startswith("ISO"):  # set for a role or a database
+            connection.exec_driver_sql("SET LOCAL DateStyle = 'ISO'")
+
+    return engine

@@ -1,0 +1,1 @@
+"""What a profile counts: heads, rankings and the fold; pure."""

@@ -1,0 +1,240 @@
+"""The fold: from loaded slices of profiles and new events to changes. Pure; all meaning of counting is here.
+
+A slice is the part of a profile that a batch touches: the head, the registers of the events' comments, and the labels
+of these comments before and after. The same code serves live traffic, mending, rebuilding and tests.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED, Event
+from projections.comments.register import LIVE, NOTHING, CommentHalf, Reading, Register, fingerprint, merge, reading
+from projections.profiles.head import Head
+from projections.profiles.ranking import Appearance, Extremes, Label, Ranking
+
+TOUCHED_AT_MOST = 4096
+"""More comments than these changed during one mend: it is given up and begun again, so that the head stays small."""
+
+_MODULUS = 2**128
+_Key = TypeVar("_Key", int, str)
+_Uses = Mapping[str, tuple[Appearance, int]]
+"""For each link, or tag, of one comment where it first appears and how often it occurs."""
+
+_NO_USES: _Uses = {}
+
+
+class Transition(NamedTuple):
+    """One comment's register before and after a batch."""
+
+    comment_id: int
+    old: Register
+    new: Register
+
+
+class Slice(msgspec.Struct):
+    """The loaded part of one profile. A label that was loaded and does not exist is absent from the map."""
+
+    head: Head
+    registers: dict[int, Register]
+    links: dict[str, Label]
+    tags: dict[str, Label]
+
+
+class Changes(msgspec.Struct):
+    """What a batch changes in one profile; None for a label that no longer occurs. `dirty`: the content changed."""
+
+    head: Head
+    registers: dict[int, Register]
+    links: dict[str, Label | None]
+    tags: dict[str, Label | None]
+    dirty: bool
+
+
+def fold(part: Slice, events: Iterable[Event]) -> Changes:
+    """Apply events to a slice that holds all that they touch; the slice is used up."""
+    return advance(part, transitions(part.registers, map(reading, events)))
+
+
+def transitions(registers: Mapping[int, Register], readings: Iterable[Reading]) -> list[Transition]:
+    """The registers that these readings change, in order of comment id, revisions included."""
+    grouped: dict[int, list[Reading]] = {}
+    for one in readings:
+        grouped.setdefault(one.comment_id, []).append(one)
+    found = []
+    for comment_id in sorted(grouped):
+        old = registers.get(comment_id, NOTHING)
+        new = merge(old, grouped[comment_id])
+        if new != old:
+            found.append(Transition(comment_id, old, new))
+    return found
+
+
+def touched_labels(moves: Iterable[Transition]) -> tuple[set[str], set[str]]:
+    """The links and the tags whose records these transitions need."""
+    links: set[str] = set()
+    tags: set[str] = set()
+    for move in moves:
+        for register in (move.old, move.new):
+            if register.comment is not None and register.comment.state == LIVE:
+                links.update(link[0] for link in register.comment.links)
+                tags.update(register.labels)
+    return links, tags
+
+
+def advance(part: Slice, moves: list[Transition]) -> Changes:
+    """Carry transitions into the aggregates; the slice is used up."""
+    head = part.head
+    links: dict[str, Label] = {}
+    tags: dict[str, Label] = {}
+    digest = 0
+    touched: list[int] = []
+    for move in moves:
+        comment_id, old, new = move
+        if old.comment == new.comment and old.labels == new.labels:
+            continue
+        digest += fingerprint(comment_id, new)
+        if old is not NOTHING:
+            digest -= fingerprint(comment_id, old)
+        _carry(head, part, links, tags, move)
+        touched.append(comment_id)
+        head.cause = (COMMENT_CREATED if old.comment != new.comment else INSIGHT_CREATED, comment_id)
+    if touched:
+        digest += int.from_bytes(head.digest, "big")
+        head.digest = (digest % _MODULUS).to_bytes(16, "big")
+        _close(head, links, tags)
+        if head.mender:
+            _note(head, touched)
+    return Changes(
+        head,
+        {move.comment_id: move.new for move in moves},
+        {name: label if label.count > 0 else None for name, label in links.items()},
+        {name: label if label.count > 0 else None for name, label in tags.items()},
+        bool(touched),
+    )
+
+
+def _carry(head: Head, part: Slice, links: dict[str, Label], tags: dict[str, Label], move: Transition) -> None:
+    """Take the old register's contributions out and put the new one's in, only where they differ."""
+    comment_id, old, new = move
+    before, after = _live(old), _live(new)
+    if before is None and after is not None:
+        _enter(head, comment_id, after)
+        for url, position, times in after.links:
+            _label(part.links, links, url).appear((after.created_at, comment_id, position), times)
+        for position, name in enumerate(new.labels):
+            _label(part.tags, tags, name).appear((after.created_at, comment_id, position), 1)
+    elif before is not None:
+        if before != after:
+            _leave(head, comment_id, before, after)
+            _recount(part.links, links, _links(comment_id, before), _links(comment_id, after))
+        _recount(part.tags, tags, _tags(comment_id, before, old), _tags(comment_id, after, new))
+
+
+def _live(register: Register) -> CommentHalf | None:
+    half = register.comment
+    return half if half is not None and half.state == LIVE else None
+
+
+def _enter(head: Head, comment_id: int, half: CommentHalf) -> None:
+    """A comment begins to count."""
+    _tally_comment(head, half, 1)
+    head.first.add((half.created_at, comment_id, 0))
+    head.last.add((-half.created_at, -comment_id, 0))
+
+
+def _leave(head: Head, comment_id: int, before: CommentHalf, after: CommentHalf | None) -> None:
+    """A comment does not count any more, or counts otherwise; one whose time stays is left where it is."""
+    _tally_comment(head, before, -1)
+    if after is not None and after.created_at == before.created_at:
+        _tally_comment(head, after, 1)
+        return
+    if head.count:
+        head.first.remove((before.created_at, comment_id, 0))
+        head.last.remove((-before.created_at, -comment_id, 0))
+    else:
+        head.first, head.last = Extremes(), Extremes()
+    if after is not None:
+        _enter(head, comment_id, after)
+
+
+def _tally_comment(head: Head, half: CommentHalf, sign: int) -> None:
+    head.count += sign
+    _tally(head.requests, half.help_request_id, sign)
+    for word, times in half.reactions:
+        _tally(head.reactions, word, sign * times)
+    for kind, times in half.attachments:
+        _tally(head.attachments, kind, sign * times)
+
+
+def _tally(counts: dict[_Key, int], key: _Key, change: int) -> None:
+    count = counts.get(key, 0) + change
+    if count:
+        counts[key] = count
+    else:
+        counts.pop(key, None)
+
+
+def _links(comment_id: int, half: CommentHalf | None) -> _Uses:
+    if half is None or not half.links:
+        return _NO_USES
+    return {url: ((half.created_at, comment_id, position), times) for url, position, times in half.links}
+
+
+def _tags(comment_id: int, half: CommentHalf | None, register: Register) -> _Uses:
+    if half is None or not register.labels:
+        return _NO_USES
+    return {name: ((half.created_at, comment_id, position), 1) for position, name in enumerate(register.labels)}
+
+
+def _recount(known: Mapping[str, Label], changed: dict[str, Label], before: _Uses, after: _Uses) -> None:
+    """Replace one comment's uses of links, or of tags."""
+    for name, (where, times) in before.items():
+        if name not in after:
+            _label(known, changed, name).retract(where, times)
+    for name, use in after.items():
+        old = before.get(name)
+        if old is None:
+            _label(known, changed, name).appear(*use)
+        elif old != use:
+            _label(known, changed, name).replace(old, use)
+
+
+def _label(known: Mapping[str, Label], changed: dict[str, Label], name: str) -> Label:
+    label = changed.get(name)
+    if label is None:
+        label = changed[name] = known.get(name) or Label()
+    return label
+
+
+def _close(head: Head, links: dict[str, Label], tags: dict[str, Label]) -> None:
+    """Bring rankings and the mend flag up to date after all transitions."""
+    known = _rank(head.links, links) & _rank(head.tags, tags)
+    extremes = head.count == 0 or (bool(head.first.kept) and bool(head.last.kept))
+    head.mend = head.mend or not (known and extremes)
+
+
+def _note(head: Head, touched: Iterable[int]) -> None:
+    """Tell whoever mends this profile which comments to read again."""
+    head.touched = sorted({*head.touched, *touched})
+    if len(head.touched) > TOUCHED_AT_MOST:
+        head.mender, head.touched = "", []
+
+
+def _rank(ranking: Ranking, labels: Mapping[str, Label]) -> bool:
+    """Place the changed labels; whether all their first appearances are known."""
+    known = True
+    for name, label in labels.items():
+        if label.count > 0:
+            known = known and label.known()
+            ranking.place(name, label.rank())
+        else:
+            ranking.place(name, None)
+    return known
+
+
+def aggregate(registers: Mapping[int, Register]) -> Changes:
+    """All aggregates anew from all registers of a profile: what mending saves, and what a full read gives."""
+    part = Slice(Head(), {}, {}, {})
+    return advance(part, [Transition(comment_id, NOTHING, registers[comment_id]) for comment_id in sorted(registers)])

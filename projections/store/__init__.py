@@ -1,0 +1,1 @@
+"""Bytes under versions, in memory or in Redis; knows no meaning."""

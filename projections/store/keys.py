@@ -1,0 +1,83 @@
+"""Buckets and every key of the store: the only module that spells a key.
+
+A user's profiles lie in one of 64 buckets, by a fixed hash of the user id. The bucket is a hash tag (`{b17}`), so that
+all keys of one call lie in one slot of a Redis Cluster.
+"""
+
+from projections.profile_key import ProfileKey, bucket_of, member
+
+_PREFIX = "sis"
+
+
+def _key(bucket: int, rest: str) -> str:
+    return f"{_PREFIX}:{{b{bucket}}}:{rest}"
+
+
+def mark_key(bucket: int) -> str:
+    """Hash: birth, epoch, meaning, writes, folders, healing, and `p:<partition>` for each position."""
+    return _key(bucket, "mark")
+
+
+def index_key(bucket: int) -> str:
+    """Sorted set of all profiles, by user id."""
+    return _key(bucket, "profiles")
+
+
+def profile_key(key: ProfileKey) -> str:
+    """Hash: one profile."""
+    return _key(bucket_of(key.user_id), f"p:{member(key)}")
+
+
+def due_key(bucket: int, folder: str) -> str:
+    """Sorted set of the profiles to flush into a folder, by the time (ms) when they are due."""
+    return _key(bucket, f"due:{folder}")
+
+
+def leases_key(bucket: int, folder: str) -> str:
+    """Sorted set of claimed profiles, by the time (ms) when the claim ends."""
+    return _key(bucket, f"leases:{folder}")
+
+
+def tokens_key(bucket: int, folder: str) -> str:
+    """Hash: whose claim it is."""
+    return _key(bucket, f"tokens:{folder}")
+
+
+def force_key(bucket: int, folder: str) -> str:
+    """Hash: from when (ms) a profile's next claim is forced; `again`: one that was taken over was given back."""
+    return _key(bucket, f"force:{folder}")
+
+
+def settled_key(bucket: int, folder: str) -> str:
+    """Hash: the snapshot hash of the file that lies in the folder; empty where the file was removed."""
+    return _key(bucket, f"settled:{folder}")
+
+
+def folder_keys(bucket: int, folder: str) -> list[str]:
+    """All that lasts of one folder in one bucket: due, leases, tokens, force, settled."""
+    return [make(bucket, folder) for make in (due_key, leases_key, tokens_key, force_key, settled_key)]
+
+
+def claim_key(bucket: int, folder: str, token: str) -> str:
+    """Set of what one claim took, so that a claim that is sent again gets the same; it ends with the lease."""
+    return _key(bucket, f"claim:{folder}:{token}")
+
+
+def announced_key(bucket: int) -> str:
+    """Hash: the snapshot hash that downstream was last told; empty where it was told of the profile's end."""
+    return _key(bucket, "announced")
+
+
+def sequence_key(bucket: int) -> str:
+    """Hash: the last sequence that was given to a reading of a profile."""
+    return _key(bucket, "sequence")
+
+
+def lease_key(name: str) -> str:
+    """String: the token of who holds a named lease."""
+    return f"{_PREFIX}:{{{name}}}:lease"
+
+
+def document_key(name: str) -> str:
+    """String: a small document that only the holder of the lease of that name may write."""
+    return f"{_PREFIX}:{{{name}}}:document"

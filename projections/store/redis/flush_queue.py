@@ -1,0 +1,132 @@
+"""What there is to flush, in Redis: due times, claims, and the hashes of what was flushed."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+import redis
+
+from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, parse_member
+from projections.store import keys as b
+from projections.store.protocol import ABSENT, Claim, Folder, Reading, Settlement
+from projections.store.redis import folders as folders_
+from projections.store.redis.scripts import Argument, Call, ask, run
+
+_ALL = range(BUCKETS)
+_PLAIN, _FORCED, _TAKEN_OVER = 0, 1, 2
+
+
+class RedisQueue:
+    """Implements `register` to `recheck` of `projections.store.protocol.Store`."""
+
+    _client: redis.Redis
+    _debounce_ms: int
+
+    def register(self, folder: Folder) -> bool:
+        """See the protocol."""
+        arguments = [folders_.spell_id(folder), folders_.spell(folder), folder.group_slug or ""]
+        calls = [
+            Call("register", [b.mark_key(bucket), b.index_key(bucket), b.due_key(bucket, folder.id)], arguments)
+            for bucket in _ALL
+        ]
+        return any(run(self._client, calls))
+
+    def next_due(self, folder: str) -> list[int | None]:
+        """See the protocol."""
+        calls = [Call("next_due", b.folder_keys(bucket, folder)[:2], ()) for bucket in _ALL]
+        return [None if score is None else int(float(score) * 1000) for score in run(self._client, calls)]
+
+    def claim(self, folder: str, buckets: Iterable[int], limit: int, seconds: float, token: str) -> list[Claim]:
+        """See the protocol."""
+        calls = []
+        for bucket in buckets:
+            due, leases, tokens, force, _ = b.folder_keys(bucket, folder)
+            keys = [b.mark_key(bucket), due, leases, tokens, force, b.claim_key(bucket, folder, token)]
+            calls.append(Call("claim", keys, [token, limit, _millis(seconds)]))
+        pairs = (pair for reply in run(self._client, calls) for pair in zip(reply[::2], reply[1::2], strict=True))
+        return [Claim(parse_member(name), flags == _FORCED, flags == _TAKEN_OVER) for name, flags in pairs]
+
+    def read(self, folder: str, claims: Sequence[Claim]) -> list[Reading]:
+        """See the protocol."""
+        groups = _by_bucket([claim.key for claim in claims])
+        calls = []
+        for bucket, keys in groups:
+            hashes = [b.settled_key(bucket, folder), b.announced_key(bucket), b.sequence_key(bucket)]
+            calls.append(Call("read", [*hashes, *map(b.profile_key, keys)], [*map(member, keys)]))
+        found = {}
+        for (_, keys), reply in zip(groups, run(self._client, calls), strict=True):
+            for index, key in enumerate(keys):
+                found[key] = _reading(reply[5 * index : 5 * index + 5])
+        return [found[claim.key] for claim in claims]
+
+    def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
+        """See the protocol."""
+        ended = {one.claim.key: one for one in settlements}
+        calls = []
+        for bucket, keys in _by_bucket(ended):
+            arguments: list[Argument] = [token, self._debounce_ms, _millis(seconds)]
+            for key in keys:
+                one = ended[key]
+                announced = "-" if one.announced is None else one.announced
+                arguments += [member(key), one.version, _flags(one.claim), one.settled, announced, str(one.sequence)]
+            names = [*b.folder_keys(bucket, folder), b.announced_key(bucket), *map(b.profile_key, keys)]
+            calls.append(Call("settle", names, arguments))
+        run(self._client, calls)
+
+    def defer(self, folder: str, token: str, claims: Sequence[Claim], seconds: float) -> None:
+        """See the protocol."""
+        flags = {claim.key: _flags(claim) for claim in claims}
+        calls = []
+        for bucket, keys in _by_bucket(flags):
+            given = [item for key in keys for item in (member(key), flags[key])]
+            calls.append(Call("defer", b.folder_keys(bucket, folder)[:4], [token, _millis(seconds), *given]))
+        run(self._client, calls)
+
+    def force(self, folder: str, keys: Sequence[ProfileKey]) -> None:
+        """See the protocol."""
+        calls = []
+        for bucket, mine in _by_bucket(keys):
+            names = [b.due_key(bucket, folder), b.force_key(bucket, folder)]
+            calls.append(Call("force", names, [*map(member, mine)]))
+        run(self._client, calls)
+
+    def settled(self, folder: str, keys: Sequence[ProfileKey]) -> list[str | None]:
+        """See the protocol."""
+        asked = [("HGET", b.settled_key(bucket_of(key.user_id), folder), member(key)) for key in keys]
+        return [_text(value) for value in ask(self._client, asked)]
+
+    def recheck(self, folder: str, keys: Sequence[ProfileKey]) -> None:
+        """See the protocol."""
+        calls = []
+        for bucket, mine in _by_bucket(keys):
+            due, leases, _, force, settled = b.folder_keys(bucket, folder)
+            calls.append(Call("recheck", [due, settled, leases, force], [*map(member, mine)]))
+        run(self._client, calls)
+
+
+def _millis(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _flags(claim: Claim) -> int:
+    return _TAKEN_OVER if claim.taken_over else _FORCED if claim.forced else _PLAIN
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _reading(fields: Sequence[bytes | None]) -> Reading:
+    version, head, settled, announced, sequence = fields
+    return Reading(version or ABSENT, head, _text(settled), _text(_hash(announced)), int(sequence or b"0"))
+
+
+def _hash(announced: bytes | None) -> bytes | None:
+    """Without its sequence, which stands behind it; where downstream was told nothing there is none."""
+    return announced and announced.rpartition(b" ")[0]
+
+
+def _by_bucket(keys: Iterable[ProfileKey]) -> list[tuple[int, list[ProfileKey]]]:
+    def bucket(key: ProfileKey) -> int:
+        return bucket_of(key.user_id)
+
+    return [(number, list(mine)) for number, mine in groupby(sorted(keys, key=bucket), key=bucket)]

@@ -1,0 +1,199 @@
+"""The store in Redis: see `projections.store.protocol` for the protocol, `lua/` for what is done in one step."""
+
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import redis
+
+from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, parse_member
+from projections.store import keys as b
+from projections.store.protocol import ABSENT, EpochError, Healing, HoleError, Loaded, Mark, Origin, Save, Write
+from projections.store.redis import client as redis_client
+from projections.store.redis import folders as folders_
+from projections.store.redis.client import connect
+from projections.store.redis.flush_queue import RedisQueue
+from projections.store.redis.scripts import Argument, Call, ask, run
+
+__all__ = ["RedisStore", "connect"]
+
+
+_SCAN_PAGE = 1000
+_ALL = range(BUCKETS)
+
+
+class RedisStore(RedisQueue):
+    """Implements the protocol on one Redis. `debounce` is in seconds; `url` is what messages name."""
+
+    def __init__(self, client: redis.Redis, debounce: float = 0.5, url: str = "REDIS_URL") -> None:
+        self._client = client
+        self._debounce_ms = int(debounce * 1000)
+        self._url = redis_client.without_password(url)
+        self._folders = [""] * BUCKETS  # each bucket's, as its mark spells them and as far as this process knows
+
+    def check(self) -> None:
+        """Raise OperatorError for a Redis that is away, refuses us, is too old, or would throw keys away."""
+        redis_client.check(self._client, self._url)
+
+    def clock(self) -> int:
+        """See the protocol."""
+        seconds, micros = ask(self._client, [("TIME",)])[0]
+        return int(seconds) * 1_000_000 + int(micros)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def load(self, wanted: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
+        """See the protocol."""
+        replies = ask(self._client, [("HMGET", b.profile_key(key), b"v", *fields) for key, fields in wanted.items()])
+        loaded = {}
+        for (key, fields), (version, *values) in zip(wanted.items(), replies, strict=True):
+            present = {name: value for name, value in zip(fields, values, strict=True) if value is not None}
+            loaded[key] = Loaded(version or ABSENT, present)
+        return loaded
+
+    def save(self, saves: Sequence[Save]) -> list[list[ProfileKey]]:
+        """See the protocol."""
+        replies = self._knowing_folders([save.bucket for save in saves], lambda index: self._save_call(saves[index]))
+        return [_conflicts(save, reply) for save, reply in zip(saves, replies, strict=True)]
+
+    def _knowing_folders(self, buckets: Sequence[int], call: Callable[[int], Call]) -> list[Any]:
+        """Run the calls 0, 1, .. on these buckets; again where a bucket has other folders than we knew."""
+        replies: list[Any] = [None] * len(buckets)
+        left = list(range(len(buckets)))
+        while left:
+            for index, reply in zip(left, run(self._client, [call(index) for index in left]), strict=True):
+                replies[index] = reply
+            left = [index for index in left if replies[index][0] == b"folders"]
+            for index in left:
+                self._folders[buckets[index]] = replies[index][1].decode()
+        return replies
+
+    def _save_call(self, save: Save) -> Call:
+        spelled = self._folders[save.bucket]
+        folders = folders_.parse(spelled)
+        keys = [b.mark_key(save.bucket), b.index_key(save.bucket)]
+        keys += [b.due_key(save.bucket, folder.id) for folder in folders]
+        arguments: list[Argument] = ["" if save.epoch is None else save.epoch, spelled, self._debounce_ms]
+        arguments += [len(folders), len(save.intervals)]
+        for partition, (start, end) in save.intervals.items():
+            arguments += [partition, start, end]
+        for write in save.writes:
+            keys.append(b.profile_key(write.key))
+            due = folders_.due_in(folders, write.key.group_slug) if write.dirty else ""
+            arguments += _described(write, due)
+        return Call("save", keys, arguments)
+
+    def scan(self, key: ProfileKey) -> Iterator[tuple[bytes, bytes]]:
+        """See the protocol."""
+        cursor, name = b"0", b.profile_key(key)
+        while True:
+            cursor, page = ask(self._client, [("HSCAN", name, cursor, "COUNT", _SCAN_PAGE)])[0]
+            yield from ((field, value) for field, value in page.items() if field != b"v")
+            if int(cursor) == 0:
+                return
+
+    def profiles(self, first_user: int, last_user: int) -> list[ProfileKey]:
+        """See the protocol."""
+        # Scores are doubles: above 2^53 they give neighbours too.
+        ranges = [("ZRANGEBYSCORE", b.index_key(bucket), first_user, last_user) for bucket in range(BUCKETS)]
+        found = [parse_member(text) for members in ask(self._client, ranges) for text in members]
+        return sorted(key for key in found if first_user <= key.user_id <= last_user)
+
+    def remove(self, key: ProfileKey, version: bytes) -> bool:
+        """See the protocol."""
+        bucket = bucket_of(key.user_id)
+
+        def call(_: int) -> Call:
+            spelled = self._folders[bucket]
+            keys = [b.mark_key(bucket), b.index_key(bucket), b.profile_key(key)]
+            keys += [b.announced_key(bucket), b.sequence_key(bucket)]
+            keys += [name for folder in folders_.parse(spelled) for name in b.folder_keys(bucket, folder.id)]
+            return Call("remove", keys, [spelled, version, member(key)])
+
+        return bool(self._knowing_folders([bucket], call)[0][1])
+
+    def marks(self) -> list[Mark | None]:
+        """See the protocol."""
+        return [_mark(pairs) for pairs in ask(self._client, [("HGETALL", b.mark_key(bucket)) for bucket in _ALL])]
+
+    def bear(self, origin: Origin) -> None:
+        """See the protocol."""
+        arguments = [secrets.token_hex(8), origin.meaning, *_flat(origin)]
+        run(self._client, [Call("bear", [b.mark_key(bucket)], arguments) for bucket in _ALL])
+
+    def raise_epoch(self, bucket: int, seen: int | None, healing: Healing, origin: Origin) -> bool:
+        """See the protocol."""
+        before, after = ("", 1) if seen is None else (str(seen), seen + 1)
+        arguments = [before, after, secrets.token_hex(8), origin.meaning, msgspec.json.encode(healing), *_flat(origin)]
+        return bool(run(self._client, [Call("raise_epoch", [b.mark_key(bucket)], arguments)])[0])
+
+    def heal(self, bucket: int, epoch: int, healing: Healing | None) -> bool:
+        """See the protocol."""
+        left = b"" if healing is None else msgspec.json.encode(healing)
+        return bool(run(self._client, [Call("heal", [b.mark_key(bucket)], [epoch, left])])[0])
+
+    def lease(self, name: str, token: str, seconds: float) -> bool:
+        """See the protocol."""
+        return bool(run(self._client, [Call("lease", [b.lease_key(name)], [token, int(seconds * 1000)])])[0])
+
+    def release(self, name: str, token: str) -> None:
+        """See the protocol."""
+        run(self._client, [Call("release", [b.lease_key(name)], [token])])
+
+    def leased(self, name: str) -> bool:
+        """See the protocol."""
+        return bool(ask(self._client, [("EXISTS", b.lease_key(name))])[0])
+
+    def document(self, name: str) -> bytes | None:
+        """See the protocol."""
+        found: bytes | None = ask(self._client, [("GET", b.document_key(name))])[0]
+        return found
+
+    def put_document(self, name: str, token: str, value: bytes) -> bool:
+        """See the protocol."""
+        keys = [b.lease_key(name), b.document_key(name)]
+        return bool(run(self._client, [Call("put_document", keys, [token, value])])[0])
+
+
+def _described(write: Write, due: str) -> list[Argument]:
+    """One profile's part of the arguments of save.lua."""
+    described: list[Argument] = [write.expected, write.token, member(write.key), write.key.user_id]
+    described += [due, len(write.sets), len(write.deletes)]
+    for field, value in write.sets.items():
+        described += [field, value]
+    described += write.deletes
+    return described
+
+
+def _conflicts(save: Save, reply: list[Any]) -> list[ProfileKey]:
+    if reply[0] == b"epoch":
+        assert save.epoch is not None  # noqa: S101 - save.lua compares epochs only where one was given
+        raise EpochError(save.bucket, save.epoch, int(reply[1]) if reply[1] else None)
+    if reply[0] == b"hole":
+        partition = reply[1].decode()
+        stored = int(reply[2]) if reply[2] else None
+        raise HoleError(save.bucket, partition, stored, save.intervals[partition][0])
+    return [save.writes[index].key for index in reply[1:]]
+
+
+def _mark(fields: Mapping[bytes, bytes]) -> Mark | None:
+    if b"birth" not in fields:
+        return None
+    named = {name.decode(): value for name, value in fields.items()}
+    return Mark(
+        birth=named["birth"].decode(),
+        epoch=int(named["epoch"]),
+        meaning=named["meaning"].decode(),
+        writes=int(named.get("writes", b"0")),
+        positions={name[2:]: int(value) for name, value in named.items() if name.startswith("p:")},
+        topic_ids={name[2:]: value.decode() for name, value in named.items() if name.startswith("t:")},
+        healing=msgspec.json.decode(named["healing"], type=Healing) if "healing" in named else None,
+    )
+
+
+def _flat(origin: Origin) -> list[Argument]:
+    flat = [item for pairs in (origin.positions, origin.topic_ids) for pair in pairs.items() for item in pair]
+    return [len(origin.positions), *flat]

@@ -1,0 +1,1 @@
+"""What all commands share: options, the resources they open, the run log."""

@@ -1,0 +1,226 @@
+"""The options that commands share: each a flag with an environment variable.
+
+A command takes groups of options; `with_options` turns their fields into flags, so that a flag is described once and
+means the same everywhere.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from snapshot.kafka.settings import KafkaSettings
+
+
+@dataclass(frozen=True)
+class DatabaseOptions:
+    """WhiteBalloon's databases."""
+
+    database_url: Annotated[
+        str,
+        typer.Option(envvar="DATABASE_URL", metavar="URL", help="WhiteBalloon's database.", rich_help_panel="Database"),
+    ] = "sqlite:///data/app.db"
+    insights_database_url: Annotated[
+        str,
+        typer.Option(
+            envvar="INSIGHTS_DATABASE_URL",
+            metavar="URL",
+            help="The database of analyses.",
+            rich_help_panel="Database",
+        ),
+    ] = "sqlite:///data/comment_llm_insights.db"
+
+
+def _folder(given: str | Path) -> Path:
+    """A flag given an empty variable (`--output-dir "$DIR"`) does not mean the folder that one happens to be in."""
+    if not str(given).strip():
+        raise typer.BadParameter("names no folder; write . for the present one")
+    return Path(given)
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """Where profiles and everything else of ours is kept, and of which group."""
+
+    storage_dir: Annotated[
+        Path,
+        typer.Option(
+            envvar="SNAPSHOT_STORAGE_DIR",
+            parser=_folder,
+            metavar="PATH",
+            help="Holds signal_profiles/, the run log and, without REDIS_URL, a private Redis.",
+            rich_help_panel="Files",
+        ),
+    ] = Path("storage")
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SNAPSHOT_OUTPUT_DIR",
+            parser=_folder,
+            metavar="PATH",
+            help="The folder for the profiles alone.",
+            show_default="signal_profiles in the storage folder",
+            rich_help_panel="Files",
+        ),
+    ] = None
+    group_slug: Annotated[
+        str | None,
+        typer.Option(envvar="GROUP_SLUG", help="Write this group's profiles only.", rich_help_panel="Files"),
+    ] = None
+
+    @property
+    def profiles(self) -> Path:
+        """The folder for the profiles."""
+        return self.output_dir or self.storage_dir / "signal_profiles"
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """Where projections are kept."""
+
+    redis_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="REDIS_URL",
+            help="Redis 7 or newer with maxmemory-policy noeviction.",
+            show_default="a private one in the storage folder",
+            rich_help_panel="Store",
+        ),
+    ] = None
+    debounce: Annotated[
+        float,
+        typer.Option(
+            envvar="SNAPSHOT_DEBOUNCE",
+            min=0.0,
+            max=3600.0,
+            help="Seconds from a profile's first change to its flush.",
+            rich_help_panel="Store",
+        ),
+    ] = 0.5
+
+
+@dataclass(frozen=True)
+class MetricOptions:
+    """Where figures go."""
+
+    statsd_host: Annotated[
+        str | None,
+        typer.Option(envvar="STATSD_HOST", help="Send StatsD counters there.", rich_help_panel="Metrics"),
+    ] = None
+    statsd_port: Annotated[
+        int, typer.Option(envvar="STATSD_PORT", min=1, max=65535, help="Its port.", rich_help_panel="Metrics")
+    ] = 8125
+
+
+@dataclass(frozen=True)
+class NightlyOptions:
+    """The daemon's own nightly reconcile."""
+
+    profile_signal_glaze: Annotated[
+        bool,
+        typer.Option(
+            envvar="PROFILE_SIGNAL_GLAZE",
+            help="Reconcile every night, by one of several daemons.",
+            rich_help_panel="Schedule",
+        ),
+    ] = False
+    schedule: Annotated[
+        str,
+        typer.Option(envvar="SNAPSHOT_SCHEDULE", help="When: a cron expression.", rich_help_panel="Schedule"),
+    ] = "5 4 * * *"
+
+
+def _kafka(name: str, text: str) -> Any:  # noqa: ANN401 - what typer.Option gives
+    flag = f"--kafka-{name.replace('_', '-')}"
+    return typer.Option(flag, envvar=f"KAFKA_{name.upper()}", help=text, rich_help_panel="Kafka")
+
+
+_Text = str | None
+
+
+@dataclass(frozen=True)
+class KafkaOptions:
+    """Kafka, where there is one."""
+
+    bootstrap_servers: Annotated[
+        _Text, _kafka("bootstrap_servers", "host:port, several divided by commas; without it: no broker.")
+    ] = None
+    security_protocol: Annotated[_Text, _kafka("security_protocol", "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.")] = (
+        None
+    )
+    sasl_mechanism: Annotated[_Text, _kafka("sasl_mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.")] = None
+    sasl_username: Annotated[_Text, _kafka("sasl_username", "Who we are to Kafka.")] = None
+    sasl_password: Annotated[_Text, _kafka("sasl_password", "Better given by the environment than by a flag.")] = None
+    ssl_cafile: Annotated[_Text, _kafka("ssl_cafile", "The authority that signed Kafka's certificate.")] = None
+    ssl_certfile: Annotated[_Text, _kafka("ssl_certfile", "Our certificate.")] = None
+    ssl_keyfile: Annotated[_Text, _kafka("ssl_keyfile", "Its key.")] = None
+    ssl_password: Annotated[_Text, _kafka("ssl_password", "The key's password.")] = None
+    ssl_check_hostname: Annotated[
+        _Text, _kafka("ssl_check_hostname", "Whether the certificate must name the host: true or false.")
+    ] = None
+
+    @property
+    def settings(self) -> KafkaSettings | None:
+        """What is set, checked; None without a broker. Raises OperatorError for values that can't be meant."""
+        given = {f"KAFKA_{field.name.upper()}": getattr(self, field.name) or "" for field in fields(self)}
+        return KafkaSettings.from_environment(given)
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command a flag for each field of the option groups (dataclasses) among its parameters."""
+    hints = get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, tuple[Any, list[str]]] = {}
+    for parameter in inspect.signature(command).parameters.values():
+        group = hints[parameter.name]
+        if not hasattr(group, "__dataclass_fields__"):
+            parameters.append(parameter.replace(annotation=group, kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        own = get_type_hints(group, include_extras=True)
+        names = [f"{parameter.name}_{field.name}" for field in fields(group)]
+        groups[parameter.name] = (group, names)
+        parameters += [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=_named(field.name, own[field.name]),
+            )
+            for name, field in zip(names, fields(group), strict=True)
+        ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:  # noqa: ANN401 - whatever the flags give
+        for name, (group, names) in groups.items():
+            own_fields = [field.name for field in fields(group)]
+            given[name] = group(**{own: given.pop(flag) for own, flag in zip(own_fields, names, strict=True)})
+        command(**given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _named(field: str, annotation: Any) -> Any:  # noqa: ANN401 - annotations are of any type
+    """Name the flag after the field where the option does not name it itself."""
+    (option,) = annotation.__metadata__
+    if not option.param_decls and not isinstance(option.default, str):
+        option.param_decls = (f"--{field.replace('_', '-')}",)
+    return annotation
+
+
+def environment_of(*groups: Any) -> dict[str, str]:  # noqa: ANN401 - option groups
+    """The environment that gives another command of ours the same options; what has no variable is left out."""
+    environment: dict[str, str] = {}
+    for group in groups:
+        hints = get_type_hints(type(group), include_extras=True)
+        for field in fields(group):
+            variable = hints[field.name].__metadata__[0].envvar
+            value = getattr(group, field.name)
+            if variable is not None and value is not None:
+                environment[variable] = str(value)
+    return environment

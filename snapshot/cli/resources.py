@@ -1,0 +1,113 @@
+"""Opening what commands need, from their options; everything is released when the block ends."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from projections.errors import OperatorError
+from projections.store.protocol import StoreUnavailableError
+from projections.store.redis import embedded
+from projections.store.redis.store import RedisStore, connect
+from snapshot.announce.announcement import Announcer
+from snapshot.announce.file import FileAnnouncer
+from snapshot.cli.options import FileOptions, MetricOptions, StoreOptions
+from snapshot.flush.flusher import LEASE_SECONDS
+from snapshot.kafka.settings import KafkaSettings
+from snapshot.runtime.metrics import Metrics, statsd_metrics
+from snapshot.runtime.throttle import Complaint
+
+ANNOUNCEMENTS = "snapshot-changed.jsonl"
+"""The file in the storage folder that takes the announcements where there is no Kafka."""
+_LOADING_SECONDS = 120.0
+
+
+def make_storage(files: FileOptions) -> None:
+    """Make the storage folder where it is missing. Raises OperatorError where that can't be done."""
+    try:
+        files.storage_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(
+            f"the storage folder {files.storage_dir} can't be made ({error.strerror}); "
+            "choose another with --storage-dir or SNAPSHOT_STORAGE_DIR"
+        ) from error
+
+
+class OpenStore(NamedTuple):
+    """A store that is fit for use; `revive` brings a private Redis back that died, and does nothing for another."""
+
+    store: RedisStore
+    revive: Callable[[], None]
+
+
+@contextmanager
+def open_store(options: StoreOptions, files: FileOptions) -> Iterator[OpenStore]:
+    """Connect to REDIS_URL, else to the storage folder's private Redis, which is started where it does not run.
+
+    Raises OperatorError where neither can be used.
+    """
+    if options.redis_url is not None:
+        with _connected(options.redis_url, options.debounce) as store:
+            yield OpenStore(store, lambda: None)
+        return
+    with embedded.using(files.storage_dir) as url, _connected(url, options.debounce) as store:
+        yield OpenStore(store, lambda: _revive(files))
+
+
+@contextmanager
+def _connected(url: str, debounce: float) -> Iterator[RedisStore]:
+    store = RedisStore(connect(url), debounce, url)
+    try:
+        _check(store)
+        yield store
+    finally:
+        store.close()
+
+
+def _check(store: RedisStore) -> None:
+    """Refuse a store that is not fit for use; one that still loads its data is waited for."""
+    deadline = time.monotonic() + _LOADING_SECONDS
+    complaint = Complaint("waiting for the store", time.monotonic, grave=True)
+    while True:
+        try:
+            store.check()
+        except StoreUnavailableError as error:
+            if time.monotonic() > deadline:
+                raise
+            complaint.say(str(error))
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _revive(files: FileOptions) -> None:
+    embedded.ensure_running(files.storage_dir)
+
+
+@contextmanager
+def open_announcer(kafka: KafkaSettings | None, files: FileOptions) -> Iterator[Announcer]:
+    """Announce on Kafka where there is one, else in a file of the storage folder."""
+    announcer = _file_announcer(files) if kafka is None else _kafka_announcer(kafka)
+    try:
+        yield announcer
+    finally:
+        announcer.close()
+
+
+def _file_announcer(files: FileOptions) -> Announcer:
+    return FileAnnouncer(files.storage_dir / ANNOUNCEMENTS)
+
+
+def _kafka_announcer(kafka: KafkaSettings) -> Announcer:
+    # Kafka's client takes a tenth of a second to import, and who has no broker should not wait for it.
+    from snapshot.announce.kafka import KafkaAnnouncer  # noqa: PLC0415
+    from snapshot.kafka.producer import Producer  # noqa: PLC0415
+
+    return KafkaAnnouncer(Producer(kafka, delivery_timeout=LEASE_SECONDS / 4))
+
+
+@contextmanager
+def open_metrics(options: MetricOptions) -> Iterator[Metrics]:
+    """Send figures to StatsD where STATSD_HOST is set."""
+    with statsd_metrics(options.statsd_host, options.statsd_port) as metrics:
+        yield metrics

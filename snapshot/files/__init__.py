@@ -1,0 +1,1 @@
+"""The folder of snapshot files: names, atomic writes, and what belongs to it."""

@@ -1,0 +1,107 @@
+"""Many files at once: each is prepared beside its place, all are flushed to the disk together, then moved.
+
+Until they are moved nothing has changed, so a run can still think better of it; a crash leaves temporary files, which
+the folder's next user sweeps away. One flush of the file system costs a small part of thousands of single ones.
+"""
+
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from snapshot.files import disk
+
+Stamp = tuple[int, int] | None
+"""What tells one state of a file from another: inode and time of change in ns; None where there is no file."""
+
+
+class Place(NamedTuple):
+    """A file's name, and the state in which it was seen."""
+
+    name: str
+    seen: Stamp
+
+
+class Prepared(NamedTuple):
+    """A file for a place, and the name under which it waits."""
+
+    place: Place
+    waiting: str
+
+
+class Moved(NamedTuple):
+    """How many files came to their places, how many were removed, and how many were left to somebody else."""
+
+    written: int
+    removed: int
+    left: int
+
+
+class Staging:
+    """Files to be: `prepare` them, in several processes if need be, then `move` or `abandon` them all.
+
+    `token`: six hex digits that no other run has. Everything raises OSError.
+    """
+
+    def __init__(self, folder: Path, token: str) -> None:
+        self._folder = str(folder)
+        self._token = token
+        self._numbers = itertools.count()
+
+    def current(self, name: str) -> tuple[bytes | None, Stamp]:
+        """What lies there under a name, and its state."""
+        try:
+            with open(f"{self._folder}/{name}", "rb") as file:  # noqa: PTH123 - pathlib takes twice as long
+                stat = os.fstat(file.fileno())
+                return file.read(), (stat.st_ino, stat.st_mtime_ns)
+        except FileNotFoundError:
+            return None, None
+
+    def prepare(self, place: Place, content: bytes) -> Prepared:
+        """Write a file beside its place."""
+        # Of the form that `snapshot.files.folder` sweeps away; a process that was forked counts for itself.
+        waiting = f".{self._token}{os.getpid() & 0xFFFF:04x}{next(self._numbers):06x}.tmp"
+        disk.write_new(f"{self._folder}/{waiting}", content)
+        return Prepared(place, waiting)
+
+    def move(self, files: Sequence[Prepared], removed: Sequence[Place] = ()) -> Moved:
+        """Flush all prepared files and move them to their places; remove others.
+
+        Where a file is no longer as it was seen, it is left alone: whoever wrote there meanwhile knew later things.
+        """
+        disk.flush_together(self._folder, [f"{self._folder}/{waiting}" for _, waiting in files])
+        left = [waiting for place, waiting in files if not self._replace(place, waiting)]
+        for waiting in left:
+            os.unlink(f"{self._folder}/{waiting}")  # noqa: PTH108 - see `current`
+        ended = sum(self._unlink(place) for place in removed)
+        disk.flush(self._folder)
+        return Moved(len(files) - len(left), ended, len(left) + len(removed) - ended)
+
+    def abandon(self) -> None:
+        """Remove all that was prepared and not moved."""
+        for name in os.listdir(self._folder):  # noqa: PTH208 - see `current`
+            if name.startswith(f".{self._token}"):
+                os.unlink(f"{self._folder}/{name}")  # noqa: PTH108 - see `current`
+
+    def _replace(self, place: Place, waiting: str) -> bool:
+        if self._as_seen(place):
+            os.replace(f"{self._folder}/{waiting}", f"{self._folder}/{place.name}")  # noqa: PTH105 - see `current`
+            return True
+        return False
+
+    def _unlink(self, place: Place) -> bool:
+        if self._as_seen(place):
+            os.unlink(f"{self._folder}/{place.name}")  # noqa: PTH108 - see `current`
+            return True
+        return False
+
+    def _as_seen(self, place: Place) -> bool:
+        path = f"{self._folder}/{place.name}"
+        if place.seen is None:
+            return not os.access(path, os.F_OK)
+        try:
+            stat = os.stat(path)  # noqa: PTH116 - see `current`
+        except FileNotFoundError:
+            return False
+        return place.seen == (stat.st_ino, stat.st_mtime_ns)

@@ -1,0 +1,1 @@
+"""From changed profiles to files and announcements."""

@@ -1,0 +1,1 @@
+"""Connecting to Kafka and producing to it."""

@@ -1,0 +1,1 @@
+"""Work in several processes: how many, spawned or forked."""

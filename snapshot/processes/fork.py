@@ -1,0 +1,76 @@
+"""The same work on many items, in several processes that share what was read before they were forked."""
+
+import ctypes
+import gc
+import multiprocessing
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from projections.errors import OperatorError
+from snapshot.processes import sizing
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+
+
+def workers(asked: int | None, useful: int, members: int) -> int:
+    """How many processes to use: those asked for, else what fits; never more than are useful.
+
+    One where this process can't be forked safely: other threads run in it, or the system is no Linux. Not `spawn`:
+    that would run the main program anew, and under WhiteBalloon's command line it isn't ours.
+    """
+    if sys.platform != "linux" or threading.active_count() > 1:
+        return 1
+    return max(1, min(asked or sizing.fitting(useful, members), useful))
+
+
+def each(work: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
+    """Do the work on every item, results in order. What it raises is raised here; the rest is then left undone.
+
+    `work` is inherited by the fork, never pickled: it may hold anything but open connections. Meanwhile the garbage
+    collector leaves alone what was there before: that is shared between processes, and takes time to look through.
+    """
+    if processes == 1:
+        gc.freeze()
+        try:
+            yield from map(work, items)
+        finally:
+            gc.unfreeze()
+        return
+    fork = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(processes, fork, initializer=_begin, initargs=(work,))
+    try:
+        yield from pool.map(_do, items)
+    except BrokenProcessPool as error:
+        raise OperatorError(
+            "a worker process was ended from outside, perhaps for want of memory; try again with --workers 1"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_work: Callable[[Any], Any] | None = None  # a worker process' own
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
+    global _work  # noqa: PLW0603 - what a pool's initializer is for
+    _work = work
+    gc.freeze()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them; the parent ends the others
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the parent's handlers write its line; what nohup ignores stays so
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    # Waiting for work, a process would outlive a parent that was killed: its siblings hold the other end of the pipe.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _do(item: Any) -> Any:  # noqa: ANN401 - whatever the work takes and gives
+    assert _work is not None  # noqa: S101 - set by `_begin`
+    return _work(item)

@@ -1,0 +1,1 @@
+"""`snapshot-rebuild`: every profile compared with the database, repaired and written."""

@@ -1,0 +1,1 @@
+"""Rows against registers: what differs, whether that is drift, and the repair."""

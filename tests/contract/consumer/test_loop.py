@@ -1,0 +1,418 @@
+"""The consumer's loop over a scripted broker, on both stores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from consumer.dead_letters import BadStreak, DeadLetterError
+from consumer.loop import Loop
+from consumer.source import Batch, Invalid
+from projections.comments.events import Event
+from projections.errors import OperatorError
+from projections.profile_key import BUCKETS, bucket_of
+from projections.projection import MEANING, Projection
+from projections.store.protocol import Healing, Origin, Store, StoreUnavailableError
+from snapshot.runtime.metrics import NoMetrics
+from support.flushing import Interrupted, fail_at
+from support.histories import KEYS, check, comment, insight
+from support.rollback import keep
+from support.scripted import Broker, Member
+
+KEY, OTHER = KEYS[0], KEYS[2]
+BUCKET = bucket_of(KEY.user_id)
+
+
+class Buried:
+    """Dead letters in a list; `failing` times they can't be kept."""
+
+    def __init__(self, failing: int = 0) -> None:
+        self.all: list[Invalid] = []
+        self.failing = failing
+
+    def send(self, invalid: Sequence[Invalid]) -> None:
+        if self.failing:
+            self.failing -= 1
+            raise DeadLetterError("no place to put it")
+        self.all += invalid
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class Running:
+    """A loop and its parts; a second passes with each step, so each step commits."""
+
+    def __init__(self, store: Any, broker: Broker, buried: Buried | None = None) -> None:  # noqa: ANN401  or what stands for it
+        self.now = 0.0
+        self.broker = broker
+        self.buried = buried or Buried()
+        self.source = broker.join()
+        self.loop = Loop(self.source, Projection(store), self.buried, BadStreak(), NoMetrics(), lambda: self.now)
+
+    def steps(self, number: int = 10) -> int:
+        applied = 0
+        for _ in range(number):
+            applied += self.loop.step(0)
+            self.now += 1
+        return applied
+
+
+def garbage(number: int, topic: str = "comment-created") -> Invalid:
+    return Invalid(topic, 0, number, b"1", b"garbage", (), "it is no JSON")
+
+
+HISTORY: list[Event] = [
+    *[comment(KEY, number, number, f"https://example.org/{number}") for number in range(1, 8)],
+    *[insight(KEY, number, number, ("soup",)) for number in range(1, 5)],
+    *[comment(OTHER, number, number) for number in range(11, 15)],
+]
+
+
+def assert_all(store: Store, broker: Broker, history: Sequence[Event] = HISTORY) -> None:
+    """Everything is in the store, and committed."""
+    check(Projection(store), history)
+    ends = {name: broker.end(name) for name in broker.logs}
+    assert broker.committed == ends
+    for mark in store.marks():
+        assert mark is not None
+        assert mark.positions == ends
+        assert mark.healing is None
+
+
+def heal(store: Store, history: Sequence[Event]) -> None:
+    """What the healer does, with the history in the database's place."""
+    for bucket, mark in enumerate(store.marks()):
+        if mark is not None and mark.healing is not None and mark.healing.reconcile:
+            Projection(store).apply([event for event in history if bucket_of(event.user_id) == bucket])
+            store.heal(bucket, mark.epoch, Healing(mark.healing.ends, reconcile=False, reason=""))
+
+
+def test_events_become_profiles_and_are_committed(store: Store) -> None:
+    broker = Broker()
+    running = Running(store, broker)
+    broker.publish(*HISTORY)
+    assert running.steps() == len(HISTORY)
+    assert_all(store, broker)
+    assert running.loop.caught_up()
+    assert running.loop.finish()
+
+
+def test_a_loop_without_an_assignment_has_not_caught_up(store: Store) -> None:
+    broker = Broker()
+    running = Running(store, broker)
+    assert not running.loop.caught_up()
+    assert not running.loop.finish()
+    running.loop.commit()
+    assert broker.committed == {}
+
+
+def test_nothing_is_committed_before_the_store_has_it(store: Store) -> None:
+    broker = Broker()
+    away = [True]
+
+    def act(name: str, _when: str) -> None:
+        if name == "save" and away[0]:
+            raise StoreUnavailableError("away")
+
+    running = Running(Interrupted(store, act), broker)
+    broker.publish(*HISTORY)
+    running.steps()
+    assert broker.committed == {}
+    away[0] = False
+    running.steps()
+    assert_all(store, broker)
+
+
+def test_while_the_store_is_away_one_batch_is_held_and_the_source_is_polled_on(store: Store) -> None:
+    broker = Broker(partitions=1, batch=2)
+    away, polls = [False], [0]
+
+    def act(name: str, _when: str) -> None:
+        if away[0]:
+            raise StoreUnavailableError(f"away: {name}")
+
+    running = Running(Interrupted(store, act), broker)
+    running.steps(2)
+    poll = running.source.poll
+
+    def counted(seconds: float) -> Batch:
+        polls[0] += 1
+        return poll(seconds)
+
+    running.source.poll = counted  # type: ignore[method-assign]  # a test's eye
+    away[0] = True
+    broker.publish(*HISTORY)
+    assert running.steps(20) == 0
+    assert running.loop.away
+    assert "away" in running.loop.reason
+    assert polls[0] == 20, "the membership lives"
+    assert sum(running.source._positions.values()) <= 4, "bounded memory"  # noqa: SLF001  what it has given out
+    assert not running.loop.caught_up()
+    away[0] = False
+    running.steps(20)
+    assert running.loop.caught_up()
+    assert_all(store, broker)
+
+
+CALLS = [("bear", 1), *[(name, at) for name in ("marks", "load", "save", "raise_epoch") for at in (1, 2, 5)]]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("name", "at"), CALLS)
+def test_a_store_that_goes_away_at_any_call_costs_nothing(store: Store, name: str, when: str, at: int) -> None:
+    broker = Broker()
+    calls = [0]
+
+    def act(called: str, then: str) -> None:
+        if (called, then) == (name, when):
+            calls[0] += 1
+            if calls[0] == at:
+                raise StoreUnavailableError("for a moment")
+
+    broker.committed = dict.fromkeys(broker.logs, 0)  # so the store seems to have lost its marks
+    running = Running(Interrupted(store, act), broker)
+    broker.publish(*HISTORY, garbage(1))
+    for _ in range(3):
+        running.steps(5)
+        heal(store, HISTORY)
+    running.steps(5)
+    assert calls[0] >= at
+    assert_all(store, broker)
+    assert len(running.buried.all) == 1
+
+
+def test_dead_letters_are_kept_once_however_long_the_store_is_away(store: Store) -> None:
+    broker = Broker(partitions=1, batch=100)
+    running = Running(Interrupted(store, fail_at("save", "before", 30)), broker)
+    broker.publish(garbage(1), *HISTORY, garbage(2))
+    running.steps(60)
+    assert running.buried.all == [garbage(1), garbage(2)]
+    assert_all(store, broker)
+
+
+def test_dead_letters_that_can_not_be_kept_hold_the_batch(store: Store) -> None:
+    broker = Broker(partitions=1, batch=100)
+    running = Running(store, broker, Buried(failing=5))
+    broker.publish(*HISTORY, garbage(1))
+    assert running.steps(6) == 0
+    assert running.loop.away
+    assert broker.committed.get("comment-created/0", 0) == 0
+    assert running.steps() == len(HISTORY)
+    assert running.buried.all == [garbage(1)]
+    assert_all(store, broker)
+
+
+def test_mostly_garbage_stops_it_with_all_of_it_kept(store: Store) -> None:
+    broker = Broker(partitions=1, batch=30)
+    running = Running(store, broker)
+    broker.publish(*[garbage(number) for number in range(50)])
+    with pytest.raises(OperatorError, match=r"it is no JSON.*start again"):
+        running.steps()
+    assert len(running.buried.all) == 30
+    running.loop.commit()
+    assert broker.committed["comment-created/0"] == 30, "the next start goes on behind it"
+
+
+def test_some_garbage_among_much_that_is_good_stops_nothing(store: Store) -> None:
+    broker = Broker(partitions=1, batch=7)
+    running = Running(store, broker)
+    history = [comment(KEY, number, 1) for number in range(1, 61)]
+    for number, event in enumerate(history):
+        broker.publish(event, *([garbage(number)] if number % 3 == 0 else []))
+    running.steps(30)
+    assert len(running.buried.all) == 20
+    assert_all(store, broker, history)
+
+
+def test_a_rebalance_drops_what_is_held(store: Store) -> None:
+    broker = Broker(partitions=1, batch=2)
+    first = Running(Interrupted(store, fail_at("save", "before", 1)), broker)
+    broker.publish(*HISTORY)
+    first.steps(2)
+    assert first.loop.away, "it holds a batch"
+    second = Running(store, broker)
+    for _ in range(30):
+        second.steps(1)
+        first.steps(1)
+    assert_all(store, broker)
+
+
+def test_a_member_that_does_not_know_yet_that_it_was_replaced_does_no_harm(store: Store) -> None:
+    """Its save comes in the middle of the other's work, and again when the other has long gone on."""
+    broker = Broker(partitions=1, batch=2)
+    others: list[Running] = []
+    saves = [0]
+
+    def act(name: str, when: str) -> None:
+        if (name, when) == ("save", "before"):
+            saves[0] += 1
+            if saves[0] == 2:
+                others.append(Running(store, broker))
+                others[0].steps(40)
+
+    zombie = Running(Interrupted(store, act), broker)
+    broker.publish(*HISTORY)
+    zombie.steps(40)
+    others[0].steps(10)
+    assert_all(store, broker)
+
+
+def test_a_source_that_is_away_is_waited_for(store: Store) -> None:
+    broker = Broker()
+    running = Running(store, broker)
+    broker.publish(*HISTORY)
+    broker.away = True
+    assert running.steps(5) == 0
+    assert running.loop.away
+    assert "broker" in running.loop.reason
+    broker.away = False
+    running.steps()
+    assert_all(store, broker)
+
+
+def test_offsets_that_are_gone_are_said_read_from_the_earliest_and_reconciled(store: Store) -> None:
+    broker = Broker(partitions=1, batch=2)
+    running = Running(store, broker)
+    broker.publish(*HISTORY[:7])
+    running.steps(3)
+    broker.publish(*HISTORY[7:])
+    log = broker.logs["comment-created/0"]
+    del log[:6]
+    broker.earliest["comment-created/0"] = 6
+    running.steps(20)
+    marks = store.marks()
+    assert all(mark is not None and mark.epoch == 1 and mark.healing is not None for mark in marks)
+    assert not running.loop.caught_up()
+    heal(store, HISTORY)
+    running.steps()
+    assert_all(store, broker)
+    assert running.loop.finish()
+
+
+def test_a_topic_made_anew_is_read_from_its_beginning(store: Store) -> None:
+    broker = Broker(partitions=1, batch=2)
+    running = Running(store, broker)
+    broker.publish(*HISTORY[:5])
+    running.steps()
+    broker.remake("comment-created")
+    broker.publish(*[comment(KEY, 100 + number, 1) for number in range(8)], *HISTORY[5:])
+    broker.rebalance()  # a source begins a generation when it sees another id
+    running.steps(20)
+    history = [*HISTORY, *[comment(KEY, 100 + number, 1) for number in range(8)]]
+    heal(store, history)
+    running.steps()
+    assert_all(store, broker, history)
+
+
+def test_partitions_that_were_added_are_read_from_their_beginning(store: Store) -> None:
+    broker = Broker(partitions=1)
+    running = Running(store, broker)
+    broker.publish(*HISTORY[:5])
+    running.steps()
+    broker.add_partitions(3)
+    broker.publish(*HISTORY[5:])
+    broker.rebalance()
+    running.steps()
+    assert_all(store, broker)
+    assert all(mark is not None and mark.epoch == 0 for mark in store.marks())
+
+
+def test_a_store_that_fell_back_is_read_again_and_healed(store: Store) -> None:
+    broker = Broker(partitions=1, batch=2)
+    running = Running(store, broker)
+    broker.publish(*HISTORY[:7])
+    running.steps(3)
+    fall_back = keep(store)
+    broker.publish(*HISTORY[7:])
+    running.steps(20)
+    fall_back()
+    running.steps(20)
+    assert not running.loop.caught_up(), "it heals"
+    heal(store, HISTORY)
+    running.steps()
+    assert_all(store, broker)
+    assert {mark.epoch for mark in store.marks() if mark} == {1}
+
+
+def test_a_store_that_was_emptied_while_it_was_away_is_healed(store: Store) -> None:
+    empty = keep(store)
+    broker = Broker()
+    away = [False]
+
+    def act(_name: str, _when: str) -> None:
+        if away[0]:
+            raise StoreUnavailableError("away")
+
+    running = Running(Interrupted(store, act), broker)
+    broker.publish(*HISTORY)
+    running.steps()
+    away[0] = True
+    running.steps(3)
+    empty()
+    away[0] = False
+    running.steps(20)
+    heal(store, HISTORY)
+    running.steps()
+    assert_all(store, broker)
+    assert all(mark is not None and mark.epoch == 1 for mark in store.marks())
+
+
+def test_another_process_new_epoch_is_adopted(store: Store) -> None:
+    broker = Broker(partitions=1, batch=2)
+    running = Running(store, broker)
+    broker.publish(*HISTORY[:5])
+    running.steps()
+    for bucket in range(BUCKETS):
+        store.raise_epoch(bucket, 0, Healing({}, reconcile=True, reason="a test"), Origin({}, {}, MEANING))
+    broker.publish(*HISTORY[5:])
+    running.steps(20)
+    heal(store, HISTORY)
+    running.steps()
+    assert_all(store, broker)
+    assert {mark.epoch for mark in store.marks() if mark} == {1}
+
+
+def test_a_source_that_skips_something_is_not_believed(store: Store) -> None:
+    """Its positions would cover what was never applied."""
+    broker = Broker(partitions=1, batch=2)
+    running = Running(store, broker)
+    running.steps(2)
+    broker.publish(*HISTORY)
+    poll, skipped = running.source.poll, [False]
+
+    def skipping(seconds: float) -> Batch:
+        batch = poll(seconds)
+        if batch.events and not skipped[0]:
+            skipped[0] = True
+            return poll(seconds)
+        return batch
+
+    running.source.poll = skipping  # type: ignore[method-assign]  # a source with a mistake
+    running.steps(30)
+    assert skipped[0]
+    assert_all(store, broker)
+
+
+def test_finishing_survives_whatever_comes_back(store: Store) -> None:
+    broker = Broker()
+    running = Running(Interrupted(store, fail_at("marks", "before", 0)), broker)
+    broker.publish(*HISTORY)
+    running.steps()
+    store.raise_epoch(BUCKET, 0, Healing({}, reconcile=False, reason="a test"), Origin({}, {}, MEANING))
+    broker.publish(comment(KEY, 50, 1))
+    assert not running.loop.finish()
+    running.steps()
+    assert running.loop.finish()
+    assert_all(store, broker, [*HISTORY, comment(KEY, 50, 1)])
+
+
+def test_a_closed_member_leaves_the_rest_to_the_others(store: Store) -> None:
+    broker = Broker()
+    first, second = Running(store, broker), Running(store, broker)
+    broker.publish(*HISTORY)
+    first.steps(1)
+    first.source.close()
+    second.steps(20)
+    assert_all(store, broker)
+    assert isinstance(first.source, Member)

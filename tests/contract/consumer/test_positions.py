@@ -1,0 +1,492 @@
+"""Where each bucket stands, and every way in which a store shows that it lost something."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from consumer.positions import Positions
+from consumer.source import Offsets, SourceUnavailableError
+from projections.errors import OperatorError
+from projections.profile_key import BUCKETS, bucket_of
+from projections.projection import MEANING, Projection
+from projections.store.protocol import EpochError, Healing, HoleError, Mark, Origin, Store
+from projections.store.rollback import Witness
+from support.histories import KEYS, comment
+from support.rollback import keep
+
+P0, P1, I0 = "comment-created/0", "comment-created/1", "insight-created/0"
+KEY = KEYS[0]
+BUCKET = bucket_of(KEY.user_id)
+
+
+class Process:
+    """One process' positions; `offsets` are what its source would answer."""
+
+    def __init__(self, store: Store, *partitions: str) -> None:
+        self.store = store
+        self.projection = Projection(store)
+        self.lost: dict[int, str] = {}
+        self.offsets = {name: Offsets(None, 0, 100, "first") for name in partitions}
+        self.positions = Positions(store, self.lost.update)
+
+    def set(self, name: str, **values: Any) -> None:  # noqa: ANN401  any field
+        self.offsets[name] = self.offsets[name]._replace(**values)
+
+    def assign(self) -> dict[str, int]:
+        self.lost.clear()
+        return self.positions.assign(lambda: self.offsets)
+
+    def read(self, number: int, **ends: int) -> None:
+        """Apply one comment, and reach these ends (comment_0=5 for comment-created/0)."""
+        found = {f"{name[:-2]}-created/{name[-1]}": end for name, end in ends.items()}
+        self.projection.apply([comment(KEY, number, 1)], self.positions.fences([BUCKET], found))
+        self.positions.advance([BUCKET], found)
+        self.positions.read(found)
+
+    def commit(self) -> None:
+        ends = dict(self.positions.reached)
+        behind = self.positions.behind()
+        self.projection.apply((), self.positions.fences(behind, ends))
+        self.positions.advance(behind, ends)
+        for name, end in ends.items():
+            self.set(name, committed=end)
+
+
+def marks(store: Store) -> list[Mark]:
+    found = store.marks()
+    assert all(mark is not None for mark in found)
+    return [mark for mark in found if mark is not None]
+
+
+def healing(store: Store, bucket: int = BUCKET) -> Healing:
+    found = marks(store)[bucket].healing
+    assert found is not None
+    return found
+
+
+def ends(store: Store, bucket: int = BUCKET) -> Mapping[str, int]:
+    return healing(store, bucket).ends
+
+
+# ----------------------------------------------------------------------------------------------------- no loss at all
+
+
+def test_a_new_store_begins_at_the_earliest_offset(store: Store) -> None:
+    one = Process(store, P0, I0)
+    one.set(P0, earliest=7)
+    assert one.assign() == {P0: 7, I0: 0}
+    assert one.lost == {}
+    assert all(mark.positions == {P0: 7, I0: 0} for mark in marks(store))
+    assert all(mark.healing is None for mark in marks(store))
+    assert one.positions.check()
+
+
+def test_a_restart_begins_at_the_lowest_of_the_buckets_and_the_commit(store: Store) -> None:
+    one = Process(store, P0, I0)
+    one.assign()
+    one.read(1, comment_0=5, insight_0=3)
+    again = Process(store, P0, I0)
+    assert again.assign() == {P0: 0, I0: 0}, "the other buckets stand there"
+    one.commit()
+    again.set(P0, committed=4)
+    assert again.assign() == {P0: 4, I0: 3}
+    assert again.lost == {}
+
+
+def test_what_was_committed_without_partitions_of_the_store_is_never_skipped(store: Store) -> None:
+    """Partitions were added: the born buckets start them at the earliest offset."""
+    one = Process(store, P0)
+    one.assign()
+    one.read(1, comment_0=5)
+    one.commit()
+    one.offsets[P1] = Offsets(None, 2, 9, "first")
+    assert one.assign() == {P0: 5, P1: 2}
+    assert one.lost == {}
+
+
+def test_a_position_above_the_commit_is_no_loss(store: Store) -> None:
+    one = Process(store, P0)
+    one.assign()
+    one.read(1, comment_0=50)
+    one.commit()
+    one.set(P0, committed=10)
+    assert one.assign() == {P0: 10}
+    assert one.lost == {}
+
+
+def test_others_that_go_on_while_offsets_are_looked_up_are_no_loss(store: Store) -> None:
+    """Whoever had the partition before may still save and commit."""
+    before, one = Process(store, P0), Process(store, P0)
+    before.assign()
+    before.read(1, comment_0=5)
+    before.commit()
+
+    def looked_up() -> Mapping[str, Offsets]:
+        found = {P0: Offsets(5, 0, 6, "first")}
+        before.read(2, comment_0=9)
+        return found
+
+    assert one.positions.assign(looked_up) == {P0: 5}
+    assert one.lost == {}
+
+    def looked_up_late() -> Mapping[str, Offsets]:
+        before.read(3, comment_0=20)
+        before.commit()
+        return {P0: Offsets(20, 0, 20, "first")}
+
+    assert one.positions.assign(looked_up_late) == {P0: 20}
+    assert one.lost == {}
+
+
+def test_a_source_that_is_away_changes_nothing(store: Store) -> None:
+    one = Process(store, P0)
+    one.assign()
+
+    def away() -> Mapping[str, Offsets]:
+        raise SourceUnavailableError("away")
+
+    with pytest.raises(SourceUnavailableError):
+        one.positions.assign(away)
+    assert one.positions.check()
+    one.read(1, comment_0=5)
+
+
+# ---------------------------------------------------------------------------------------------------------- losses
+
+
+def test_a_position_below_the_commit(store: Store) -> None:
+    one = Process(store, P0)
+    one.assign()
+    one.read(1, comment_0=5)
+    one.commit()
+    fall_back = keep(store)
+    one.read(2, comment_0=9)
+    one.commit()
+    fall_back()
+    again = Process(store, P0)
+    again.set(P0, committed=9, end=30)
+    assert again.assign() == {P0: 5}
+    assert len(again.lost) == BUCKETS
+    assert (healing(store).ends, healing(store).reconcile) == ({P0: 30}, True)
+    assert "9 was committed" in again.lost[BUCKET]
+    assert marks(store)[BUCKET].epoch == 1
+
+
+def test_a_missing_mark_although_something_was_committed(store: Store) -> None:
+    one = Process(store, P0, I0)
+    one.set(P0, committed=40)
+    assert one.assign() == {P0: 0, I0: 0}
+    assert set(one.lost.values()) == {"its mark is missing"}
+    assert ends(store) == {P0: 100, I0: 100}
+
+
+def test_a_store_that_was_emptied_under_a_running_process(store: Store) -> None:
+    empty = keep(store)
+    one = Process(store, P0)
+    one.assign()
+    one.read(1, comment_0=5)
+    empty()
+    assert not one.positions.check()
+    assert one.assign() == {P0: 0}
+    assert len(one.lost) == BUCKETS
+    assert ends(store) == {P0: 100}
+    assert one.positions.check()
+
+
+def test_a_count_of_writes_that_is_lower(store: Store) -> None:
+    """Nothing was saved under positions: only the count tells."""
+    one = Process(store, P0)
+    one.assign()
+    fall_back = keep(store)
+    one.projection.apply([comment(KEY, 1, 1)])
+    assert one.positions.check()
+    fall_back()
+    assert not one.positions.check()
+    one.assign()
+    assert list(one.lost) == [BUCKET]
+    assert "writes" in one.lost[BUCKET]
+
+
+def test_a_position_that_is_lower_than_reached_while_others_wrote_on(store: Store) -> None:
+    """The count of writes is as high as ever."""
+    one = Process(store, P0)
+    one.assign()
+    fall_back = keep(store)
+    one.read(1, comment_0=5)
+    one.positions.check()
+    fall_back()
+    for number in range(10, 16):
+        Projection(store).apply([comment(KEY, number, 1)])
+    assert not one.positions.check()
+    assert one.assign() == {P0: 0}
+    assert list(one.lost) == [BUCKET]
+
+
+def test_a_hole_is_met_by_the_save_itself(store: Store) -> None:
+    one = Process(store, P0)
+    one.assign()
+    fall_back = keep(store)
+    one.read(1, comment_0=5)
+    fall_back()
+    with pytest.raises(HoleError):
+        one.read(2, comment_0=7)
+    one.assign()
+    assert list(one.lost) == [BUCKET]
+
+
+def test_an_epoch_that_fell_back(store: Store) -> None:
+    one = Process(store, P0)
+    one.assign()
+    fall_back = keep(store)
+    store.raise_epoch(BUCKET, 0, Healing({}, reconcile=False, reason="a test"), Origin({}, {}, MEANING))
+    store.heal(BUCKET, 1, None)
+    one.assign()
+    one.projection.apply([comment(KEY, 1, 1)])
+    assert one.positions.check()
+    fall_back()
+    for number in range(10, 20):
+        Projection(store).apply([comment(KEY, number, 1)])
+    assert not one.positions.check()
+    one.assign()
+    assert list(one.lost) == [BUCKET]
+    assert "epoch" in one.lost[BUCKET]
+
+
+def test_an_offset_out_of_retention(store: Store) -> None:
+    one = Process(store, P0)
+    one.assign()
+    one.read(1, comment_0=5)
+    one.commit()
+    one.set(P0, earliest=40, end=90)
+    assert one.assign() == {P0: 40}
+    assert len(one.lost) == BUCKETS
+    assert all(mark.positions == {P0: 40} for mark in marks(store))
+    assert ends(store) == {P0: 90}
+    one.read(2, comment_0=50)
+
+
+def test_a_log_that_lost_its_end(store: Store) -> None:
+    one = Process(store, P0)
+    one.assign()
+    one.read(1, comment_0=50)
+    one.commit()
+    one.set(P0, end=20, earliest=3, committed=20)
+    assert one.assign() == {P0: 3}
+    assert len(one.lost) == BUCKETS
+    one.read(2, comment_0=5)
+
+
+def test_a_topic_made_anew_is_read_from_its_beginning_by_every_reader(store: Store) -> None:
+    """Even where the new one is longer than the old one was, and another process raised the epoch first."""
+    one, other = Process(store, P0), Process(store, P1)
+    for process, ended in ((one, {"comment_0": 50}), (other, {"comment_1": 60})):
+        process.assign()
+        process.read(1, **ended)
+        process.commit()
+    for process, name in ((one, P0), (other, P1)):
+        process.set(name, topic_id="second", committed=None)
+        assert process.assign() == {name: 0}
+        assert len(process.lost) == BUCKETS
+    one.assign()
+    assert one.lost == {}
+    one.read(2, comment_0=10)
+
+
+def test_other_rules_of_meaning_reconcile_first(store: Store) -> None:
+    store.bear(Origin({P0: 5}, {P0: "first"}, "0"))
+    one = Process(store, P0)
+    one.set(P0, committed=5)
+    assert one.assign() == {P0: 5}
+    assert len(one.lost) == BUCKETS
+    assert healing(store).reconcile
+    assert {mark.meaning for mark in marks(store)} == {MEANING}
+    one.assign()
+    assert one.lost == {}
+
+
+def test_newer_rules_of_meaning_stop_an_older_program(store: Store) -> None:
+    """Else the two would undo each other's epochs for ever."""
+    store.bear(Origin({P0: 5}, {P0: "first"}, "999"))
+    with pytest.raises(OperatorError, match="install the newer version"):
+        Process(store, P0).assign()
+    assert {mark.meaning for mark in marks(store)} == {"999"}
+
+
+# --------------------------------------------------------------------------------------------- several processes
+
+
+def test_one_loss_is_answered_once_and_the_others_join(store: Store) -> None:
+    one, other = Process(store, P0, I0), Process(store, P1)
+    for process, ended in ((one, {"comment_0": 5, "insight_0": 5}), (other, {"comment_1": 6})):
+        process.assign()
+        process.read(1, **ended)
+        process.commit()
+    fall_back = keep(store)
+    one.read(2, comment_0=9)
+    other.read(3, comment_1=9)
+    one.commit()
+    other.commit()
+    fall_back()
+    assert not one.positions.check()
+    assert not other.positions.check()
+    one.assign()
+    assert len(one.lost) == BUCKETS
+    assert other.assign() == {P1: 6}
+    assert other.lost == {}, "adopted"
+    assert ends(store) == {P0: 100, I0: 100, P1: 100}
+    for _ in range(3):
+        assert one.positions.check()
+        assert other.positions.check()
+    assert marks(store)[BUCKET].epoch == 1
+
+
+def test_two_that_raise_at_the_same_moment_end_in_one_epoch(store: Store) -> None:
+    empty = keep(store)
+    one, other = Process(store, P0), Process(store, P1)
+    one.assign()
+    other.assign()
+    empty()
+    one.set(P0, committed=3)
+    other.set(P1, committed=4)
+
+    def looked_up() -> Mapping[str, Offsets]:
+        other.assign()
+        return one.offsets
+
+    one.positions.assign(looked_up)
+    assert len(one.lost) + len(other.lost) == BUCKETS
+    assert {mark.epoch for mark in marks(store)} == {1}
+    assert ends(store) == {P0: 100, P1: 100}
+    assert {mark.positions[P0] for mark in marks(store)} == {0}
+    assert {mark.positions[P1] for mark in marks(store)} == {0}
+    other.read(1, comment_1=2)
+    one.read(2, comment_0=2)
+
+
+def test_a_raise_that_another_beat_us_to_is_followed_by_what_is_left_for_us(store: Store) -> None:
+    """The other's raise says nothing of our partition, whose topic was made anew."""
+    one, other = Process(store, P0), Process(store, P1)
+    for process, ended in ((one, {"comment_0": 5}), (other, {"comment_1": 6})):
+        process.assign()
+        process.read(1, **ended)
+        process.commit()
+    for process, name in ((one, P0), (other, P1)):
+        process.set(name, topic_id="second", committed=None)
+    witness = Witness(store)
+
+    class Beaten:
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401  the rest of the store as it is
+            return getattr(store, name)
+
+        def raise_epoch(self, *arguments: Any) -> bool:  # noqa: ANN401  as it is called
+            if not other.lost:
+                other.assign()
+            return store.raise_epoch(*arguments)
+
+    beaten: Any = Beaten()
+    positions = Positions(beaten, one.lost.update, witness)
+    assert positions.assign(lambda: one.offsets) == {P0: 0}
+    assert {mark.epoch for mark in marks(store)} == {2}
+    assert ends(store) == {P0: 100, P1: 100}
+
+
+def test_who_missed_the_new_epoch_is_refused_and_joins(store: Store) -> None:
+    one, other = Process(store, P0), Process(store, P1)
+    one.assign()
+    other.assign()
+    store.raise_epoch(BUCKET, 0, Healing({P0: 7}, reconcile=True, reason="a test"), Origin({}, {}, MEANING))
+    with pytest.raises(EpochError):
+        other.read(1, comment_1=3)
+    assert not other.positions.check()
+    other.assign()
+    assert other.lost == {}
+    assert ends(store) == {P0: 7, P1: 100}
+    other.read(1, comment_1=3)
+
+
+def test_joining_leaves_what_was_there_to_reach(store: Store) -> None:
+    one = Process(store, P0)
+    one.assign()
+    store.raise_epoch(BUCKET, 0, Healing({P0: 7}, reconcile=False, reason="a test"), Origin({}, {}, MEANING))
+    one.assign()
+    assert healing(store) == Healing({P0: 7}, reconcile=False, reason="a test")
+
+
+def test_a_second_loss_while_it_heals_adds_up(store: Store) -> None:
+    one, other = Process(store, P0), Process(store, P1)
+    one.assign()
+    other.assign()
+    fall_back = keep(store)
+    one.read(1, comment_0=5)
+    fall_back()
+    one.assign()
+    other.assign()
+    one.read(1, comment_0=5)
+    empty_again = keep(store)
+    one.read(2, comment_0=9)
+    empty_again()
+    one.set(P0, end=200)
+    one.assign()
+    assert list(one.lost) == [BUCKET]
+    assert healing(store).ends == {P0: 200, P1: 100}
+    assert healing(store).reconcile
+
+
+def test_what_nobody_reads_any_more_is_not_waited_for(store: Store) -> None:
+    """The source was another one, or the topic has fewer partitions since it was made anew."""
+    store.bear(Origin({"tail/0": 3, P0: 4, P1: 4}, {"tail/0": "tail", P0: "first", P1: "first"}, MEANING))
+    old = Healing({"tail/0": 90, P0: 90, P1: 90, I0: 90}, reconcile=True, reason="a test")
+    store.raise_epoch(BUCKET, 0, old, Origin({}, {}, MEANING))
+    one = Process(store, P0)
+    one.set(P0, topic_id="second", end=10)
+    one.assign()
+    assert ends(store) == {P0: 10, I0: 90}, "insights may have another reader"
+
+
+def test_a_process_without_partitions_notices_too(store: Store) -> None:
+    empty = keep(store)
+    one, idle = Process(store, P0), Process(store)
+    one.assign()
+    one.read(1, comment_0=5)
+    idle.assign()
+    empty()
+    assert not idle.positions.check()
+    assert idle.assign() == {}
+    assert len(idle.lost) == BUCKETS
+    assert one.assign() == {P0: 0}
+    assert one.lost == {}
+    assert ends(store) == {P0: 100}
+
+
+def test_losses_are_told_even_if_the_store_goes_away_in_the_middle(store: Store) -> None:
+    one = Process(store, P0)
+    one.set(P0, committed=4)
+    raised = []
+
+    class Leaving:
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401  the rest of the store as it is
+            return getattr(store, name)
+
+        def raise_epoch(self, bucket: int, *arguments: Any) -> bool:  # noqa: ANN401  as it is called
+            if bucket == 3:
+                raise ConnectionError
+            raised.append(bucket)
+            return store.raise_epoch(bucket, *arguments)
+
+    leaving: Any = Leaving()
+    with pytest.raises(ConnectionError):
+        Positions(leaving, one.lost.update).assign(lambda: one.offsets)
+    assert list(one.lost) == raised == [0, 1, 2]
+    one.assign()
+    assert len(one.lost) == BUCKETS - 3
+
+
+def test_healing_as_last_seen(store: Store) -> None:
+    one = Process(store, P0)
+    one.set(P0, committed=4)
+    one.assign()
+    found = list(one.positions.healing())
+    assert [bucket for bucket, _, _ in found] == list(range(BUCKETS))
+    assert found[BUCKET][1] == msgspec.structs.replace(marks(store)[BUCKET])

@@ -1,0 +1,144 @@
+"""Both stores do the same, whatever is asked of them: random calls, held side by side.
+
+Times are either now or never, so that the two clocks do not matter.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from projections.store.protocol import (
+    ABSENT,
+    Claim,
+    EpochError,
+    Folder,
+    Healing,
+    HoleError,
+    Origin,
+    Save,
+    Settlement,
+    Store,
+)
+from support.stores import ANN, BEN, BUCKET, CEM, NEVER, NOW, memory_bench, redis_bench, write
+
+FOLDERS = (Folder("all", None), Folder("some", "lions"))
+Call = Callable[[Store], object]
+
+_folders = st.sampled_from([folder.id for folder in FOLDERS])
+_keys = st.sampled_from([ANN, BEN])
+_key_lists = st.lists(st.sampled_from([ANN, BEN, CEM]), max_size=3, unique=True)
+_versions = st.sampled_from([ABSENT, b"1", b"2", b"3"])
+_tokens = st.sampled_from([b"1", b"2", b"3"])
+_who = st.sampled_from(["a", "b", "c"])
+_times = st.sampled_from([NOW, NEVER])
+_claims = st.builds(Claim, st.sampled_from([ANN, BEN, CEM]), st.booleans(), st.just(value=False)) | st.builds(
+    Claim, st.sampled_from([ANN, BEN, CEM]), st.just(value=False), st.booleans()
+)
+_fields = st.dictionaries(st.sampled_from([b"h", b"c1", b"lx"]), st.binary(max_size=2), max_size=3)
+_writes = st.builds(
+    lambda key, expected, token, sets, deletes, dirty: write(key, expected, token, sets, deletes, dirty=dirty),
+    _keys,
+    _versions,
+    _tokens,
+    _fields,
+    st.lists(st.sampled_from([b"c1", b"lx"]), max_size=2, unique=True),
+    st.booleans(),
+)
+_saves = st.builds(
+    Save,
+    st.just(BUCKET),
+    st.lists(_writes, max_size=2, unique_by=lambda one: one.key),
+    st.sampled_from([None, None, 0, 1]),
+    st.dictionaries(st.sampled_from(["p0", "p1"]), st.tuples(st.integers(0, 3), st.integers(3, 6)), max_size=2),
+)
+_origins = st.builds(
+    Origin,
+    st.dictionaries(st.sampled_from(["p0", "p1"]), st.integers(0, 4)),
+    st.dictionaries(st.sampled_from(["topic"]), _who),
+    st.sampled_from(["1", "2"]),
+)
+_healings = st.builds(Healing, st.just({"p0": 5}), st.booleans(), _who)
+_settlements = st.builds(Settlement, _claims, _versions, _who, st.none() | _who)
+
+
+def _described(name: str, call: Callable[..., object], *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.tuples(*arguments).map(lambda given: (name, given, lambda store: call(store, *given)))
+
+
+CALLS = st.one_of(
+    _described("save", lambda store, one: store.save([one]), _saves),
+    _described("save", lambda store, one: store.save([one]), _saves),
+    _described("remove", lambda store, key, version: store.remove(key, version), _keys, _versions),
+    _described("register", lambda store, folder: store.register(folder), st.sampled_from(FOLDERS)),
+    _described("claim", lambda s, f, d, w: sorted(s.claim(f, range(64), 9, d, w)), _folders, _times, _who),
+    _described("claim", lambda s, f, d, w: sorted(s.claim(f, range(64), 9, d, w)), _folders, _times, _who),
+    _described("settle", lambda s, f, w, o, d: s.settle(f, w, [o], d), _folders, _who, _settlements, _times),
+    _described("defer", lambda s, f, w, c, d: s.defer(f, w, [c], d), _folders, _who, _claims, _times),
+    _described("force", lambda store, folder, keys: store.force(folder, keys), _folders, _key_lists),
+    _described("recheck", lambda store, folder, keys: store.recheck(folder, keys), _folders, _key_lists),
+    _described("bear", lambda store, origin: store.bear(origin), _origins),
+    _described(
+        "raise_epoch",
+        lambda store, seen, healing, origin: store.raise_epoch(BUCKET, seen, healing, origin),
+        st.sampled_from([None, 0, 1]),
+        _healings,
+        _origins,
+    ),
+    _described("heal", lambda s, e, h: s.heal(BUCKET, e, h), st.integers(0, 2), st.none() | _healings),
+    _described("lease", lambda store, who: store.lease("relay", who, NEVER), _who),
+    _described("release", lambda store, who: store.release("relay", who), _who),
+    _described("put_document", lambda store, who: store.put_document("relay", who, who.encode()), _who),
+)
+
+
+def answer(store: Store, call: Call) -> object:
+    try:
+        return call(store)
+    except (EpochError, HoleError) as error:
+        return type(error), error.args
+
+
+def seen(store: Store) -> object:
+    """All that can be seen of a store, but for the times, the birth and the count of writes."""
+    mark = store.marks()[BUCKET]
+    now = store.clock()
+    everybody = [Claim(key, forced=False, taken_over=False) for key in (ANN, BEN, CEM)]
+    return (
+        {key: (store.load({key: ()})[key].version, dict(store.scan(key))) for key in (ANN, BEN)},
+        store.profiles(0, 100),
+        mark and (mark.epoch, mark.meaning, mark.positions, mark.topic_ids, mark.healing),
+        [[at and at <= now for at in store.next_due(folder.id)] for folder in FOLDERS],
+        [store.settled(folder.id, [ANN, BEN, CEM]) for folder in FOLDERS],
+        [(one.version, one.head, one.announced) for one in store.read(FOLDERS[0].id, everybody)],
+        store.leased("relay"),
+        store.document("relay"),
+    )
+
+
+@pytest.fixture
+def pair(redis_url: str) -> Callable[[], tuple[Store, Store]]:
+    memory, real = memory_bench(), redis_bench(redis_url)
+
+    def fresh() -> tuple[Store, Store]:
+        made = memory.fresh(), real.fresh()
+        for store in made:
+            for folder in FOLDERS:
+                store.register(folder)
+        return made
+
+    return fresh
+
+
+def test_both_stores_agree(pair: Callable[[], tuple[Store, Store]]) -> None:
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(CALLS, min_size=4, max_size=40))
+    def holds(calls: list[tuple[str, object, Call]]) -> None:
+        memory, real = pair()
+        for name, given_, call in calls:
+            assert answer(memory, call) == answer(real, call), (name, given_)
+            assert seen(memory) == seen(real), (name, given_)
+
+    holds()

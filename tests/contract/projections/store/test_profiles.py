@@ -1,0 +1,177 @@
+"""Profiles, on every implementation of `projections.store.protocol.Store`: versions, and what arrives twice."""
+
+import threading
+
+import pytest
+
+from projections.profile_key import BUCKETS, ProfileKey, bucket_of
+from projections.store.protocol import ABSENT, Save, Settlement, Store
+from support.stores import (
+    ANN,
+    AWKWARD,
+    BEN,
+    BUCKET,
+    CEM,
+    EVERYTHING,
+    FOLDER,
+    NEVER,
+    NOW,
+    ORIGIN,
+    Bench,
+    claim,
+    mark,
+    save,
+    write,
+)
+
+
+def test_a_profile_that_does_not_exist_has_no_version_and_no_fields(store: Store) -> None:
+    assert store.load({ANN: [b"h", b"c1"]}) == {ANN: (ABSENT, {})}
+    assert list(store.scan(ANN)) == []
+    assert store.load({}) == {}
+    assert store.save([]) == []
+
+
+def test_a_save_sets_and_deletes_and_changes_the_version(store: Store) -> None:
+    assert save(store, write(ANN, ABSENT, b"one", {b"h": b"\x00\xff", b"c1": b"x", b"tz": b"y"})) == []
+    assert save(store, write(ANN, b"one", b"two", {b"c2": b""}, [b"tz", b"never there"])) == []
+    version, fields = store.load({ANN: [b"h", b"c1", b"c2", b"tz"]})[ANN]
+    assert (version, dict(fields)) == (b"two", {b"h": b"\x00\xff", b"c1": b"x", b"c2": b""})
+    assert dict(store.scan(ANN)) == {b"h": b"\x00\xff", b"c1": b"x", b"c2": b""}
+
+
+@pytest.mark.parametrize("expected", [ABSENT, b"older"])
+def test_a_save_on_another_version_writes_nothing_of_that_profile(store: Store, expected: bytes) -> None:
+    save(store, write(ANN, ABSENT, b"one", {b"h": b"1"}))
+    assert save(store, write(ANN, expected, b"two", {b"h": b"2"}), write(BEN, ABSENT, b"new", {b"h": b"3"})) == [ANN]
+    assert store.load({ANN: [b"h"], BEN: [b"h"]}) == {ANN: (b"one", {b"h": b"1"}), BEN: (b"new", {b"h": b"3"})}
+
+
+def test_a_save_on_a_profile_that_is_gone_is_a_conflict(store: Store) -> None:
+    assert save(store, write(ANN, b"one", b"two")) == [ANN]
+    assert store.load({ANN: [b"h"]})[ANN].version == ABSENT
+    assert store.profiles(0, EVERYTHING) == []
+
+
+def test_each_save_of_a_call_has_its_own_conflicts(store: Store) -> None:
+    save(store, write(CEM, ABSENT, b"one"))
+    saves = [
+        Save(BUCKET, [write(ANN, ABSENT, b"a")]),
+        Save(bucket_of(2), [write(CEM, ABSENT, b"late")]),
+        Save(BUCKET, [write(BEN, ABSENT, b"b")]),
+    ]
+    assert store.save(saves) == [[], [CEM], []]
+
+
+def test_concurrent_writers_lose_no_update(bench: Bench) -> None:
+    first = bench.open(NOW)
+    save(first, write(ANN, ABSENT, b"start", {b"h": b"0"}))
+
+    def count(name: str) -> None:
+        for step in range(30):
+            while True:
+                version, fields = first.load({ANN: [b"h"]})[ANN]
+                token = f"{name}-{step}".encode()
+                if not save(first, write(ANN, version, token, {b"h": b"%d" % (int(fields[b"h"]) + 1)})):
+                    break
+
+    threads = [threading.Thread(target=count, args=(f"writer{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert first.load({ANN: [b"h"]})[ANN].fields == {b"h": b"120"}
+    first.close()
+
+
+def test_a_save_that_arrives_twice_does_nothing_the_second_time(store: Store) -> None:
+    store.bear(ORIGIN)
+    store.register(FOLDER)
+    sent = Save(
+        BUCKET,
+        [write(ANN, ABSENT, b"one", {b"h": b"1", b"c1": b"x"}), write(BEN, ABSENT, b"two", {b"h": b"2"})],
+        0,
+        {"comment-created/0": (10, 12)},
+    )
+    assert store.save([sent]) == [[]]
+    (ann,) = [one for one in claim(store, FOLDER) if one.key == ANN]
+    store.settle(FOLDER.id, "claim", [Settlement(ann, b"one", "hash", "hash")], NEVER)
+    before = (mark(store), store.next_due(FOLDER.id), dict(store.scan(ANN)), dict(store.scan(BEN)))
+    assert store.save([sent]) == [[]]
+    assert (mark(store), store.next_due(FOLDER.id), dict(store.scan(ANN)), dict(store.scan(BEN))) == before
+    assert claim(store, FOLDER, who="other") == []
+
+
+def test_a_save_that_arrives_again_after_another_writer_is_a_conflict(store: Store) -> None:
+    store.bear(ORIGIN)
+    sent = Save(BUCKET, [write(ANN, ABSENT, b"one", {b"h": b"1"}, [b"tgone"])], 0, {"comment-created/0": (10, 12)})
+    store.save([sent])
+    save(store, write(ANN, b"one", b"other", {b"h": b"2", b"tgone": b"back"}))
+    before = mark(store)
+    assert store.save([sent]) == [[ANN]]
+    assert mark(store) == before
+    assert store.load({ANN: [b"h", b"tgone"]})[ANN] == (b"other", {b"h": b"2", b"tgone": b"back"})
+
+
+def test_a_removal_that_arrives_twice_spares_a_profile_made_anew(store: Store) -> None:
+    save(store, write(ANN, ABSENT, b"one"))
+    assert store.remove(ANN, b"one")
+    assert store.remove(ANN, b"one")
+    save(store, write(ANN, ABSENT, b"two"))
+    assert not store.remove(ANN, b"one")
+    assert store.load({ANN: ()})[ANN].version == b"two"
+
+
+@pytest.mark.parametrize("users", [[0, 1, 2, 3], [2**53 - 1, 2**53, 2**53 + 1, 2**53 + 2], [2**63 - 2, 2**63 - 1]])
+def test_profiles_are_listed_by_exact_user_ids(store: Store, users: list[int]) -> None:
+    for user in users:
+        for slug in ("b", "a"):
+            save(store, write(ProfileKey(user, slug), ABSENT, b"one"))
+    assert store.profiles(0, EVERYTHING) == [ProfileKey(user, slug) for user in users for slug in "ab"]
+    for user in users:
+        assert store.profiles(user, user) == [ProfileKey(user, "a"), ProfileKey(user, "b")]
+    assert store.profiles(users[1], users[0]) == []
+
+
+@pytest.mark.parametrize("slug", AWKWARD)
+def test_any_slug_names_a_profile(store: Store, slug: str) -> None:
+    key = ProfileKey(2**63 - 1, slug)
+    store.register(FOLDER)
+    save(store, write(key, ABSENT, b"one", {b"h": slug.encode()}))
+    (mine,) = claim(store, FOLDER)
+    assert mine.key == key
+    assert store.read(FOLDER.id, [mine])[0].head == slug.encode()
+    assert store.profiles(0, EVERYTHING) == [key]
+    assert store.remove(key, b"one")
+    assert store.profiles(0, EVERYTHING) == []
+
+
+def test_a_removed_profile_is_forgotten_wholly(store: Store) -> None:
+    store.register(FOLDER)
+    save(store, write(ANN, ABSENT, b"one"), write(BEN, ABSENT, b"one"))
+    (ann, ben) = sorted(claim(store, FOLDER))
+    store.settle(FOLDER.id, "claim", [Settlement(ann, b"one", "hash", "hash")], NOW)
+    store.force(FOLDER.id, [ANN])
+    assert not store.remove(ANN, b"other")
+    assert store.remove(ANN, b"one")
+    assert store.remove(BEN, b"one")
+    assert store.next_due(FOLDER.id) == [None] * BUCKETS
+    assert claim(store, FOLDER, who="second") == []
+    store.defer(FOLDER.id, "claim", [ben], NOW)
+    assert claim(store, FOLDER, who="third") == []
+    assert store.settled(FOLDER.id, [ANN]) == [None]
+    assert store.profiles(0, EVERYTHING) == []
+    save(store, write(ANN, ABSENT, b"new", {b"c1": b""}))
+    (again,) = claim(store, FOLDER, who="fourth")
+    reading = store.read(FOLDER.id, [again])[0]
+    assert (reading.head, reading.settled, reading.announced) == (None, None, None)
+
+
+def test_a_save_of_a_hundred_thousand_fields(store: Store) -> None:
+    fields = {b"t%d" % number: b"%d" % number for number in range(100_000)}
+    assert save(store, write(ANN, ABSENT, b"one", fields)) == []
+    assert dict(store.scan(ANN)) == fields
+    found = store.load({ANN: list(fields)})[ANN]
+    assert (found.version, dict(found.fields)) == (b"one", fields)
+    assert save(store, write(ANN, b"one", b"two", {b"h": b"x"}, list(fields))) == []
+    assert dict(store.scan(ANN)) == {b"h": b"x"}

@@ -1,0 +1,278 @@
+"""Where a flusher stops, stands still or fails: what becomes of its claims, on both stores."""
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from projections.profile_key import ProfileKey
+from projections.store.protocol import StoreUnavailableError
+from snapshot.files.folder import LeftError, ProfileFolder, UnsafeError
+from support.flushing import Crash, Interrupted, Rig, fail_at, rig
+from support.histories import comment
+from support.stores import Bench
+
+ANN, BEN, CEM = ProfileKey(1, "lions"), ProfileKey(2, "lions"), ProfileKey(3, "tigers")
+
+
+@pytest.fixture
+def one(bench: Bench, tmp_path: Path) -> Iterator[Rig]:
+    with rig(bench, tmp_path / "profiles") as found:
+        yield found
+
+
+# --------------------------------------------------------------------------------------------------- what goes wrong
+
+
+def test_an_announcement_that_failed_is_announced_although_the_profile_is_as_before(one: Rig) -> None:
+    """The client may still send what timed out."""
+    one.apply(comment(ANN, 11, 1, "https://a.org"))
+    one.flush()
+    one.apply(comment(ANN, 11, 2, "https://b.org"))
+    one.told.failing = TimeoutError("no acknowledgement")
+    flusher = one.flusher()
+    assert flusher.flush().failed == 1
+    assert "1:lions" in (flusher.trouble or "")
+    assert one.content(ANN)["top_links"][0]["url"] == "https://b.org/"
+    one.told.failing = None
+    one.apply(comment(ANN, 11, 3, "https://a.org"))
+    one.bench.wait(one.retry)
+    one.flush(flusher)
+    assert one.told.of(ANN) == [one.told.of(ANN)[0]] * 2
+    assert flusher.trouble is None
+    one.right()
+
+
+def test_a_file_that_can_not_be_written_is_not_announced_and_tried_again(one: Rig) -> None:
+    one.folder.place(ANN).mkdir()
+    one.apply(comment(ANN, 11, 1), comment(BEN, 12, 1))
+    flusher = one.flusher()
+    flushed = flusher.flush()
+    assert (flushed.written, flushed.announced, flushed.failed) == (1, 1, 1)
+    assert str(one.folder.place(ANN)) in (flusher.trouble or "")
+    assert "--output-dir" in (flusher.trouble or "")
+    assert one.told.latest().keys() == {BEN}
+    assert flusher.flush() == (0, 0, 0, 0, 0), "it is due again later"
+    one.folder.place(ANN).rmdir()
+    one.flush(flusher)
+    assert flusher.trouble is None
+    one.right()
+
+
+def test_a_file_that_may_not_outlive_a_power_cut_is_written_again(one: Rig) -> None:
+    def unsafe(_contents: Mapping[ProfileKey, bytes | None], *_: object) -> dict[ProfileKey, OSError]:
+        return {ANN: UnsafeError(errno.EIO, os.strerror(errno.EIO))}
+
+    folder = Interrupted(one.folder, write=unsafe)
+    one.apply(comment(ANN, 11, 1))
+    assert one.flusher(folder=folder).flush().failed == 1
+    one.apply(comment(ANN, 11, 2, state=1))
+    one.bench.wait(one.retry)
+    assert one.flush().removed == 1, "whatever it is by then"
+    one.right()
+
+
+def test_a_slow_disk_only_makes_smaller_batches(one: Rig) -> None:
+    class Slow(ProfileFolder):
+        def _put(self, key: ProfileKey, content: bytes | None) -> OSError | None:
+            one.now += one.lease / 40
+            return super()._put(key, content)
+
+    slow = Slow(one.folder.path, one.folder.identity)
+    slow._writers._max_workers = 1  # noqa: SLF001  so that the time adds up the same way at each run
+    one.apply(*[comment(ProfileKey(user, "lions"), user, 1) for user in range(1, 31)])
+    flusher = one.flusher(folder=slow)
+    first = flusher.flush()
+    assert 9 <= first.written <= 12
+    assert first.failed == 0
+    one.flush(flusher)
+    assert len(one.told.all) == 30
+    one.right()
+    slow.close()
+
+
+def test_a_claim_that_is_too_old_before_the_file_is_abandoned(one: Rig) -> None:
+    one.apply(comment(ANN, 11, 1))
+
+    def suspend(name: str, when: str) -> None:
+        if (name, when) == ("read", "after"):
+            one.now += one.lease * 0.6
+
+    assert one.flusher(store=Interrupted(one.store, suspend)).flush() == (0, 0, 0, 0, 0)
+    assert one.lying() == {}
+    assert one.flush().written == 1
+    assert len(one.told.all) == 1
+    one.right()
+
+
+def test_a_claim_that_is_too_old_before_the_announcement_is_abandoned_and_its_file_written_again(one: Rig) -> None:
+    one.apply(comment(ANN, 11, 1, "https://a.org"))
+    one.flush()
+    one.apply(comment(ANN, 11, 2, "https://b.org"))
+
+    def suspend(name: str, when: str) -> None:
+        if (name, when) == ("write", "after"):
+            one.now += one.lease * 0.6
+
+    assert one.flusher(folder=Interrupted(one.folder, suspend)).flush().written == 0
+    assert len(one.told.all) == 1
+    one.apply(comment(ANN, 11, 3, "https://a.org"))
+    one.flush()
+    one.right()
+
+
+def test_a_flusher_that_stood_still_can_not_leave_an_older_file(one: Rig) -> None:
+    """Its own clock stands still too, so it can't know: the claim that was taken over is flushed once more."""
+    one.apply(comment(ANN, 11, 1))
+
+    def stand_still(name: str, when: str) -> None:
+        if (name, when) == ("write", "before"):
+            one.bench.wait(one.lease * 1.1)
+            one.apply(comment(ANN, 12, 1))
+            assert one.flusher().flush().written == 1, "taken over"
+
+    assert one.flusher(folder=Interrupted(one.folder, stand_still)).flush().written == 1
+    assert one.content(ANN)["message_count"] == 1, "the older one lies there"
+    wait = one.flusher().wait()
+    assert wait is not None
+    assert wait <= one.lease
+    one.flush()
+    assert one.content(ANN)["message_count"] == 2
+    one.right()
+
+
+def test_a_take_over_is_flushed_once_more_after_another_lease(one: Rig) -> None:
+    one.apply(comment(ANN, 11, 1))
+    _crash_at(one, "write", "after")
+    one.bench.wait(one.lease * 1.1)
+    flusher = one.flusher()
+    assert flusher.flush().written == 1
+    assert flusher.flush().claims == 0
+    one.bench.wait(one.lease * 1.1)
+    assert flusher.flush().written == 1
+    assert flusher.wait() is None
+    assert len(one.told.all) == 2
+    one.right()
+
+
+# ---------------------------------------------------------------------------------------------- crashes and outages
+
+STEPS = [
+    ("claim", "before"),
+    ("claim", "after"),
+    ("read", "before"),
+    ("read", "after"),
+    ("marks", "after"),
+    ("write", "before"),
+    ("write", "after"),
+    ("announce", "before"),
+    ("announce", "after"),
+    ("settle", "before"),
+    ("settle", "after"),
+]
+
+
+def _crash_at(found: Rig, name: str, when: str) -> None:
+    def act(at: str, then: str) -> None:
+        if (at, then) == (name, when):
+            raise Crash
+
+    parts = {
+        "store": Interrupted(found.store, act),
+        "folder": Interrupted(found.folder, act),
+        "announcer": Interrupted(found.told, act),
+    }
+    with pytest.raises(Crash):
+        found.flusher(**parts).flush()
+
+
+@pytest.mark.parametrize("step", STEPS, ids="-".join)
+def test_a_crash_anywhere_is_made_good(one: Rig, step: tuple[str, str]) -> None:
+    users = [ProfileKey(user, "lions") for user in range(1, 6)]
+    one.apply(*[comment(key, key.user_id, 1) for key in users], comment(CEM, 99, 1))
+    one.flush()
+    one.apply(*[comment(key, 10 + key.user_id, 2) for key in users], comment(CEM, 99, 2, state=1))
+    _crash_at(one, *step)
+    one.flush()
+    one.right()
+    assert all(len(set(one.told.of(key))) == 2 for key in (*users, CEM))
+
+
+@pytest.mark.parametrize("step", STEPS, ids="-".join)
+def test_a_crash_anywhere_and_a_profile_that_is_as_before_again(one: Rig, step: tuple[str, str]) -> None:
+    one.apply(comment(ANN, 11, 1, "https://a.org"))
+    one.flush()
+    one.apply(comment(ANN, 11, 2, "https://b.org"))
+    _crash_at(one, *step)
+    one.apply(comment(ANN, 11, 3, "https://a.org"))
+    one.flush()
+    one.right()
+
+
+CALLS = [(name, when) for name in ("claim", "read", "marks", "settle") for when in ("before", "after")]
+
+
+@pytest.mark.parametrize("call", CALLS, ids="-".join)
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_store_that_is_away_for_a_moment_costs_no_lease(one: Rig, call: tuple[str, str], times: int) -> None:
+    one.apply(comment(ANN, 11, 1), comment(BEN, 12, 1))
+    flusher = one.flusher(store=Interrupted(one.store, fail_at(*call, times)))
+    for _ in range(times):
+        with pytest.raises(StoreUnavailableError):
+            flusher.flush()
+    flusher.flush()
+    assert flusher.wait() is None, "nothing waits for a lease to run out"
+    assert len(one.told.all) == 2
+    one.right()
+
+
+def test_what_is_given_back_late_is_given_back_too(one: Rig) -> None:
+    one.folder.place(ANN).mkdir()
+    one.apply(comment(ANN, 11, 1), comment(BEN, 12, 1))
+    flusher = one.flusher(store=Interrupted(one.store, fail_at("defer", "before")))
+    with pytest.raises(StoreUnavailableError):
+        flusher.flush()
+    one.folder.place(ANN).rmdir()
+    flusher.flush()
+    wait = flusher.wait()
+    assert wait is not None
+    assert 0 < wait <= one.retry
+    one.bench.wait(one.retry)
+    one.flush(flusher)
+    one.right()
+
+
+def test_a_claim_whose_answer_never_came_is_not_asked_for_by_its_token_for_ever(one: Rig) -> None:
+    one.apply(comment(ANN, 11, 1))
+    flusher = one.flusher(store=Interrupted(one.store, fail_at("claim", "after")))
+    with pytest.raises(StoreUnavailableError):
+        flusher.flush()
+    one.now += one.lease
+    one.bench.wait(one.lease * 1.1)
+    assert flusher.flush().written == 1
+    one.flush(flusher)
+    one.right()
+
+
+def test_left_files_are_not_failures(one: Rig) -> None:
+    left = LeftError(errno.ETIME, "no time")
+    folder = Interrupted(one.folder, write=lambda contents, _enough: dict.fromkeys(contents, left))
+    one.apply(comment(ANN, 11, 1))
+    flusher = one.flusher(folder=folder)
+    assert flusher.flush() == (0, 0, 0, 0, 0)
+    assert flusher.trouble is None
+    assert flusher.wait() == 0
+
+
+def test_two_flushers_share_the_work(one: Rig) -> None:
+    one.apply(*[comment(ProfileKey(user, "lions"), user, 1) for user in range(1, 201)])
+    two = [one.flusher(), one.flusher()]
+    shares = [0, 0]
+    for at in range(12):
+        shares[at % 2] += two[at % 2].flush(range(at % 2, 64, 2)).written
+    assert sum(shares) == 200
+    assert min(shares) > 50
+    assert len(one.told.all) == 200
+    one.right()

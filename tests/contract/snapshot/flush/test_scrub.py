@@ -1,0 +1,353 @@
+"""The inspection of files: what somebody touched, and what a store that fell back no longer knows of them."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from projections.errors import OperatorError
+from projections.profile_key import BUCKETS, ProfileKey, bucket_of
+from projections.store.protocol import Healing, Origin
+from projections.watermark import TAIL, Watermark
+from snapshot.files.folder import open_folder
+from snapshot.flush.scrub import EPOCHS, Inspection
+from snapshot.schema import parse_file
+from support.flushing import Rig, rig
+from support.histories import comment
+from support.rollback import keep
+from support.stores import Bench
+
+ANN, BEN, CEM = ProfileKey(1, "lions"), ProfileKey(2, "lions"), ProfileKey(3, "tigers")
+FAR = ProfileKey(2**63 - 1, "lions")
+RAISED = Healing({}, reconcile=False, reason="a test")
+
+
+@pytest.fixture
+def one(bench: Bench, tmp_path: Path) -> Iterator[Rig]:
+    with rig(bench, tmp_path / "profiles") as found:
+        found.store.bear(Origin({"tail/0": 0}, {}, "1"))
+        found.apply(*[comment(key, 10 + key.user_id % 7, 1) for key in (ANN, BEN, CEM, FAR)])
+        found.flush()
+        yield found
+
+
+class Looking:
+    """An inspection and its clock."""
+
+    def __init__(self, found: Rig) -> None:
+        self.now = 0.0
+        self.inspection = Inspection(found.store, found.folder, lambda: self.now)
+
+    def round(self) -> set[ProfileKey]:
+        """Look until everything was seen and confirmed."""
+        found: set[ProfileKey] = set()
+        for _ in range(100):
+            found.update(self.inspection.step())
+            self.now += 1.0
+        return found
+
+
+def test_files_as_they_were_written_are_left_alone(one: Rig) -> None:
+    assert Looking(one).round() == set()
+    one.right()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]"], ids=["missing", "empty", "half", "other"])
+def test_a_file_that_somebody_touched_is_written_again_and_nobody_is_told(one: Rig, content: bytes | None) -> None:
+    for key in (ANN, FAR):
+        one.folder.place(key).unlink()
+        if content is not None:
+            one.folder.place(key).write_bytes(content)
+    told = list(one.told.all)
+    assert Looking(one).round() == {ANN, FAR}
+    assert one.flush() == (2, 0, 0, 0, 0)
+    assert one.told.all == told
+    one.right()
+
+
+def test_another_profiles_content_is_noticed(one: Rig) -> None:
+    told = list(one.told.all)
+    one.folder.place(ANN).write_bytes(one.folder.place(BEN).read_bytes())
+    assert Looking(one).round() == {ANN}
+    one.flush()
+    assert one.told.all == told
+    one.right()
+
+
+def test_a_file_that_should_not_be_there_is_removed(one: Rig) -> None:
+    content = one.folder.place(ANN).read_bytes()
+    one.apply(comment(ANN, 11, 2, state=1))
+    one.flush()
+    one.folder.place(ANN).write_bytes(content)
+    assert Looking(one).round() == {ANN}
+    assert one.flush().removed == 1
+    one.right()
+
+
+def test_a_file_on_its_way_from_another_process_is_not_touched(one: Rig) -> None:
+    looking = Looking(one)
+    content = one.folder.place(ANN).read_bytes()
+    looking.inspection.step()
+    one.folder.place(ANN).write_bytes(one.folder.place(BEN).read_bytes())
+    for _ in range(2):
+        looking.inspection.step()
+    one.folder.place(ANN).write_bytes(content)
+    assert looking.round() == set()
+
+
+def test_what_is_not_in_scope_is_not_looked_at(bench: Bench, tmp_path: Path) -> None:
+    with rig(bench, tmp_path / "tigers", group_slug="tigers") as found:
+        found.apply(comment(ANN, 1, 1), comment(CEM, 2, 1))
+        found.flush()
+        assert Looking(found).round() == set()
+        found.folder.place(CEM).unlink()
+        assert Looking(found).round() == {CEM}
+
+
+# --------------------------------------------------------------------------------------------------------- epochs
+
+
+def test_a_new_epoch_has_all_its_files_looked_at_at_once(one: Rig) -> None:
+    looking = Looking(one)
+    assert looking.inspection.behind() == list(range(BUCKETS))
+    looking.inspection.step()
+    assert looking.inspection.behind() == []
+    one.folder.place(ANN).unlink()
+    bucket = bucket_of(ANN.user_id)
+    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    assert looking.inspection.behind() == [bucket]
+    assert looking.inspection.step() == [ANN]
+    one.store.heal(bucket, 1, None)
+    one.flush()
+    one.right()
+
+
+def test_a_new_epoch_without_any_loss_writes_and_tells_nothing(one: Rig) -> None:
+    looking = Looking(one)
+    looking.inspection.step()
+    stamps = {name: (one.folder.path / name).stat().st_mtime_ns for name in one.folder.names()}
+    for bucket in range(BUCKETS):
+        one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+        one.store.heal(bucket, 1, None)
+    assert looking.round() == set()
+    assert one.flush() == (0, 0, 0, 0, 0)
+    assert {name: (one.folder.path / name).stat().st_mtime_ns for name in one.folder.names()} == stamps
+
+
+def test_downstream_hears_of_what_it_was_told_before_the_store_fell_back(one: Rig) -> None:
+    """The lost events cancelled each other, so after the loss nothing is due; but one of them had been announced."""
+    looking = Looking(one)
+    looking.inspection.step()
+    fall_back = keep(one.store)
+    one.apply(comment(ANN, 11, 2, "https://example.org/new"))
+    one.flush()
+    fall_back()
+    bucket = bucket_of(ANN.user_id)
+    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    one.apply(comment(ANN, 11, 3))
+    looking.inspection.step()
+    one.store.heal(bucket, 1, None)
+    one.flush()
+    assert one.content(ANN)["top_links"] == []
+    one.right()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_downstream_hears_so_too_while_files_of_nobody_wait_for_the_tail(one: Rig, restarted: bool) -> None:
+    lose(one, DAN)
+    looking = Looking(one)
+    looking.inspection.step()
+    fall_back = keep(one.store)
+    one.apply(comment(ANN, 11, 2, state=1))
+    one.flush()
+    assert one.told.of(ANN)[-1] is None
+    fall_back()
+    bucket = bucket_of(ANN.user_id)
+    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    (Looking(one) if restarted else looking).inspection.step()
+    one.store.heal(bucket, 1, None)
+    one.flush()
+    assert one.content(ANN)["message_count"] == 1
+    assert one.told.of(ANN)[-1] is not None
+
+
+def test_epochs_that_were_looked_at_are_remembered_in_the_folder(one: Rig) -> None:
+    Looking(one).inspection.step()
+    assert Looking(one).inspection.behind() == []
+    (one.folder.path / EPOCHS).write_bytes(b"\xff{")
+    assert len(Looking(one).inspection.behind()) == BUCKETS
+    assert not EPOCHS.endswith(".json")
+
+
+# ------------------------------------------------------------------------------------- files that are nobody's any more
+
+DAN, EVE = ProfileKey(4, "lions"), ProfileKey(5, "tigers")
+
+
+def lose(one: Rig, *keys: ProfileKey) -> None:
+    """Files that lie there as after a loss: the store has never heard of these profiles."""
+    for key in keys:
+        snapshot = parse_file(one.folder.place(ANN).read_bytes())
+        theirs = msgspec.structs.replace(snapshot, user_id=key.user_id, group_slug=key.group_slug)
+        one.folder.place(key).write_bytes(theirs.file_bytes())
+
+
+def tail(one: Rig, swept_until: int) -> None:
+    """Note how far the tail has come."""
+    assert one.store.lease(TAIL, "t", 100)
+    assert one.store.put_document(TAIL, "t", msgspec.json.encode(Watermark(polled_until=9, swept_until=swept_until)))
+
+
+def removed(one: Rig, *keys: ProfileKey) -> None:
+    """They are, and downstream knows."""
+    assert [one.folder.read(key) for key in keys] == [None] * len(keys)
+    assert [one.told.of(key) for key in keys] == [[None]] * len(keys)
+    one.right()
+
+
+def test_after_a_loss_was_healed_a_file_of_nobody_is_removed_and_downstream_told(one: Rig) -> None:
+    looking = Looking(one)
+    looking.inspection.step()
+    lose(one, DAN, EVE)
+    bucket = bucket_of(DAN.user_id)
+    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    assert looking.inspection.step() == []  # what heals may bring the profile back
+    assert looking.inspection.behind() == []  # nobody waits for that: a bucket that heals is waited for anyway
+    one.store.heal(bucket, 1, None)
+    assert looking.inspection.behind() == [bucket]
+    assert looking.inspection.step() == [DAN]
+    assert looking.inspection.behind() == []
+    assert one.flush().removed == 1
+    assert one.folder.read(EVE) is not None  # of another bucket
+    one.folder.place(EVE).unlink()
+    removed(one, DAN)
+
+
+def test_a_profile_that_healing_brings_back_keeps_its_file(one: Rig) -> None:
+    looking = Looking(one)
+    looking.inspection.step()
+    lose(one, DAN)
+    bucket = bucket_of(DAN.user_id)
+    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    assert looking.inspection.step() == []
+    one.apply(comment(DAN, 40, 1, "https://example.org/back"))
+    one.store.heal(bucket, 1, None)
+    assert looking.inspection.step() == []
+    one.flush()
+    assert one.content(DAN)["message_count"] == 1
+    one.right()
+
+
+def test_in_a_store_that_was_born_anew_it_waits_for_the_tail(one: Rig) -> None:
+    lose(one, DAN)
+    looking = Looking(one)
+    assert looking.round() == set()  # perhaps nobody has read the database yet
+    assert looking.inspection.behind() == []
+    tail(one, 0)
+    assert looking.round() == set()
+    assert Looking(one).round() == set()  # another process would wait as well
+    tail(one, 1)
+    assert looking.inspection.behind() == list(range(BUCKETS))
+    assert looking.inspection.step() == [DAN]
+    one.flush()
+    removed(one, DAN)
+    assert Looking(one).inspection.behind() == []
+
+
+def test_a_store_that_was_born_beside_topics_may_lack_what_they_dropped(bench: Bench, tmp_path: Path) -> None:
+    with rig(bench, tmp_path / "profiles") as found:
+        found.store.bear(Origin({"comment-created/0": 900}, {}, "1"))
+        found.apply(comment(ANN, 10, 1))
+        found.flush()
+        lose(found, DAN)
+        tail(found, 1)
+        assert Looking(found).round() == set()
+        assert found.folder.read(DAN) is not None
+
+
+def test_a_file_that_is_no_snapshot_of_that_name_s_profile_is_left_alone(one: Rig) -> None:
+    mine = one.folder.path / "2024-report.json"
+    mine.write_text("{}")
+    one.folder.place(DAN).write_bytes(one.folder.place(ANN).read_bytes())  # of another
+    lose(one, EVE)
+    tail(one, 1)
+    assert Looking(one).round() == {EVE}
+    one.flush()
+    assert mine.read_text() == "{}"
+    assert one.folder.read(DAN) == one.folder.read(ANN)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there all names are UTF-8")
+def test_a_name_that_is_not_utf_8_is_nobodys_and_stops_nothing(one: Rig) -> None:
+    (one.folder.path / os.fsdecode(b"7-\xff.json")).write_bytes(one.folder.place(ANN).read_bytes())
+    tail(one, 1)
+    looking = Looking(one)
+    assert looking.round() == set()
+    assert looking.inspection.behind() == []
+
+
+def test_so_many_files_of_nobody_are_left_and_said(one: Rig) -> None:
+    """An empty store and a database restored by half would else take everybody's files."""
+    lost = [ProfileKey(user, "lions") for user in range(100, 120)]
+    lose(one, *lost)
+    tail(one, 1)
+    with capture_logs() as said:
+        looking = Looking(one)
+        assert looking.round() == set()
+    assert [line["files"] for line in said if "held back" in line["event"]] == ["20 of 24"]
+    assert looking.inspection.behind() == []
+    assert all(one.folder.read(key) for key in lost)
+
+
+# -------------------------------------------------------------------------------------------------- the folder itself
+
+
+def test_a_folder_that_was_removed_comes_back_with_its_files(one: Rig) -> None:
+    looking = Looking(one)
+    looking.round()
+    shutil.rmtree(one.folder.path)
+    assert looking.round() == {ANN, BEN, CEM, FAR}
+    told = list(one.told.all)
+    one.flush()
+    assert one.told.all == told
+    one.right()
+    again = open_folder(one.folder.path, None)
+    assert again.identity == one.folder.identity
+    again.close()
+
+
+def test_a_folder_that_can_not_be_used_is_said_and_used_again_when_it_can(one: Rig) -> None:
+    away = one.folder.path.rename(one.folder.path.with_name("away"))
+    one.folder.path.touch()
+    looking = Looking(one)
+    assert looking.round() == set()
+    assert str(one.folder.path) in (looking.inspection.trouble or "")
+    one.folder.path.unlink()
+    away.rename(one.folder.path)
+    assert looking.round() == set()
+    assert looking.inspection.trouble is None
+
+
+def test_a_folder_that_became_anothers_stops_the_daemon(one: Rig) -> None:
+    shutil.rmtree(one.folder.path)
+    open_folder(one.folder.path, "tigers").close()
+    with pytest.raises(OperatorError, match=str(one.folder.path)):
+        Looking(one).inspection.step()
+
+
+def test_an_older_file_of_the_same_profile_is_replaced_and_announced_again(one: Rig) -> None:
+    """It may be the store that is older: then downstream was told what lies there."""
+    older = one.folder.place(ANN).read_bytes()
+    one.apply(comment(ANN, 12, 1))
+    one.flush()
+    told = len(one.told.all)
+    one.folder.place(ANN).write_bytes(older)
+    assert Looking(one).round() == {ANN}
+    one.flush()
+    assert len(one.told.all) == told + 1
+    one.right()

@@ -1,0 +1,282 @@
+"""The Kafka source where Kafka is not as one would like it."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+
+from consumer.kafka.group import SourceOptions
+from consumer.kafka.source import KafkaSource
+from consumer.source import OffsetOutOfRangeError, SourceUnavailableError
+from projections.comments.events import CommentCreated, encode
+from projections.errors import OperatorError
+from snapshot.kafka.settings import KafkaSettings
+from support.feeds import KafkaFeed, after, begin, comments, drain, ids, poll_until, wait_for_generation
+from support.kafka_broker import Broker
+from support.process import wait_until
+
+
+@pytest.fixture
+def feed(fresh_kafka: str) -> Iterator[KafkaFeed]:
+    found = KafkaFeed(fresh_kafka)
+    yield found
+    found.close()
+
+
+def test_what_is_no_event_is_invalid_with_its_origin_and_the_rest_is_delivered(feed: KafkaFeed) -> None:
+    feed.publish(comments(range(1, 4)))
+    produce(feed, "comment-created", b"{not json", headers=[("who", b"relay")])
+    feed.publish(comments(range(4, 7)))
+    source = feed.open()
+    wait_for_generation(source)
+    start = begin(source)
+    batches = drain(source)
+    assert ids(batches) == list(range(1, 7))
+    [invalid] = [one for batch in batches for one in batch.invalid]
+    assert (invalid.topic, invalid.value, invalid.headers) == ("comment-created", b"{not json", [("who", b"relay")])
+    first, end = next(batch.intervals for batch in batches if batch.invalid)[f"{invalid.topic}/{invalid.partition}"]
+    assert first <= invalid.offset < end
+    after(batches, start)
+
+
+class _Odd(str):
+    """A header's name that goes to the broker as bytes that are no UTF-8, as librdkafka would send them."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfename"
+
+
+def test_a_message_with_a_header_of_odd_bytes_stops_nothing(feed: KafkaFeed) -> None:
+    feed.publish(comments(range(1, 4)))
+    produce(feed, "comment-created", encode(comments(range(4, 5))[0]), headers=[(_Odd(), b"\xff\x00")])
+    produce(feed, "comment-created", b"{not json", headers=[(_Odd(), b"\xff\x00"), ("who", b"relay")])
+    feed.publish(comments(range(5, 8)))
+    source = feed.open()
+    wait_for_generation(source)
+    begin(source)
+    batches = drain(source)
+    assert ids(batches) == list(range(1, 8))
+    [invalid] = [one for batch in batches for one in batch.invalid]
+    assert invalid.headers == [(r"\xff\xfename", b"\xff\x00"), ("who", b"relay")]
+    assert source.remade == 0
+
+
+def test_a_body_of_five_megabytes_passes(feed: KafkaFeed) -> None:
+    [event] = comments(range(1, 2))
+    assert isinstance(event, CommentCreated)
+    body = '"quoted"\n' * (5_000_000 // 9)
+    feed.publish([CommentCreated(**{**{name: getattr(event, name) for name in event.__struct_fields__}, "body": body})])
+    source = feed.open()
+    wait_for_generation(source)
+    begin(source)
+    [delivered] = [one for batch in drain(source) for one in batch.events]
+    assert isinstance(delivered, CommentCreated)
+    assert delivered.body == body
+
+
+def test_a_batch_has_at_most_max_records(feed: KafkaFeed) -> None:
+    feed.publish(comments(range(1, 301)))
+    feed.options = SourceOptions(max_records=100, heartbeat=0.2)
+    source = feed.open()
+    wait_for_generation(source)
+    start = begin(source)
+    batches = drain(source)
+    assert max(len(batch.events) for batch in batches) <= 100
+    assert ids(batches) == list(range(1, 301))
+    after(batches, start)
+
+
+def test_intervals_cover_transaction_markers(feed: KafkaFeed) -> None:
+    producer = KafkaProducer(bootstrap_servers=feed.settings.bootstrap_servers, transactional_id="t")
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.send("comment-created", b"{}", partition=0)
+    producer.commit_transaction()
+    producer.close()
+    source = feed.open()
+    wait_for_generation(source)
+    start = begin(source)
+    assert after(drain(source), start)["comment-created/0"] == 2, "the message and the marker"
+
+
+def test_a_position_that_is_no_longer_kept_is_told_and_never_reset(feed: KafkaFeed) -> None:
+    produce(feed, "comment-created", *[b"{}"] * 5)
+    source = feed.open()
+    wait_for_generation(source)
+    with KafkaAdminClient(bootstrap_servers=feed.settings.bootstrap_servers) as client:
+        client.delete_records({TopicPartition("comment-created", 0): 3})
+    start = begin(source, {"comment-created/0": 1})
+    with pytest.raises(OffsetOutOfRangeError, match="comment-created/0 at 1") as caught:
+        poll_until(source, lambda _: False)
+    assert caught.value.partitions == {"comment-created/0"}
+    assert not source.poll(0.1).intervals, "it stands still until it is started"
+    earliest = source.offsets(caught.value.partitions)["comment-created/0"].earliest
+    assert earliest == 3
+    source.start(source.assignment().generation, {"comment-created/0": earliest})
+    assert after(drain(source), start | {"comment-created/0": 3})["comment-created/0"] == 5
+
+
+def test_a_topic_made_anew_begins_a_generation_and_has_another_id(feed: KafkaFeed) -> None:
+    feed.publish(comments(range(1, 21)))
+    source = feed.open()
+    generation = wait_for_generation(source)
+    begin(source)
+    drain(source)
+    before = source.offsets(source.assignment().partitions)
+    with KafkaAdminClient(bootstrap_servers=feed.settings.bootstrap_servers) as client:
+        client.delete_topics(["comment-created"])
+        wait_until(lambda: "comment-created" not in client.list_topics(), "the topic to be gone")
+        client.create_topics({"comment-created": {"num_partitions": 2}}, wait_for_metadata=True)
+    feed.publish(comments(range(21, 61)))  # more than the old topic had: the old positions would fit
+
+    def all_assigned_anew() -> bool:
+        with contextlib.suppress(OffsetOutOfRangeError):
+            source.poll(0.1)
+        assignment = source.assignment()
+        return assignment.generation > generation and len(assignment.partitions) == 4
+
+    wait_until(all_assigned_anew, "a generation with the new topic", 30)
+    now = source.offsets(source.assignment().partitions)
+    assert now["comment-created/0"].topic_id != before["comment-created/0"].topic_id
+    assert now["insight-created/0"].topic_id == before["insight-created/0"].topic_id
+    source.start(source.assignment().generation, {name: found.earliest for name, found in now.items()})
+    assert ids(drain(source)) == list(range(21, 61))
+
+
+def test_two_members_share_the_partitions_and_each_has_the_same_of_both_topics(feed: KafkaFeed) -> None:
+    first, second = feed.open(), feed.open()
+
+    def shared() -> bool:
+        first.poll(0.1)
+        second.poll(0.1)
+        return len(first.assignment().partitions) == len(second.assignment().partitions) == 2
+
+    wait_until(shared, "both to have partitions", 30)
+    for source in (first, second):
+        names = source.assignment().partitions
+        assert len({name.partition("/")[2] for name in names}) == 1
+        assert len({name.partition("/")[0] for name in names}) == 2
+    assert not first.assignment().partitions & second.assignment().partitions
+
+
+def test_a_member_without_partitions_is_exhausted(feed: KafkaFeed) -> None:
+    members = [feed.open() for _ in range(3)]
+
+    def settled() -> bool:
+        for source in members:
+            source.poll(0.1)
+        counts = sorted(len(source.assignment().partitions) for source in members)
+        return counts == [0, 2, 2]
+
+    wait_until(settled, "two members with partitions and one without", 30)
+    [idle] = [source for source in members if not source.assignment().partitions]
+    wait_until(lambda: not idle.poll(0.1).events and idle.exhausted(), "the one without to be exhausted", 10)
+
+
+def test_a_rebalance_that_changes_nothing_for_a_member_does_not_stop_it(feed: KafkaFeed) -> None:
+    feed.publish(comments(range(1, 11)))
+    members = [feed.open() for _ in range(2)]
+
+    def shared() -> bool:
+        for source in members:
+            source.poll(0.1)
+        return all(len(source.assignment().partitions) == 2 for source in members)
+
+    wait_until(shared, "both to have partitions", 30)
+    before = [(source, source.assignment()) for source in members]
+    third = feed.open()
+
+    def joined() -> bool:
+        for source in (*members, third):
+            source.poll(0.1)
+        return third.assignment().generation > 0
+
+    wait_until(joined, "a third member", 30)
+    unchanged = [source for source, was in before if source.assignment().partitions == was.partitions]
+    assert all(source.assignment() == was for source, was in before if source in unchanged)
+
+
+def test_a_broker_that_is_away_is_said_in_the_log_and_everything_goes_on_when_it_is_back(
+    own_kafka: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 1.0
+        return now
+
+    feed = KafkaFeed(own_kafka.bootstrap)
+    source = KafkaSource(feed.settings, "test", options=feed.options, clock=clock)
+    wait_for_generation(source)
+    start = begin(source)
+    feed.publish(comments(range(1, 11)))
+    position = after(drain(source), start)
+    own_kafka.kill()
+    wait_until(lambda: not source.poll(0.1).events and "has not answered for" in caplog.text, "a warning", 30)
+    with pytest.raises(SourceUnavailableError, match="doesn't tell the offsets"):
+        source.offsets(frozenset(start))
+    source.commit(position)  # raises nothing: the positions are in the store
+    assert source.remade == 0
+    own_kafka.start()
+    feed.publish(comments(range(11, 21)))
+    batches = poll_until(source, lambda found: len(ids(found)) >= 10)
+    assert ids(batches) == list(range(11, 21))
+    after(batches, position)
+    source.close()
+    feed.close()
+
+
+def test_a_close_while_the_broker_is_away_takes_less_than_the_time_to_stop(own_kafka: Broker) -> None:
+    feed = KafkaFeed(own_kafka.bootstrap)
+    source = feed.open()
+    wait_for_generation(source)
+    own_kafka.kill()
+    source.poll(0.1)
+    began = time.monotonic()
+    source.close()
+    assert time.monotonic() - began < 5
+    feed.close()
+
+
+def test_a_missing_topic_is_one_line_with_the_way_out(fresh_kafka: str) -> None:
+    with pytest.raises(OperatorError, match="has no topic comment-created and no topic insight-created: make it"):
+        KafkaSource(KafkaSettings(bootstrap_servers=fresh_kafka), "test")
+
+
+def test_a_group_without_a_name_is_told(feed: KafkaFeed) -> None:
+    source = KafkaSource(feed.settings, "")
+    with pytest.raises(OperatorError, match=r"KAFKA_GROUP_ID=''.*give it another"):
+        poll_until(source, lambda _: False)
+    source.close()
+
+
+def test_two_members_with_one_instance_id_are_told(feed: KafkaFeed) -> None:
+    feed.options = SourceOptions(instance_id="one", session_timeout=6.0, heartbeat=0.2)
+    first = feed.open()
+    wait_for_generation(first)
+    second = feed.open()
+    wait_for_generation(second)
+    with pytest.raises(OperatorError, match="KAFKA_GROUP_INSTANCE_ID=one: another consumer"):
+        poll_until(first, lambda _: first.commit({"comment-created/0": 0}) is not None)  # type: ignore[func-returns-value]
+
+
+def test_the_lag_is_what_was_not_delivered(feed: KafkaFeed) -> None:
+    feed.options = SourceOptions(max_records=10, heartbeat=0.2)
+    produce(feed, "comment-created", *[b"{}"] * 30)
+    source = feed.open()
+    wait_for_generation(source)
+    begin(source)
+    poll_until(source, lambda batches: any(batch.intervals for batch in batches))
+    assert source.lag()["comment-created/0"] == 20
+
+
+def produce(feed: KafkaFeed, topic: str, *values: bytes, headers: list[tuple[str, bytes]] | None = None) -> None:
+    producer = KafkaProducer(bootstrap_servers=feed.settings.bootstrap_servers)
+    for future in [producer.send(topic, value, partition=0, headers=headers) for value in values]:
+        future.get(10)
+    producer.close()

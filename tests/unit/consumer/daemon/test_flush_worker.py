@@ -1,0 +1,49 @@
+"""The flusher's thread, as the loop's sees it."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from structlog.testing import capture_logs
+
+from consumer.daemon.flush_worker import Flushing
+from snapshot.flush.batch import Flushed
+
+if TYPE_CHECKING:
+    from projections.store.rollback import Witness
+    from snapshot.flush.flusher import Flusher
+    from snapshot.flush.scrub import Inspection
+
+
+class Waiting:
+    """Stands for a flusher, its inspection and a witness: something is claimed for eleven more seconds."""
+
+    accepted = True
+    trouble = None
+
+    def __init__(self) -> None:
+        self.during: list[bool] = []
+        self.flushing = Flushing(cast("Flusher", self), cast("Inspection", self), cast("Witness", self), lambda: 0.0)
+
+    def register(self) -> None: ...
+
+    def step(self) -> None: ...
+
+    def behind(self) -> list[int]:
+        return []
+
+    def wait(self) -> float:
+        return 11.0
+
+    def flush(self) -> Flushed:
+        self.during.append(self.flushing.idle())
+        return Flushed()
+
+
+def test_waiting_for_others_is_said_only_where_no_batch_of_ours_is_on_its_way() -> None:
+    one = Waiting()
+    with capture_logs() as during:
+        one.flushing.step()
+    assert one.during == [False]
+    assert during == []
+    with capture_logs() as after:
+        assert not one.flushing.idle()
+    assert [cast("dict[str, Any]", said)["seconds"] for said in after] == [11.0]

@@ -1,0 +1,76 @@
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projections.comments.groups import Groups, membership
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("signal_import_group:elm", "Elm St", ("elm", "Elm St")),
+        ("signal_import_group:elm", "  Elm St\t\n", ("elm", "Elm St")),
+        ("signal_import_group:elm", None, ("elm", "elm")),
+        ("signal_import_group:elm", " ", ("elm", "elm")),
+        ("signal_import_group:a:b:c", "Elm St", ("a:b:c", "Elm St")),
+        ("signal_import_group:", "Elm St", None),
+        ("signal-import-group:elm", "Elm St", None),
+        ("SIGNAL_IMPORT_GROUP:elm", "Elm St", None),
+        (" signal_import_group:elm", "Elm St", None),
+        ("signal_import_source", "signal_group_seed", None),
+    ],
+)
+def test_only_the_exact_key_is_a_membership(key: str, value: str | None, expected: tuple[str, str] | None) -> None:
+    assert membership(key, value) == expected
+
+
+ELM = [(7, "signal_import_group:elm", "Elm St")]
+
+
+@pytest.mark.parametrize(
+    "title", ["[signal] Elm St", "[Signal]  Elm St", "[Signal] Elm St ", "Elm St", "[Signal] ", None]
+)
+def test_another_title_is_no_request_of_the_group(title: str | None) -> None:
+    assert Groups.from_rows(ELM, [(1, title)]).slugs(7, 1) == ()
+
+
+def test_a_group_has_all_requests_of_its_title() -> None:
+    groups = Groups.from_rows(ELM, [(1, "[Signal] Elm St"), (2, "other"), (3, "[Signal] Elm St")])
+    assert [groups.slugs(7, request) for request in (1, 2, 3)] == [("elm",), (), ("elm",)]
+    assert groups.requests == {"Elm St": {1, 3}}
+
+
+def test_a_comment_counts_in_each_group_of_that_name() -> None:
+    rows = [(7, "signal_import_group:zoo", "Elm St"), (8, "signal_import_group:elm", "Elm St"), *ELM]
+    groups = Groups.from_rows(rows, [(1, "[Signal] Elm St")])
+    assert groups.slugs(7, 1) == ("elm", "zoo")
+    assert groups.slugs(8, 1) == ("elm",)
+    assert groups.slugs(9, 1) == ()
+
+
+def test_groups_are_equal_when_their_rows_say_the_same() -> None:
+    requests = [(1, "[Signal] Elm St")]
+    again = Groups.from_rows([*ELM, (9, "theme", "dark")], [*requests, (2, None)])
+    assert Groups.from_rows(ELM, requests) == again
+    assert Groups.from_rows([], requests) != again
+
+
+SLUGS = st.sampled_from("abc")
+NAMES = st.sampled_from(["A", "B", "C", "D"])
+
+
+@given(
+    st.dictionaries(st.integers(0, 5), st.dictionaries(SLUGS, NAMES)),
+    st.dictionaries(NAMES, st.frozensets(st.integers(0, 5))),
+)
+def test_slugs_are_what_memberships_and_titles_say(
+    members: Mapping[int, Mapping[str, str]], requests: Mapping[str, frozenset[int]]
+) -> None:
+    groups = Groups(members, requests)
+    for user in range(6):
+        for request in range(6):
+            named = members.get(user, {}).items()
+            expected = sorted(slug for slug, name in named if request in requests.get(name, frozenset()))
+            assert groups.slugs(user, request) == tuple(expected)

@@ -1,0 +1,74 @@
+"""A rebuild whose files or announcements fail says so; one whose trouble passes goes on."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from projections.errors import OperatorError
+from projections.store.memory import MemoryStore
+from snapshot.announce.announcement import Announcement
+from support.rebuilding import Told, Town
+from support.stores import NOW, Clock
+from support.whiteballoon import WhiteBalloon
+
+
+class Refusing(Told):
+    """Refuses one user's announcements, so many times."""
+
+    def __init__(self, user_id: int, times: int) -> None:
+        super().__init__()
+        self._user_id = user_id
+        self._left = times
+
+    def announce(self, announcements: Sequence[Announcement]) -> list[Exception | None]:
+        return [self._answer(one) for one in announcements]
+
+    def _answer(self, one: Announcement) -> Exception | None:
+        if one.user_id == self._user_id and self._left:
+            self._left -= 1
+            return TimeoutError("no acknowledgement")
+        self.all.append(one)
+        return None
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Town]:
+    wb = WhiteBalloon.in_folder(tmp_path / "data")
+    request, users = wb.add_group("elm", "Elm", members=2)
+    for user in users:
+        wb.comment(user, request, "hello")
+    clock = Clock()
+    town = Town(tmp_path, wb, MemoryStore(clock, NOW), clock.wait)
+    yield town
+    town.database.close()
+
+
+def test_an_announcement_that_fails_for_good_is_no_success(town: Town) -> None:
+    town.told = Refusing(1, times=1000)
+    with pytest.raises(OperatorError, match="1 profiles can't be written or announced"):
+        town.rebuild()
+    town.told = Told()
+    town.later()
+    town.sleep(60)
+    assert (town.rebuild().exit_code, [one.user_id for one in town.told.all]) == (0, [1])
+    town.check()
+
+
+def test_an_announcement_that_fails_twice_is_made_in_the_same_run(town: Town) -> None:
+    town.told = Refusing(1, times=2)
+    report = town.rebuild()
+    assert (report.exit_code, report.announced) == (1, 2)
+    town.check()
+
+
+def test_a_file_whose_place_is_taken_is_no_success(town: Town) -> None:
+    town.rebuild()
+    place = town.out / "1-elm.json"
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(OperatorError, match="1 profiles can't be written or announced"):
+        town.rebuild()
+    place.rmdir()
+    assert town.rebuild().written == 1
+    town.check()

@@ -1,0 +1,89 @@
+"""A folder made to say what the database says: beside others who write there, and on a disk that fails."""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from projections.database.database import Database, open_databases
+from projections.errors import OperatorError
+from snapshot.export import Export, Exported, ranges_of
+from snapshot.files.folder import ProfileFolder, open_folder
+from snapshot.files.staging import Moved, Place, Prepared, Staging
+from support.whiteballoon import WhiteBalloon
+
+
+@pytest.fixture
+def balloon(tmp_path: Path) -> WhiteBalloon:
+    made = WhiteBalloon.in_folder(tmp_path / "data")
+    request, users = made.add_group("elm", "Elm Street", members=3)
+    for user in users:
+        made.comment(user, request, "hello")
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[ProfileFolder]:
+    opened = open_folder(tmp_path / "profiles", None)
+    yield opened
+    opened.close()
+
+
+def export(balloon: WhiteBalloon, folder: ProfileFolder) -> Exported:
+    def opening() -> AbstractContextManager[Database]:
+        return open_databases(balloon.main_url, balloon.insights_url)
+
+    with opening() as database:
+        groups = database.groups()
+        ranges = ranges_of(database, groups)
+    return Export(opening, groups, folder).run(ranges, processes=1, prune_all=False, progress=lambda: None)
+
+
+def test_a_newer_file_of_the_daemon_stays(
+    balloon: WhiteBalloon, folder: ProfileFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert export(balloon, folder).written == 3
+    balloon.comment(1, 1, "another")
+    balloon.comment(2, 1, "another")
+    move = Staging.move
+
+    def meanwhile(self: Staging, files: Sequence[Prepared], removed: Sequence[Place]) -> Moved:
+        other = folder.path / "other"
+        other.write_bytes(b"newer")
+        other.replace(folder.path / "1-elm.json")
+        return move(self, files, removed)
+
+    monkeypatch.setattr(Staging, "move", meanwhile)
+    done = export(balloon, folder)
+    assert (done.written, done.overtaken, done.unchanged) == (1, 1, 1)
+    assert (folder.path / "1-elm.json").read_bytes() == b"newer"
+    assert b'"message_count": 2' in (folder.path / "2-elm.json").read_bytes()
+
+
+@pytest.mark.parametrize("call", ["write", "replace"])
+def test_a_disk_that_is_full_is_said_and_nothing_is_left_lying_about(
+    balloon: WhiteBalloon, folder: ProfileFolder, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OperatorError, match="No space left") as caught:
+        export(balloon, folder)
+    assert str(folder.path) in str(caught.value)
+    assert not list(folder.path.glob("*.tmp"))
+    assert list(folder.names()) == []
+
+
+def test_ranges_leave_out_where_nobody_asked_for_is(balloon: WhiteBalloon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snapshot.export.COMMENTS_A_RANGE", 1)
+    request, (member,) = balloon.add_group("oak", "Oak Lane")
+    balloon.comment(member, request)
+    with open_databases(balloon.main_url, balloon.insights_url) as database:
+        everybody = ranges_of(database, database.groups())
+        assert [sum(first <= user <= last for first, last in everybody) for user in range(1, 5)] == [1] * 4
+        balloon.leave(2, "elm")
+        assert len(ranges_of(database, database.groups())) == len(everybody) - 1
