@@ -47,7 +47,7 @@ bench: .venv/.dev  ## measures, and compares with the figures that were kept
 	@$(RUN) benchmarks
 
 docs: .venv/.dev  ## writes the generated documents anew
-	@$(RUN) consumer.commands.consumer.documents
+	@$(RUN) consumer.commands.documents
 
 clean:  ## removes what can be made again, .venv too; never data
 	@rm -rf .venv build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
