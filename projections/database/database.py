@@ -1,4 +1,4 @@
-"""WhiteBalloon's two databases as one object to read from. It never writes, and keeps no transaction open."""
+"""WhiteBalloon's two databases read with SQL. It never writes, and keeps no transaction open."""
 
 import json
 import time
@@ -15,40 +15,25 @@ from projections.comments.rows import AnalysisRow, CommentRow
 from projections.database import queries
 from projections.database.connection import Reader, open_reader
 from projections.database.errors import DatabaseUnavailable
+from projections.database.protocol import (
+    HIGHEST_ID,
+    PAGE,
+    USERS_PAGE,
+    Database,
+    Heads,
+    Horizon,
+    Indexed,
+    analyses_of,
+)
 from projections.database.queries import Query
 from projections.database.schema_check import check, is_indexed
 from projections.whiteballoon import comment_llm_analyses, request_comments
 
-__all__ = ["Database", "DatabaseUnavailable", "Heads", "Horizon", "Indexed", "open_databases"]
+__all__ = ["HIGHEST_ID", "Database", "DatabaseUnavailable", "Horizon", "analyses_of", "open_databases"]
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
 _INSIGHTS = "INSIGHTS_DATABASE_URL"
-HIGHEST_ID = 2**63 - 1
-PAGE = 5_000
-"""Rows that one transaction reads where the caller has no opinion: some 10 ms, for which a writer may have to wait."""
-USERS_PAGE = 50_000
-
-
-class Heads(NamedTuple):
-    """The highest keys: what is above them is new. 0 where a table is empty."""
-
-    comment_id: int
-    analysis_comment_id: int
-
-
-class Horizon(NamedTuple):
-    """Transactions of PostgreSQL: all below `xmin` have ended, none from `xmax` on had begun."""
-
-    xmin: int
-    xmax: int
-
-
-class Indexed(NamedTuple):
-    """Which times have an index that leads to the last ones."""
-
-    deleted_at: bool
-    recorded_at: bool
 
 
 class _UserCount(NamedTuple):
@@ -56,12 +41,8 @@ class _UserCount(NamedTuple):
     comments: int
 
 
-class Database:
-    """Rows of both databases. Every list is fetched whole and its transaction ended before it is handed over.
-
-    Each method raises DatabaseUnavailable for what passes by itself, and OperatorError for what somebody has to mend.
-    Safe to use from several threads.
-    """
+class SqlDatabase:
+    """`projections.database.protocol.Database` over two readers."""
 
     def __init__(self, main: Reader, insights: Reader, host_clock: Callable[[], int]) -> None:
         self._main = main
@@ -76,7 +57,6 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Let go of all connections; reading again opens new ones."""
         self._main.close()
         self._insights.close()
 
@@ -87,43 +67,33 @@ class Database:
         check(self._insights, queries.REQUIRED_INSIGHTS, replace(self._insights.place, variable=_INSIGHTS))
 
     def indexed(self) -> Indexed:
-        """Which times the databases have an index on; WhiteBalloon itself makes none."""
         return Indexed(
             is_indexed(self._main, request_comments.c.deleted_at),
             is_indexed(self._insights, comment_llm_analyses.c.recorded_at),
         )
 
     def clock(self) -> int:
-        """Microseconds since 1970 by the main database's clock; SQLite's is this host's."""
         if self._main.dialect == "sqlite":
             return self._host_clock()
         return self._main.read(lambda connection: int(connection.execute(queries.POSTGRES_CLOCK).scalar_one()))
 
     def change_token(self) -> str:
-        """A text that differs from the last one whenever something was committed to either database between.
-
-        Take it before reading what it stands for. It may differ without a change, and means nothing to another process.
-        """
         if self._insights is self._main:
             return self._main.change_token()
         return f"{self._main.change_token()} {self._insights.change_token()}"
 
     def heads(self) -> Heads:
-        """The highest keys."""
         comment = self._main.read(lambda connection: connection.execute(queries.HIGHEST_COMMENT).scalar())
         analysis = self._insights.read(lambda connection: connection.execute(queries.HIGHEST_ANALYSIS).scalar())
         return Heads(comment or 0, analysis or 0)
 
     def horizon(self, *, insights: bool = False) -> Horizon | None:
-        """Which transactions may still bring rows with lower ids; None for SQLite, whose writers take turns."""
         reader = self._insights if insights else self._main
         if reader.dialect == "sqlite":
             return None
         return reader.read(lambda connection: Horizon(*connection.execute(queries.POSTGRES_HORIZON).one()))
 
     def groups(self) -> Groups:
-        """All memberships and groups' requests, as they stood together at one moment; read again after a commit."""
-
         def read(connection: Connection) -> Groups:
             memberships = (tuple(row) for row in connection.execute(queries.MEMBERSHIPS))
             requests = (tuple(row) for row in connection.execute(queries.GROUP_REQUESTS))
@@ -137,26 +107,18 @@ class Database:
     # ------------------------------------------------------------------------------------------------- comments
 
     def comments_after(self, comment_id: int, limit: int = PAGE) -> list[CommentRow]:
-        """The next comments above an id, ascending."""
         return self._comments(queries.COMMENTS_AFTER, after=comment_id, limit=limit)
 
     def comments_by_ids(self, comment_ids: Collection[int]) -> list[CommentRow]:
-        """Those of these comments that exist, ascending. The caller bounds their number."""
         query = queries.comments_by_ids(self._main.dialect)
         return self._comments(query, ids=_ids(comment_ids, self._main))
 
     def latest_deleted(self, limit: int) -> list[CommentRow]:
-        """The comments that were soft-deleted last, the last one first; quick with an index on `deleted_at` only."""
         return self._comments(queries.latest_deleted(self._main.dialect), limit=limit)
 
     def comments_of_users(
         self, first_user: int, last_user: int, after: tuple[int, int] | None = None, limit: int = PAGE
     ) -> list[CommentRow]:
-        """The next comments of the users in [first_user, last_user], ordered by (user id, comment id).
-
-        `after` is the (user id, comment id) of the last row had. Shorter than `limit` only at the end.
-        """
-
         def read(connection: Connection) -> list[CommentRow]:
             rows: list[CommentRow] = []
             first = first_user
@@ -175,8 +137,6 @@ class Database:
     # ---------------------------------------------------------------------------------------------------- users
 
     def users_after(self, user_id: int, limit: int = USERS_PAGE) -> list[int]:
-        """The next users above an id who have a comment or a membership, ascending."""
-
         def read(connection: Connection) -> list[int]:
             parameters = {"after": user_id, "limit": limit}
             found = set(connection.execute(queries.COMMENTING_USERS, parameters).scalars())
@@ -186,11 +146,6 @@ class Database:
         return self._main.read(read)
 
     def user_ranges(self, comments_per_range: int) -> list[tuple[int, int]]:
-        """Ranges [first, last] of user ids that together hold every id from 0 up, none of them twice.
-
-        Each has at most `comments_per_range` comments, or one user who has more. Ids without a row are in a range too,
-        so that users known only elsewhere (the store, the files) have their place.
-        """
         ranges: list[tuple[int, int]] = []
         first, count = 0, 0
         for user_id, comments in self._comment_counts():
@@ -201,7 +156,6 @@ class Database:
         return [*ranges, (first, HIGHEST_ID)]
 
     def comments_above(self, user_id: int) -> int:
-        """How many comments the users above an id have."""
         return sum(comments for _, comments in self._comment_counts(user_id))
 
     def _comment_counts(self, after: int = -1) -> Iterator[_UserCount]:
@@ -218,28 +172,22 @@ class Database:
     # ------------------------------------------------------------------------------------------------- analyses
 
     def analyses_after(self, comment_id: int, limit: int = PAGE) -> list[AnalysisRow]:
-        """The next analyses above a comment id, ascending."""
         return self._analyses(queries.ANALYSES_AFTER, after=comment_id, limit=limit)
 
     def analyses_between(self, low: int, high: int) -> list[AnalysisRow]:
-        """The analyses of the comments with ids in [low, high], ascending. The caller bounds their number."""
         return self._analyses(queries.ANALYSES_BETWEEN, low=low, high=high)
 
     def analyses_by_ids(self, comment_ids: Collection[int]) -> dict[int, AnalysisRow]:
-        """The analyses of those of these comments that have one, by comment id. The caller bounds their number."""
         query = queries.analyses_by_ids(self._insights.dialect)
         return {row.comment_id: row for row in self._analyses(query, ids=_ids(comment_ids, self._insights))}
 
     def analyses_of_run(self, run_id: str, after: int = -1, limit: int = PAGE) -> list[AnalysisRow]:
-        """The next analyses of a run above a comment id, ascending, by the index on run_id."""
         return self._analyses(queries.ANALYSES_OF_RUN, run=run_id, after=after, limit=limit)
 
     def latest_analyses(self, limit: int) -> list[AnalysisRow]:
-        """The analyses that were recorded last, the last one first; quick with an index on `recorded_at` only."""
         return self._analyses(queries.latest_analyses(self._insights.dialect), limit=limit)
 
     def runs(self) -> dict[str, str]:
-        """For each run a text that changes when its row does."""
         rows = self._insights.read(lambda connection: connection.execute(queries.RUNS).all())
         return {row.run_id: json.dumps(list(row), default=str) for row in rows}
 
@@ -258,7 +206,7 @@ def open_databases(
     *,
     patience: float = 30.0,
     host_clock: Callable[[], int] = lambda: time.time_ns() // 1000,
-) -> Database:
+) -> SqlDatabase:
     """Open WhiteBalloon's two databases, which may be one, and check that they are WhiteBalloon's.
 
     `patience`: seconds that a lock on a SQLite file is waited out before DatabaseUnavailable. `host_clock`:
@@ -267,7 +215,7 @@ def open_databases(
     main = open_reader(main_url, "DATABASE_URL", patience)
     same = insights_url == main_url
     insights = main if same else open_reader(insights_url, _INSIGHTS, patience)
-    database = Database(main, insights, host_clock)
+    database = SqlDatabase(main, insights, host_clock)
     try:
         database.check()
     except BaseException:
@@ -284,12 +232,3 @@ def _rows(connection: Connection, query: Query, parameters: Mapping[str, object]
 
 def _ids(ids: Collection[int], reader: Reader) -> str | list[int]:
     return json.dumps(list(ids)) if reader.dialect == "sqlite" else list(ids)
-
-
-def analyses_of(database: Database, comments: list[CommentRow]) -> dict[int, AnalysisRow]:
-    """Read the analyses of a page of comments."""
-    ids = [row.comment_id for row in comments]
-    low, high = min(ids), max(ids)
-    if high - low < 2 * len(ids):
-        return {row.comment_id: row for row in database.analyses_between(low, high)}
-    return database.analyses_by_ids(ids)

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
 from projections.comments.groups import KEY_PREFIX, TITLE_PREFIX
-from projections.database.database import Database, open_databases
+from projections.database.database import SqlDatabase, open_databases
 from projections.whiteballoon import (
     INSIGHTS,
     MAIN,
@@ -274,7 +274,7 @@ def execute(url: str, *statements: str) -> None:
 
 
 @contextmanager
-def opener(wb: WhiteBalloon) -> Iterator[Callable[..., Database]]:
+def opener(wb: WhiteBalloon) -> Iterator[Callable[..., SqlDatabase]]:
     """A function that opens these databases, with open_databases' options; all are closed in the end."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(open_databases(wb.main_url, wb.insights_url, **options))

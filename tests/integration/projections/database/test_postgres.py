@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import make_url
 
 from projections.comments.rows import UnreadableRowError, events
-from projections.database.database import HIGHEST_ID, Database, open_databases
+from projections.database.database import HIGHEST_ID, SqlDatabase, open_databases
 from projections.database.errors import DatabaseUnavailable
 from projections.errors import OperatorError
 from support.whiteballoon import WhiteBalloon
@@ -23,7 +23,7 @@ def wb(postgres_url: str) -> WhiteBalloon:
 
 
 @pytest.fixture
-def database(wb: WhiteBalloon) -> Iterator[Database]:
+def database(wb: WhiteBalloon) -> Iterator[SqlDatabase]:
     with open_databases(wb.main_url, wb.insights_url) as opened:
         yield opened
 
@@ -38,7 +38,7 @@ def execute(url: str, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
-def test_rows_are_as_in_sqlite(wb: WhiteBalloon, database: Database) -> None:
+def test_rows_are_as_in_sqlite(wb: WhiteBalloon, database: SqlDatabase) -> None:
     request, (user,) = wb.add_group("elm", " Elm St ")
     wb.rename_request(request, "[Signal] Elm St")
     wb.set_attribute(user, "signal-import-group:zoo", "Elm St")
@@ -59,7 +59,7 @@ def test_rows_are_as_in_sqlite(wb: WhiteBalloon, database: Database) -> None:
 
 
 def test_groups_are_read_again_after_a_commit_of_a_transaction_that_was_open(
-    wb: WhiteBalloon, database: Database
+    wb: WhiteBalloon, database: SqlDatabase
 ) -> None:
     _, (user,) = wb.add_group("elm", "Elm St")
     leaving = "DELETE FROM user_attributes WHERE key = 'signal_import_group:elm'"
@@ -77,7 +77,7 @@ def test_groups_are_read_again_after_a_commit_of_a_transaction_that_was_open(
 
 def test_the_oracle_s_rows_give_its_profiles_and_no_others(
     wb: WhiteBalloon,
-    database: Database,
+    database: SqlDatabase,
     oracle_rows: dict[str, dict[str, Any]],
     oracle_expected: list[dict[str, Any]],
 ) -> None:
@@ -98,7 +98,7 @@ def test_the_oracle_s_rows_give_its_profiles_and_no_others(
     assert wb.comment(user, request) == database.heads().comment_id
 
 
-def test_times_that_are_none_do_not_end_a_page(wb: WhiteBalloon, database: Database) -> None:
+def test_times_that_are_none_do_not_end_a_page(wb: WhiteBalloon, database: SqlDatabase) -> None:
     request, (user,) = wb.add_group("elm", "Elm St")
     wb.comment(user, request)
     wb.comment(user, request)
@@ -131,13 +131,13 @@ def test_dates_are_read_whatever_style_is_set_for_the_database(wb: WhiteBalloon)
             assert [row.created_at for row in database.comments_after(0)] == ["2024-06-01 09:00:01"]
 
 
-def test_the_clock_is_the_server_s_and_goes_on(database: Database) -> None:
+def test_the_clock_is_the_server_s_and_goes_on(database: SqlDatabase) -> None:
     first, second = database.clock(), database.clock()
     assert first < second
     assert abs(first - time.time_ns() // 1000) < 60_000_000
 
 
-def test_the_change_token_moves_with_each_commit_and_only_then(wb: WhiteBalloon, database: Database) -> None:
+def test_the_change_token_moves_with_each_commit_and_only_then(wb: WhiteBalloon, database: SqlDatabase) -> None:
     request, (user,) = wb.add_group("elm", "Elm St")
     writes: list[Callable[[], object]] = [
         partial(wb.comment, user, request),
@@ -153,7 +153,7 @@ def test_the_change_token_moves_with_each_commit_and_only_then(wb: WhiteBalloon,
         assert database.change_token() != before
 
 
-def test_the_change_token_sees_the_end_of_a_long_transaction(wb: WhiteBalloon, database: Database) -> None:
+def test_the_change_token_sees_the_end_of_a_long_transaction(wb: WhiteBalloon, database: SqlDatabase) -> None:
     with psycopg.connect(plain(wb.main_url)) as slow:
         slow.execute("INSERT INTO users (created_at) VALUES (now())")
         wb.add_user()
@@ -170,7 +170,7 @@ def test_two_databases_are_both_watched(wb: WhiteBalloon) -> None:
         assert database.heads() == (0, 1)
 
 
-def test_nothing_can_be_written_and_no_transaction_stays_open(wb: WhiteBalloon, database: Database) -> None:
+def test_nothing_can_be_written_and_no_transaction_stays_open(wb: WhiteBalloon, database: SqlDatabase) -> None:
     reader = database._main  # noqa: SLF001 - no public way leads to a write
     with pytest.raises(DatabaseUnavailable, match="read-only transaction"):
         reader.read(lambda connection: connection.exec_driver_sql("DELETE FROM users"))
@@ -183,7 +183,7 @@ def test_nothing_can_be_written_and_no_transaction_stays_open(wb: WhiteBalloon, 
     assert states == [("idle",)]
 
 
-def test_memberships_and_titles_are_read_as_of_one_moment(wb: WhiteBalloon, database: Database) -> None:
+def test_memberships_and_titles_are_read_as_of_one_moment(wb: WhiteBalloon, database: SqlDatabase) -> None:
     request, (user,) = wb.add_group("elm", "A")
     stop = threading.Event()
 
@@ -202,7 +202,7 @@ def test_memberships_and_titles_are_read_as_of_one_moment(wb: WhiteBalloon, data
     thread.join()
 
 
-def test_a_server_that_ended_the_connection_is_asked_again(wb: WhiteBalloon, database: Database) -> None:
+def test_a_server_that_ended_the_connection_is_asked_again(wb: WhiteBalloon, database: SqlDatabase) -> None:
     assert database.heads() == (0, 0)
     execute(
         wb.main_url,
@@ -212,7 +212,7 @@ def test_a_server_that_ended_the_connection_is_asked_again(wb: WhiteBalloon, dat
     assert database.heads() == (0, 0)
 
 
-def test_a_connection_that_ends_in_a_query_is_said_to_pass(wb: WhiteBalloon, database: Database) -> None:
+def test_a_connection_that_ends_in_a_query_is_said_to_pass(wb: WhiteBalloon, database: SqlDatabase) -> None:
     def cut_off(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's connection
         pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
         execute(wb.main_url, f"SELECT pg_terminate_backend({pid})")
@@ -223,7 +223,7 @@ def test_a_connection_that_ends_in_a_query_is_said_to_pass(wb: WhiteBalloon, dat
     assert database.heads() == (0, 0)
 
 
-def test_a_query_that_took_too_long_is_no_server_that_is_away(database: Database) -> None:
+def test_a_query_that_took_too_long_is_no_server_that_is_away(database: SqlDatabase) -> None:
     def slowly(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's connection
         connection.exec_driver_sql("SET LOCAL statement_timeout = 1")
         connection.exec_driver_sql("SELECT pg_sleep(10)")
@@ -245,7 +245,7 @@ def test_missing_tables_and_columns_are_named(postgres_url: str, wb: WhiteBalloo
         open_databases(wb.main_url, wb.insights_url)
 
 
-def test_a_table_that_vanishes_later_is_named(wb: WhiteBalloon, database: Database) -> None:
+def test_a_table_that_vanishes_later_is_named(wb: WhiteBalloon, database: SqlDatabase) -> None:
     execute(wb.main_url, "DROP TABLE request_comments")
     with pytest.raises(OperatorError, match='relation "request_comments" does not exist'):
         database.comments_after(0)
@@ -267,7 +267,7 @@ def test_a_user_who_may_only_connect_is_told_what_to_grant(wb: WhiteBalloon) -> 
         execute(wb.main_url, "DROP OWNED BY guest", "DROP ROLE guest")
 
 
-def test_keys_of_64_bits(wb: WhiteBalloon, database: Database) -> None:
+def test_keys_of_64_bits(wb: WhiteBalloon, database: SqlDatabase) -> None:
     assert database.comments_after(HIGHEST_ID) == []
     assert database.comments_by_ids([HIGHEST_ID]) == []
     execute(wb.main_url, "ALTER TABLE request_comments ALTER id TYPE bigint")
@@ -288,7 +288,7 @@ INDEXES = (
 
 
 @pytest.mark.parametrize("kind", ["timestamp", "timestamptz"])
-def test_the_last_by_time_are_found_whatever_type_it_has(wb: WhiteBalloon, database: Database, kind: str) -> None:
+def test_the_last_by_time_are_found_whatever_type_it_has(wb: WhiteBalloon, database: SqlDatabase, kind: str) -> None:
     request, (user,) = wb.add_group("elm", "Elm St")
     ids = [wb.comment(user, request) for _ in range(3)]
     for one in ids[:2]:
@@ -306,7 +306,7 @@ def test_the_last_by_time_are_found_whatever_type_it_has(wb: WhiteBalloon, datab
 
 
 @pytest.mark.parametrize("kind", ["USING brin ({})", "({} DESC NULLS LAST)"])
-def test_an_index_in_no_order_or_another_leads_nowhere(wb: WhiteBalloon, database: Database, kind: str) -> None:
+def test_an_index_in_no_order_or_another_leads_nowhere(wb: WhiteBalloon, database: SqlDatabase, kind: str) -> None:
     execute(
         wb.main_url,
         f"CREATE INDEX ON request_comments {kind.format('deleted_at')}",

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from projections.database.database import HIGHEST_ID, Database, open_databases
+from projections.database.database import HIGHEST_ID, SqlDatabase, open_databases
 from projections.database.errors import DatabaseUnavailable, Place, explain
 from projections.errors import OperatorError
 from support.whiteballoon import WhiteBalloon, execute, file_of, opener, sqlite_url
 
-Open = Callable[..., Database]
+Open = Callable[..., SqlDatabase]
 
 
 @pytest.fixture

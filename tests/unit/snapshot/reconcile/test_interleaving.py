@@ -316,7 +316,7 @@ def _run(folder: Path, story: Story) -> None:
     script.left = (acts if killed is None else [*acts[:killed], _KILL, *acts[killed:]])[::-1]
     town.asleep = script.rest
     town.projection = Projection(Pausing(store, script.pause))
-    town.database = Pausing(database, script.pause)  # type: ignore[assignment]  # it hands everything on
+    town.database = Pausing(database, script.pause)  # it hands everything on
     try:
         report = town.rebuild(deep=story.deep, prune_all=True)
     except KilledError:
