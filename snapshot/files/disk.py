@@ -1,9 +1,15 @@
-"""Files that outlive a power cut: written, and flushed to the disk one by one or many together."""
+"""Files that outlive a power cut: written, and flushed to the disk one by one or many together.
+
+The module itself is a `Disk`: what a folder calls, and what a simulation puts in its place.
+"""
 
 import ctypes
 import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
 
 FEW = 32
 """So many files are flushed one by one: flushing the file system flushes what others wrote there as well."""
@@ -13,6 +19,33 @@ CAN_FLUSH_ALL = _SYNC is not None
 """Linux can flush a whole file system, macOS can't."""
 
 _CHUNK = 65_536
+
+
+class Disk(Protocol):
+    """Where folders lie. Everything but `move` raises OSError."""
+
+    FEW: int
+    CAN_FLUSH_ALL: bool
+
+    def read(self, path: str) -> bytes: ...
+    def write_new(self, path: str, content: bytes) -> None: ...
+    def move(self, path: str | None, place: str) -> OSError | None: ...
+    def replace(self, path: str, place: str) -> None: ...
+    def link(self, path: str, place: str) -> None: ...
+    def remove(self, path: str) -> None: ...
+    def make_folder(self, path: str, *, parents: bool = False) -> None: ...
+    def names(self, folder: str) -> Iterator[str]: ...
+    def is_file(self, path: str) -> bool: ...
+    def exists(self, path: str) -> bool: ...
+    def modified(self, path: str) -> float: ...
+    def flush(self, path: str) -> None: ...
+    def flush_together(self, folder: str, paths: Sequence[str]) -> None: ...
+    def token(self) -> str: ...
+
+
+def token() -> str:
+    """Sixteen hex digits that nobody else has, for the name of a temporary file or a folder's id."""
+    return secrets.token_hex(8)
 
 
 def read(path: str) -> bytes:
@@ -56,6 +89,48 @@ def move(path: str | None, place: str) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+def replace(path: str, place: str) -> None:
+    """Move a file over whatever file lies there."""
+    os.replace(path, place)  # noqa: PTH105 - pathlib takes twice as long
+
+
+def link(path: str, place: str) -> None:
+    """Give a file a second name; raises FileExistsError where the name is taken."""
+    os.link(path, place)
+
+
+def remove(path: str) -> None:
+    """Remove a file, if it is there."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - as above
+
+
+def make_folder(path: str, *, parents: bool = False) -> None:
+    """Make a folder, if it is not there."""
+    Path(path).mkdir(parents=parents, exist_ok=True)
+
+
+def names(folder: str) -> Iterator[str]:
+    """Give the names of all that lies in a folder, in no order: there may be a million."""
+    with os.scandir(folder) as entries:
+        yield from (entry.name for entry in entries)
+
+
+def is_file(path: str) -> bool:
+    """Whether a file lies there."""
+    return Path(path).is_file()
+
+
+def exists(path: str) -> bool:
+    """Whether anything lies there."""
+    return Path(path).exists()
+
+
+def modified(path: str) -> float:
+    """Give the time of a file's last change, in seconds since 1970."""
+    return Path(path).stat().st_mtime
 
 
 def flush(path: str) -> None:

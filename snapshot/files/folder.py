@@ -8,10 +8,9 @@ import errno
 import hashlib
 import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from projections.store.protocol import Folder
 from snapshot.files import disk
+from snapshot.files.disk import Disk
 
 MARKER = ".signal-profiles"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
@@ -76,20 +76,17 @@ def _left() -> LeftError:
     return LeftError(errno.ETIME, os.strerror(errno.ETIME))
 
 
-def _temporary_name() -> str:
-    return f".{secrets.token_hex(8)}.tmp"
-
-
 _Contents = Mapping[ProfileKey, bytes | None]
 
 
 class ProfileFolder:
-    """One folder and its scope: `group_slug`, or None for all groups."""
+    """One folder and its scope: `group_slug`, or None for all groups. `writers` write files at the same time."""
 
-    def __init__(self, path: Path, identity: Folder) -> None:
+    def __init__(self, path: Path, identity: Folder, disk: Disk = disk, writers: Executor | None = None) -> None:
         self.path = path
         self.identity = identity
-        self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="files")
+        self.disk = disk
+        self._writers = writers or ThreadPoolExecutor(_WRITERS, thread_name_prefix="files")
         self._together = True
 
     def place(self, key: ProfileKey) -> Path:
@@ -99,7 +96,7 @@ class ProfileFolder:
     def read(self, key: ProfileKey) -> bytes | None:
         """A profile's file; None where there is none. Raises OSError where it can't be read."""
         try:
-            return disk.read(f"{self.path}/{file_name(key, self.identity.group_slug)}")
+            return self.disk.read(f"{self.path}/{file_name(key, self.identity.group_slug)}")
         except FileNotFoundError:
             return None
 
@@ -112,7 +109,7 @@ class ProfileFolder:
         errors = (self._put_together if many else self._put_each)(contents, enough)
         if len(errors) < len(contents):
             try:
-                disk.flush(str(self.path))
+                self.disk.flush(str(self.path))
             except OSError as error:
                 unsafe = UnsafeError(error.errno, error.strerror)
                 errors = {key: errors.get(key, unsafe) for key in contents}
@@ -120,7 +117,7 @@ class ProfileFolder:
 
     def flushes_all(self, files: int) -> bool:
         """Whether writing so many files flushes all that was written before on the same file system."""
-        return self._together and files > disk.FEW and disk.CAN_FLUSH_ALL
+        return self._together and files > self.disk.FEW and self.disk.CAN_FLUSH_ALL
 
     def _put_each(self, contents: _Contents, enough: Callable[[], bool]) -> dict[ProfileKey, OSError]:
         """Several at once: the disk's flush is what takes the time."""
@@ -134,9 +131,9 @@ class ProfileFolder:
     def _put(self, key: ProfileKey, content: bytes | None) -> OSError | None:
         try:
             if content is None:
-                self.place(key).unlink(missing_ok=True)
+                self.disk.remove(str(self.place(key)))
             else:
-                replace(self.place(key), content)
+                replace(self.place(key), content, disk=self.disk)
         except OSError as error:
             return error
         return None
@@ -145,19 +142,19 @@ class ProfileFolder:
         """One flush for all. It flushes what others wrote as well; if that takes too long, it is not done again."""
         waiting, errors = self._prepared(contents, enough)
         try:
-            disk.flush_together(str(self.path), list(waiting.values()))
+            self.disk.flush_together(str(self.path), list(waiting.values()))
         except OSError as error:
             errors = {key: errors.get(key, error) for key in contents}
         if enough():
             self._together = False
             errors = {key: _left() for key in contents}
         for key in contents.keys() - errors.keys():
-            failed = disk.move(waiting.pop(key, None), f"{self.path}/{file_name(key, self.identity.group_slug)}")
+            failed = self.disk.move(waiting.pop(key, None), f"{self.path}/{file_name(key, self.identity.group_slug)}")
             if failed is not None:
                 errors[key] = failed
         for path in waiting.values():
             with suppress(OSError):
-                os.unlink(path)  # noqa: PTH108 - pathlib takes twice as long
+                self.disk.remove(path)
         return errors
 
     def _prepared(
@@ -170,9 +167,9 @@ class ProfileFolder:
             if enough():
                 errors[key] = _left()
             elif content is not None:
-                path = f"{self.path}/{_temporary_name()}"
+                path = f"{self.path}/{_temporary_name(self.disk)}"
                 try:
-                    disk.write_new(path, content)
+                    self.disk.write_new(path, content)
                     waiting[key] = path
                 except OSError as error:
                     errors[key] = error
@@ -180,17 +177,16 @@ class ProfileFolder:
 
     def names(self) -> Iterator[str]:
         """The names of all profile files that lie there, in no order: there may be a million."""
-        with os.scandir(self.path) as entries:
-            yield from (entry.name for entry in entries if entry.name.endswith(".json"))
+        return (name for name in self.disk.names(str(self.path)) if name.endswith(".json"))
 
     def keep(self) -> None:
         """Make sure that this is still our folder; one that was removed is made again.
 
         Raises OSError where it can't be made, OperatorError where somebody else made it for themselves.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.disk.make_folder(str(self.path), parents=True)
         mine = _Marker(self.identity.id, self.identity.group_slug)
-        if _mark(self.path, mine) != mine:
+        if _mark(self.path, mine, self.disk) != mine:
             raise OperatorError(
                 f"the folder {self.path} was removed and made anew by another run; start this one again"
             )
@@ -200,42 +196,53 @@ class ProfileFolder:
         self._writers.shutdown()
 
 
-def replace(place: Path, content: bytes, *, beside: Path | None = None, flush: bool = True) -> None:
+def replace(place: Path, content: bytes, *, beside: Path | None = None, flush: bool = True, disk: Disk = disk) -> None:
     """Write a file whole or not at all, and flush it to the disk. The folder's own flush is left to the caller.
 
     `beside`: the folder for the temporary file, which is swept if a crash leaves it there; else the file's own.
     """
-    temporary = _written(beside or place.parent, content, flush=flush)
+    temporary = _written(beside or place.parent, content, disk, flush=flush)
     try:
-        temporary.replace(place)
+        disk.replace(temporary, str(place))
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        disk.remove(temporary)
         raise
 
 
-def _written(folder: Path, content: bytes, *, flush: bool = True) -> Path:
+def _written(folder: Path, content: bytes, disk: Disk, *, flush: bool = True) -> str:
     """A new temporary file in that folder, flushed to the disk."""
-    temporary = folder / _temporary_name()
-    disk.write_new(str(temporary), content)
+    temporary = f"{folder}/{_temporary_name(disk)}"
+    disk.write_new(temporary, content)
     try:
         if flush:
-            disk.flush(str(temporary))
+            disk.flush(temporary)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        disk.remove(temporary)
         raise
     return temporary
 
 
-def open_folder(path: Path, group_slug: str | None, clock: Callable[[], float] = time.time) -> ProfileFolder:
+def _temporary_name(disk: Disk) -> str:
+    return f".{disk.token()}.tmp"
+
+
+def open_folder(
+    path: Path,
+    group_slug: str | None,
+    clock: Callable[[], float] = time.time,
+    *,
+    disk: Disk = disk,
+    writers: Executor | None = None,
+) -> ProfileFolder:
     """Open a folder for one scope, and make it if it is not there.
 
     Raises OperatorError where it can't be written, or holds another scope.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        marker = _mark(path, _Marker(secrets.token_hex(8), group_slug))
-        _written(path, b"{}").unlink()  # a read-only folder is better found out now
-        _sweep(path, clock())
+        disk.make_folder(str(path), parents=True)
+        marker = _mark(path, _Marker(disk.token(), group_slug), disk)
+        disk.remove(_written(path, b"{}", disk))  # a read-only folder is better found out now
+        _sweep(path, clock(), disk)
     except OSError as error:
         raise OperatorError(
             f"the folder {path} can't be written ({_reason(path, error)}); mend that, or choose another folder "
@@ -246,7 +253,7 @@ def open_folder(path: Path, group_slug: str | None, clock: Callable[[], float] =
             f"the folder {path} holds {_scope(marker.group_slug)}, this run is for {_scope(group_slug)}; "
             "give each scope a folder of its own with --output-dir"
         )
-    return ProfileFolder(path, Folder(marker.id, group_slug))
+    return ProfileFolder(path, Folder(marker.id, group_slug), disk, writers)
 
 
 def _reason(path: Path, error: OSError) -> str:
@@ -258,31 +265,30 @@ def _scope(group_slug: str | None) -> str:
     return "all groups" if group_slug is None else f"the group {group_slug}"
 
 
-def _mark(path: Path, mine: _Marker) -> _Marker:
+def _mark(path: Path, mine: _Marker, disk: Disk) -> _Marker:
     """Read the marker, or make it: linked into its place whole, so that of two who make it at once one wins."""
     place = path / MARKER
-    if not place.exists():
-        temporary = _written(path, msgspec.json.encode(mine) + b"\n")
+    if not disk.exists(str(place)):
+        temporary = _written(path, msgspec.json.encode(mine) + b"\n", disk)
         try:
-            os.link(temporary, place)
+            disk.link(temporary, str(place))
         except FileExistsError:
             pass
         finally:
-            temporary.unlink()
+            disk.remove(temporary)
         disk.flush(str(path))
     try:
-        return msgspec.json.decode(place.read_bytes(), type=_Marker)
+        return msgspec.json.decode(disk.read(str(place)), type=_Marker)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise OperatorError(
             f"the marker {place} is damaged ({error}); remove it, and the next run makes it anew"
         ) from error
 
 
-def _sweep(path: Path, now: float) -> None:
+def _sweep(path: Path, now: float, disk: Disk) -> None:
     """Remove temporary files of ours that a crash left behind."""
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if _TEMPORARY.fullmatch(entry.name):
-                with suppress(FileNotFoundError):  # another process' that just took its place
-                    if now - entry.stat().st_mtime > _STALE_SECONDS:
-                        Path(entry.path).unlink()
+    for name in disk.names(str(path)):
+        if _TEMPORARY.fullmatch(name):
+            with suppress(FileNotFoundError):  # another process' that just took its place
+                if now - disk.modified(f"{path}/{name}") > _STALE_SECONDS:
+                    disk.remove(f"{path}/{name}")

@@ -58,7 +58,11 @@ _OURS = re.compile(r"(\d+)(?:-(.+))?\.json", re.DOTALL)
 def foreign(folder: ProfileFolder, absent: Iterable[ProfileKey]) -> list[WrongFile]:
     """Name the files that lie there although these profiles don't exist; a folder of such a name is no file of ours."""
     slug = folder.identity.group_slug
-    return [WrongFile(file_name(key, slug), Fault.FOREIGN, key) for key in absent if folder.place(key).is_file()]
+    return [
+        WrongFile(file_name(key, slug), Fault.FOREIGN, key)
+        for key in absent
+        if folder.disk.is_file(str(folder.place(key)))
+    ]
 
 
 def foreign_files(
@@ -90,7 +94,7 @@ def owner(folder: ProfileFolder, name: str) -> ProfileKey | None:
     if key.group_slug and file_name(key, slug) == name:
         return key
     try:
-        snapshot = parse_file((folder.path / name).read_bytes())
+        snapshot = parse_file(folder.disk.read(f"{folder.path}/{name}"))
     except (OSError, ValueError):
         return None
     key = ProfileKey(snapshot.user_id, snapshot.group_slug)

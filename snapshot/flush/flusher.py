@@ -87,7 +87,7 @@ class Flusher:
         self._claiming: Round | None = None
         self._ending: Ending | None = None
         self._stuck: set[ProfileKey] = set()
-        self._untold = Untold(folder.path)
+        self._untold = Untold(folder.path, folder.disk)
         self._unknown: set[ProfileKey] = set()
         self._unwritten = Complaint("files not written; trying again", now, grave=True)
         self._unannounced = Complaint("announcements not acknowledged; trying again", now, grave=True)

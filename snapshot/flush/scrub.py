@@ -149,7 +149,7 @@ class Inspection:
         return [one.key for one in wrong]
 
     def _note(self, known: dict[int, str]) -> None:
-        replace(self._folder.path / EPOCHS, msgspec.json.encode(known) + b"\n")
+        replace(self._folder.path / EPOCHS, msgspec.json.encode(known) + b"\n", disk=self._folder.disk)
         self._known = known
 
     def _say(self, what: str, keys: list[ProfileKey]) -> None:
@@ -157,7 +157,7 @@ class Inspection:
 
     def _read(self) -> dict[int, str]:
         try:
-            return msgspec.json.decode((self._folder.path / EPOCHS).read_bytes(), type=dict[int, str])
+            return msgspec.json.decode(self._folder.disk.read(f"{self._folder.path}/{EPOCHS}"), type=dict[int, str])
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return {}  # then all are looked at
 

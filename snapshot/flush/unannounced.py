@@ -14,6 +14,7 @@ import msgspec
 
 from projections.profile_key import ProfileKey
 from snapshot.files import disk
+from snapshot.files.disk import Disk
 from snapshot.files.folder import replace
 
 NOTES = ".signal-profiles-untold"
@@ -25,7 +26,8 @@ _decode = msgspec.json.Decoder(list[ProfileKey]).decode
 class Untold:
     """The notes of one folder. A note never changes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Disk = disk) -> None:
+        self._disk = disk
         self._path = folder / NOTES
         self._notes: dict[Path, set[ProfileKey]] = {}
         self.look()
@@ -33,10 +35,10 @@ class Untold:
     def look(self) -> None:
         """See what other processes noted, those that crashed included."""
         try:
-            places = list(self._path.iterdir())
+            places = [self._path / name for name in self._disk.names(str(self._path))]
         except OSError:
             return
-        self._notes = {place: self._notes.get(place) or _noted(place) for place in places}
+        self._notes = {place: self._notes.get(place) or self._noted(place) for place in places}
 
     def note(self, token: str, keys: Collection[ProfileKey], *, flush: bool = True) -> None:
         """Files of these profiles are about to be written. `flush`: nobody else will flush the note before they are.
@@ -46,11 +48,11 @@ class Untold:
         """
         if not keys:
             return
-        self._path.mkdir(exist_ok=True)
+        self._disk.make_folder(str(self._path))
         place = self._path / token
-        replace(place, msgspec.json.encode(sorted(keys)), beside=self._path.parent, flush=flush)
+        replace(place, msgspec.json.encode(sorted(keys)), beside=self._path.parent, flush=flush, disk=self._disk)
         if flush:
-            disk.flush(str(self._path))
+            self._disk.flush(str(self._path))
         self._notes.pop(place, None)
         self.told(keys)
         self._notes[place] = set(keys)
@@ -62,14 +64,13 @@ class Untold:
             if not noted:
                 del self._notes[place]
                 with suppress(OSError):  # then downstream hears of them twice, if the store is lost
-                    place.unlink(missing_ok=True)
+                    self._disk.remove(str(place))
 
     def __contains__(self, key: object) -> bool:
         return any(key in noted for noted in self._notes.values())
 
-
-def _noted(place: Path) -> set[ProfileKey]:
-    try:
-        return set(_decode(place.read_bytes()))
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return set()  # its process has just taken it away; or the machine stopped in the middle of it
+    def _noted(self, place: Path) -> set[ProfileKey]:
+        try:
+            return set(_decode(self._disk.read(str(place))))
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return set()  # its process has just taken it away; or the machine stopped in the middle of it

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,8 @@ def test_a_slow_disk_only_makes_smaller_batches(one: Rig) -> None:
             one.now += one.lease / 40
             return super()._put(key, content)
 
-    slow = Slow(one.folder.path, one.folder.identity)
-    slow._writers._max_workers = 1  # noqa: SLF001  so that the time adds up the same way at each run
+    # One thread, so that the time adds up the same way at each run.
+    slow = Slow(one.folder.path, one.folder.identity, writers=ThreadPoolExecutor(1))
     one.apply(*[comment(ProfileKey(user, "lions"), user, 1) for user in range(1, 31)])
     flusher = one.flusher(folder=slow)
     first = flusher.flush()
