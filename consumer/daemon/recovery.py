@@ -40,6 +40,7 @@ class Healer:
         projection: Projection,
         database: Callable[[], AbstractContextManager[Database]],
         now: Callable[[], float],
+        token: str | None = None,
     ) -> None:
         self.trouble: str | None = None
         """Why what was lost could not be reconciled at the last attempt, for the operator."""
@@ -48,7 +49,7 @@ class Healer:
         self._projection = projection
         self._store = projection.store
         self._database = database
-        self._token = secrets.token_hex(8)
+        self._token = token or secrets.token_hex(8)
         self._complaint = Complaint(
             "can't reconcile what was lost; its profiles are not written until it can", now, grave=True
         )

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from projections.store.protocol import Mark, Store
@@ -20,9 +21,9 @@ class Witness:
     A bucket that fell back stays so until its epoch is raised above the one seen, or `accept`.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, lock: AbstractContextManager[object] | None = None) -> None:
         self._store = store
-        self._lock = threading.Lock()  # held while marks are read, or an older reading could look like a fall
+        self._lock = lock or threading.Lock()  # held while marks are read, or an older reading could look like a fall
         self._seen: dict[int, Mark] = {}
         self.accepted = False
         """Whether the store was found to be whole, or to be healing, at least once."""

@@ -66,7 +66,9 @@ class Rebuild:
         *,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
+        token: str | None = None,
     ) -> None:
+        self._token = token
         self._work = work
         self._store = work.store
         self._pool = pool
@@ -98,7 +100,7 @@ class Rebuild:
                 self._publication.register()
             self._repair(surveyor, survey, marks)  # step 3
             if self._report.events:
-                notice.note(self._store, self._work.database.clock())
+                notice.note(self._store, self._work.database.clock(), self._token)
             self._publish(survey)  # step 4
             deadline = self._now() + self._order.lag_seconds
             self._judge(deadline)  # step 5

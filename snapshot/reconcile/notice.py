@@ -11,9 +11,9 @@ _REPAIRED = "repaired"
 _SECONDS = 5.0
 
 
-def note(store: Store, at: int) -> None:
+def note(store: Store, at: int, token: str | None = None) -> None:
     """Leave word; `at` is in microseconds. Where another run is just doing that, it speaks for both."""
-    token = secrets.token_hex(8)
+    token = token or secrets.token_hex(8)
     if store.lease(_REPAIRED, token, _SECONDS):
         store.put_document(_REPAIRED, token, f"{at} {token}".encode())
         store.release(_REPAIRED, token)
