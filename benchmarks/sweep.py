@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from benchmarks import whiteballoon
 from consumer.tail.rows.revisions import Revisions
-from consumer.tail.startup.fill import Filling
+from consumer.tail.startup.fill import Fill
 from consumer.tail.state import TailSettings
 from consumer.tail.tail import Tail, open_tail
 from projections.database.database import Database, open_databases
@@ -72,7 +72,7 @@ def _opened(database: Database) -> Tail:
         database,
         None,
         Revisions(database.clock, 0),
-        lambda publisher, _brake, heads: [Filling(database, publisher.memory, heads.comment_id)],
+        lambda builder, _guard, heads: [Fill(database, builder.memory, heads.comment_id)],
         TailSettings(),
         metrics=NoMetrics(),
         now=time.monotonic,

@@ -20,10 +20,10 @@ from consumer.source import EMPTY, Batch, OffsetOutOfRangeError, Source, SourceU
 from projections.errors import OperatorError
 from projections.profile_key import bucket_of
 from projections.projection import Projection
-from projections.store.protocol import EpochError, HoleError, StoreUnavailableError
-from projections.store.rollback import Witness
+from projections.store.protocol import EpochError, PositionGapError, StoreUnavailableError
+from projections.store.rollback import RollbackDetector
 from snapshot.runtime.metrics import Metrics
-from snapshot.runtime.throttle import Complaint
+from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ COMMIT_SECONDS = 1.0
 _AGAIN_SECONDS = 30.0
 
 
-class _GapError(Exception):
+class _BatchGapError(Exception):
     """A batch does not begin where the last one ended; the text says which partition and how."""
 
 
@@ -47,7 +47,7 @@ class Loop:
         metrics: Metrics,
         now: Callable[[], float],
         *,
-        witness: Witness | None = None,
+        detector: RollbackDetector | None = None,
     ) -> None:
         self._source = source
         self._projection = projection
@@ -55,15 +55,15 @@ class Loop:
         self._bad_streak = bad_streak
         self._metrics = metrics
         self._now = now
-        self._positions = Positions(projection.store, self._lost, witness)
+        self._positions = Positions(projection.store, self._lost, detector)
         self._generation = 0
         self._held: Batch | None = None
-        self._buried = 0
+        self._dead_lettered = 0
         self._applied = 0
-        self._away = False
+        self._unavailable = False
         self.reason = ""
         """Why it is, or was last, `away`."""
-        self._waiting = Complaint("waiting", now)
+        self._waiting = ThrottledWarning("waiting", now)
         self._committed_at = now()
         self._committed: dict[str, int] = {}
         self._again_at = now()
@@ -94,8 +94,8 @@ class Loop:
         try:
             act()
         except (StoreUnavailableError, SourceUnavailableError, DeadLetterError) as error:
-            self._go_away(str(error))
-        except (EpochError, HoleError, OffsetOutOfRangeError, _GapError) as error:
+            self._enter_outage(str(error))
+        except (EpochError, PositionGapError, OffsetOutOfRangeError, _BatchGapError) as error:
             log.warning("reading again", reason=str(error))
             self._restart()
         else:
@@ -104,18 +104,18 @@ class Loop:
 
     def _round(self, seconds: float) -> None:
         batch = self._source.poll(seconds)  # step 1
-        if self._away and self._generation and not self._positions.check():
+        if self._unavailable and self._generation and not self._positions.check():
             self._restart()  # it came back without what it had
         if self._assign():  # step 2
             batch = EMPTY  # of partitions that were another's, or from a position that was left
         self._handle(batch)
-        self._come_back()
+        self._leave_outage()
 
     def _handle(self, batch: Batch) -> None:
         if batch is not EMPTY:
             # A paused source gives nothing, so nothing is held then. If it did, `_follows` would find the gap.
             self._held = batch
-            self._buried = 0
+            self._dead_lettered = 0
         if self._held is not None:
             self._take(self._held)
         if self._now() - self._committed_at >= COMMIT_SECONDS:
@@ -123,10 +123,10 @@ class Loop:
 
     def _take(self, batch: Batch) -> None:
         self._follows(batch)
-        if batch.invalid and not self._buried:
+        if batch.invalid and not self._dead_lettered:
             self._dead_letters.send(batch.invalid)  # step 3
-            self._buried = len(batch.invalid)  # once, however often the rest has to be tried
-            self._metrics.count("signal_glaze.events_invalid", self._buried)
+            self._dead_lettered = len(batch.invalid)  # once, however often the rest has to be tried
+            self._metrics.count("signal_glaze.events_invalid", self._dead_lettered)
         ends = {name: end for name, (_, end) in batch.intervals.items()}
         buckets = {bucket_of(event.user_id) for event in batch.events}
         applied = self._projection.apply(batch.events, self._positions.fences(buckets, ends))  # step 4
@@ -148,7 +148,7 @@ class Loop:
         for name, (start, _) in batch.intervals.items():
             reached = self._positions.reached.get(name)
             if reached is None or start > reached:
-                raise _GapError(f"a batch of {name} begins at {start}, and it was read up to {reached}")
+                raise _BatchGapError(f"a batch of {name} begins at {start}, and it was read up to {reached}")
 
     def commit(self) -> None:
         """Bring every bucket to what was read, then tell the source."""
@@ -170,23 +170,23 @@ class Loop:
 
     def _heal(self) -> None:
         """Let buckets be shown again that have reached what they had lost."""
-        healed = []
-        for bucket, mark, healing in self._positions.healing():
-            reached = all(mark.positions.get(name, 0) >= end for name, end in healing.ends.items())
-            if reached and not healing.reconcile and self._projection.store.heal(bucket, mark.epoch, None):
-                healed.append(bucket)
-        if healed:
-            log.info("healed", buckets=healed)
+        recovered = []
+        for bucket, mark, recovery in self._positions.recovery():
+            reached = all(mark.positions.get(name, 0) >= end for name, end in recovery.ends.items())
+            if reached and not recovery.reconcile and self._projection.store.recover(bucket, mark.epoch, None):
+                recovered.append(bucket)
+        if recovered:
+            log.info("healed", buckets=recovered)
 
     def caught_up(self) -> bool:
         """Whether everything that was there is in the store, and committed."""
-        reading = self._held is None and not self._away and bool(self._generation)
-        return reading and self._source.exhausted() and not any(self._positions.healing())
+        reading = self._held is None and not self._unavailable and bool(self._generation)
+        return reading and self._source.exhausted() and not any(self._positions.recovery())
 
     @property
-    def away(self) -> bool:
+    def unavailable(self) -> bool:
         """Whether the store, the source or the dead letters' place can't be reached at present."""
-        return self._away
+        return self._unavailable
 
     def _assign(self) -> bool:
         """Where the assignment changed: drop what is held, start where the buckets stand; whether it did."""
@@ -214,16 +214,16 @@ class Loop:
             reasons=sorted(set(losses.values()))[:4],
         )
 
-    def _go_away(self, reason: str) -> None:
+    def _enter_outage(self, reason: str) -> None:
         """Go on polling without taking anything, so that the membership lives and memory stays bounded."""
         self.reason = reason
-        self._waiting.say(reason)
-        if not self._away:
+        self._waiting.warn(reason)
+        if not self._unavailable:
             self._source.pause()
-        self._away = True
+        self._unavailable = True
 
-    def _come_back(self) -> None:
-        if self._away:
+    def _leave_outage(self) -> None:
+        if self._unavailable:
             self._source.resume()
-            self._away = False
-            self._waiting.over()
+            self._unavailable = False
+            self._waiting.resolved()

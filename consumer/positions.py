@@ -18,9 +18,9 @@ from consumer.source import Offsets
 from projections.comments.events import TOPICS
 from projections.errors import OperatorError
 from projections.profile_key import BUCKETS
-from projections.projection import MEANING, Fence
-from projections.store.protocol import Healing, Mark, Origin, Store
-from projections.store.rollback import Witness
+from projections.projection import RULES_VERSION, Fence
+from projections.store.protocol import BucketState, InitialPositions, RecoveryGoal, Store
+from projections.store.rollback import RollbackDetector
 
 ALL = range(BUCKETS)
 
@@ -35,11 +35,13 @@ class _Loss(NamedTuple):
 class Positions:
     """What one process knows of all buckets. `lost` is told of buckets whose epoch this process raised, and why."""
 
-    def __init__(self, store: Store, lost: Callable[[Mapping[int, str]], None], witness: Witness | None = None) -> None:
+    def __init__(
+        self, store: Store, lost: Callable[[Mapping[int, str]], None], detector: RollbackDetector | None = None
+    ) -> None:
         self._store = store
         self._lost = lost
-        self._witness = witness or Witness(store)
-        self._marks: list[Mark | None] = [None] * BUCKETS
+        self._detector = detector or RollbackDetector(store)
+        self._states: list[BucketState | None] = [None] * BUCKETS
         self._reached: list[dict[str, int]] = [{} for _ in ALL]
         self._read: dict[str, int] = {}
 
@@ -52,15 +54,17 @@ class Positions:
         """
         # Others go on meanwhile: positions read before the ends can't be above them, those read after the committed
         # offsets can't be below them, unless something was lost.
-        before = self._store.marks()
+        before = self._store.bucket_states()
         offsets = look_up()
-        marks, fallen = self._witness.look()
-        while not self._raise_epochs(offsets, before, marks, fallen):
-            marks, fallen = self._witness.look()
-        self._store.bear(
-            Origin({name: known.earliest for name, known in offsets.items()}, _topic_ids(offsets), MEANING)
+        states, rolled_back = self._detector.look()
+        while not self._raise_epochs(offsets, before, states, rolled_back):
+            states, rolled_back = self._detector.look()
+        self._store.initialize(
+            InitialPositions(
+                {name: known.earliest for name, known in offsets.items()}, _topic_ids(offsets), RULES_VERSION
+            )
         )
-        self._marks = self._join(self._witness.accept(), offsets)
+        self._states = self._join(self._detector.accept(), offsets)
         starts = {name: self._start(name, known) for name, known in offsets.items()}
         self._reached = [dict(starts) for _ in ALL]
         self._read = dict(starts)
@@ -69,19 +73,19 @@ class Positions:
     def _raise_epochs(
         self,
         offsets: Mapping[str, Offsets],
-        before: list[Mark | None],
-        marks: list[Mark | None],
-        fallen: Mapping[int, str],
+        before: list[BucketState | None],
+        states: list[BucketState | None],
+        rolled_back: Mapping[int, str],
     ) -> bool:
         """False: another process was first with some, and what is left for us has to be looked at again."""
         losses: dict[int, str] = {}
         complete = True
         try:
             for bucket in ALL:
-                loss = self._loss(bucket, before[bucket], marks[bucket], offsets, fallen.get(bucket))
+                loss = self._loss(bucket, before[bucket], states[bucket], offsets, rolled_back.get(bucket))
                 if loss is None:
                     continue
-                if self._raise_epoch(bucket, marks[bucket], loss, offsets):
+                if self._raise_epoch(bucket, states[bucket], loss, offsets):
                     losses[bucket] = loss.reason
                 else:
                     complete = False
@@ -90,78 +94,83 @@ class Positions:
                 self._lost(losses)
         return complete
 
-    def _raise_epoch(self, bucket: int, mark: Mark | None, loss: _Loss, offsets: Mapping[str, Offsets]) -> bool:
+    def _raise_epoch(self, bucket: int, state: BucketState | None, loss: _Loss, offsets: Mapping[str, Offsets]) -> bool:
         """Raise the epoch that was seen; False: another process was first."""
-        healing = Healing(_ends(mark, offsets, anew=True), reconcile=True, reason=loss.reason)
-        seen = None if mark is None else mark.epoch
-        origin = Origin(loss.positions, _topic_ids(offsets), MEANING)
-        return self._store.raise_epoch(bucket, seen, healing, origin)
+        recovery = RecoveryGoal(_ends(state, offsets, anew=True), reconcile=True, reason=loss.reason)
+        seen = None if state is None else state.epoch
+        origin = InitialPositions(loss.positions, _topic_ids(offsets), RULES_VERSION)
+        return self._store.raise_epoch(bucket, seen, recovery, origin)
 
-    def _join(self, marks: list[Mark | None], offsets: Mapping[str, Offsets]) -> list[Mark | None]:
+    def _join(self, states: list[BucketState | None], offsets: Mapping[str, Offsets]) -> list[BucketState | None]:
         """Add the ends of our partitions to the healing that other processes began."""
-        joined = list(marks)
-        for bucket, mark in enumerate(marks):
-            if mark is None or mark.healing is None or not offsets:
+        joined = list(states)
+        for bucket, state in enumerate(states):
+            if state is None or state.recovery is None or not offsets:
                 continue
-            healing = msgspec.structs.replace(mark.healing, ends=_ends(mark, offsets, anew=False))
-            if healing != mark.healing and self._store.heal(bucket, mark.epoch, healing):
-                joined[bucket] = msgspec.structs.replace(mark, healing=healing)
+            recovery = msgspec.structs.replace(state.recovery, ends=_ends(state, offsets, anew=False))
+            if recovery != state.recovery and self._store.recover(bucket, state.epoch, recovery):
+                joined[bucket] = msgspec.structs.replace(state, recovery=recovery)
         return joined
 
     def _start(self, partition: str, known: Offsets) -> int:
         """The lowest of what was committed and of the buckets' positions."""
-        stored = [mark.positions.get(partition, known.earliest) for mark in self._marks if mark is not None]
+        stored = [state.positions.get(partition, known.earliest) for state in self._states if state is not None]
         committed = [] if known.committed is None else [known.committed]
         return max(known.earliest, min([*stored, *committed]))
 
     # -------------------------------------------------------------------------------------------------------- losses
 
     def _loss(
-        self, bucket: int, before: Mark | None, mark: Mark | None, offsets: Mapping[str, Offsets], fallen: str | None
+        self,
+        bucket: int,
+        before: BucketState | None,
+        state: BucketState | None,
+        offsets: Mapping[str, Offsets],
+        rolled_back: str | None,
     ) -> _Loss | None:
-        if mark is None:
-            lost = fallen or _any_committed(offsets)
+        if state is None:
+            lost = rolled_back or _any_committed(offsets)
             return (
                 _Loss("its mark is missing", {name: known.earliest for name, known in offsets.items()})
                 if lost
                 else None
             )
-        if mark.meaning != MEANING:
-            _refuse_newer(mark.meaning)
-            return _Loss(f"it was counted by rules {mark.meaning}, these are {MEANING}", {})
+        if state.rules_version != RULES_VERSION:
+            _refuse_newer(state.rules_version)
+            return _Loss(f"it was counted by rules {state.rules_version}, these are {RULES_VERSION}", {})
         again: dict[str, int] = {}
         reasons = []
         for name, known in offsets.items():
-            reason = _lost_log(name, known, before, mark)
+            reason = _lost_log(name, known, before, state)
             if reason is not None:
                 again[name] = known.earliest
-            reason = reason or _lost_position(name, known, mark)
+            reason = reason or _lost_position(name, known, state)
             reasons += [reason] if reason else []
-        reasons += [fallen] if fallen else self._fallen_positions(bucket, mark, offsets)
+        reasons += [rolled_back] if rolled_back else self._rolled_back_positions(bucket, state, offsets)
         return _Loss(reasons[0], again) if reasons else None
 
-    def _fallen_positions(self, bucket: int, mark: Mark, partitions: Iterable[str]) -> list[str]:
+    def _rolled_back_positions(self, bucket: int, state: BucketState, partitions: Iterable[str]) -> list[str]:
         """The positions that are lower than this process had brought them in the same epoch."""
-        known = self._marks[bucket]
-        if known is None or known.epoch != mark.epoch:
+        known = self._states[bucket]
+        if known is None or known.epoch != state.epoch:
             return []
         return [
-            f"it holds {name} up to {mark.positions.get(name)}, and had reached {position}"
+            f"it holds {name} up to {state.positions.get(name)}, and had reached {position}"
             for name, position in self._reached[bucket].items()
-            if name in partitions and mark.positions.get(name, -1) < position
+            if name in partitions and state.positions.get(name, -1) < position
         ]
 
     def check(self) -> bool:
         """Whether the store still holds what this process saw of it. False: `assign` again, it tells what is lost."""
-        marks, fallen = self._witness.look()
-        if fallen:
+        states, rolled_back = self._detector.look()
+        if rolled_back:
             return False
-        for bucket, (before, now) in enumerate(zip(self._marks, marks, strict=True)):
+        for bucket, (before, now) in enumerate(zip(self._states, states, strict=True)):
             if before is None:
                 continue
-            if now is None or now.epoch != before.epoch or self._fallen_positions(bucket, now, self._read):
+            if now is None or now.epoch != before.epoch or self._rolled_back_positions(bucket, now, self._read):
                 return False
-        self._marks = marks
+        self._states = states
         return True
 
     # --------------------------------------------------------------------------------------------------------- saves
@@ -171,8 +180,8 @@ class Positions:
         return {bucket: Fence(self._epoch(bucket), self._intervals(bucket, ends)) for bucket in buckets}
 
     def _epoch(self, bucket: int) -> int:
-        mark = self._marks[bucket]
-        return -1 if mark is None else mark.epoch
+        state = self._states[bucket]
+        return -1 if state is None else state.epoch
 
     def _intervals(self, bucket: int, ends: Mapping[str, int]) -> dict[str, tuple[int, int]]:
         return {name: (self._reached[bucket][name], end) for name, end in ends.items()}
@@ -195,11 +204,11 @@ class Positions:
         """The buckets whose stored positions are lower than what was read."""
         return [bucket for bucket in ALL if self._reached[bucket] != self._read]
 
-    def healing(self) -> Iterable[tuple[int, Mark, Healing]]:
+    def recovery(self) -> Iterable[tuple[int, BucketState, RecoveryGoal]]:
         """The buckets that heal, as last seen, with what is left to reach."""
-        for bucket, mark in enumerate(self._marks):
-            if mark is not None and mark.healing is not None:
-                yield bucket, mark, mark.healing
+        for bucket, state in enumerate(self._states):
+            if state is not None and state.recovery is not None:
+                yield bucket, state, state.recovery
 
 
 def _topic(partition: str) -> str:
@@ -215,29 +224,29 @@ def _any_committed(offsets: Mapping[str, Offsets]) -> bool:
     return any(known.committed is not None for known in offsets.values())
 
 
-def _ends(mark: Mark | None, offsets: Mapping[str, Offsets], *, anew: bool) -> dict[str, int]:
+def _ends(state: BucketState | None, offsets: Mapping[str, Offsets], *, anew: bool) -> dict[str, int]:
     """What healing has to reach: the ends of our partitions and of those that others still read.
 
     Ours are the present ones; where the healing goes on, those that it had.
     """
-    known = {} if mark is None or mark.healing is None else mark.healing.ends
+    known = {} if state is None or state.recovery is None else state.recovery.ends
     ours = {name: one.end if anew else known.get(name, one.end) for name, one in offsets.items()}
-    return {name: end for name, end in known.items() if mark and _still_read(name, mark, offsets)} | ours
+    return {name: end for name, end in known.items() if state and _still_read(name, state, offsets)} | ours
 
 
-def _still_read(partition: str, mark: Mark, offsets: Mapping[str, Offsets]) -> bool:
+def _still_read(partition: str, state: BucketState, offsets: Mapping[str, Offsets]) -> bool:
     """Whether others may have this partition: not one of another kind of source, nor of a topic that was made anew."""
     ids = {_topic(name): known.topic_id for name, known in offsets.items()}
     topic = _topic(partition)
     if topic not in ids:
         return not ids or (topic in TOPICS and bool(TOPICS.keys() & ids.keys()))
-    return mark.topic_ids.get(partition, ids[topic]) == ids[topic]
+    return state.topic_ids.get(partition, ids[topic]) == ids[topic]
 
 
-def _lost_log(name: str, known: Offsets, before: Mark | None, mark: Mark) -> str | None:
+def _lost_log(name: str, known: Offsets, before: BucketState | None, state: BucketState) -> str | None:
     """Why the partition no longer has what comes after the bucket's position, if so: it begins anew at the earliest."""
-    topic, stored = _topic(name), mark.positions.get(name)
-    if mark.topic_ids.get(name, known.topic_id) != known.topic_id:
+    topic, stored = _topic(name), state.positions.get(name)
+    if state.topic_ids.get(name, known.topic_id) != known.topic_id:
         return f"the topic {topic} was made anew"
     if stored is None:
         return None
@@ -248,11 +257,11 @@ def _lost_log(name: str, known: Offsets, before: Mark | None, mark: Mark) -> str
     return None
 
 
-def _lost_position(name: str, known: Offsets, mark: Mark) -> str | None:
+def _lost_position(name: str, known: Offsets, state: BucketState) -> str | None:
     """Why the bucket lacks what it had of the partition; not while it heals: then it is read again already."""
-    if known.committed is None or mark.healing is not None:
+    if known.committed is None or state.recovery is not None:
         return None
-    stored = mark.positions.get(name)
+    stored = state.positions.get(name)
     if stored is None:
         return f"it does not know {name}, of which {known.committed} was committed"
     if stored < known.committed:
@@ -262,8 +271,8 @@ def _lost_position(name: str, known: Offsets, mark: Mark) -> str | None:
 
 def _refuse_newer(meaning: str) -> None:
     """Two programs that count by different rules would undo each other's work for ever: the older one gives way."""
-    if meaning.isdecimal() and int(meaning) > int(MEANING):
+    if meaning.isdecimal() and int(meaning) > int(RULES_VERSION):
         raise OperatorError(
-            f"the profiles in this store are counted by rules {meaning}, this program knows rules {MEANING}: "
+            f"the profiles in this store are counted by rules {meaning}, this program knows rules {RULES_VERSION}: "
             "install the newer version here too"
         )

@@ -7,7 +7,7 @@ import msgspec
 from projections.comments import register as registers_
 from projections.comments.register import Register
 from projections.profiles.head import Head
-from projections.profiles.ranking import Label
+from projections.profiles.ranking import LabelStats
 
 
 def register_field(comment_id: int) -> bytes:
@@ -49,7 +49,7 @@ def read_registers(fields: Iterable[tuple[bytes, bytes]]) -> dict[int, Register]
     return {int(name[1:]): registers_.unpack(value) for name, value in fields if is_register(name)}
 
 
-def pack_labels(links: Mapping[str, Label], tags: Mapping[str, Label]) -> dict[bytes, bytes]:
+def pack_labels(links: Mapping[str, LabelStats], tags: Mapping[str, LabelStats]) -> dict[bytes, bytes]:
     """Pack the records of links and tags."""
     packed = {link_field(url): pack_label(label) for url, label in links.items()}
     packed.update((tag_field(name), pack_label(label)) for name, label in tags.items())
@@ -62,7 +62,7 @@ _encode = msgspec.msgpack.Encoder().encode
 unpack_head = msgspec.msgpack.Decoder(Head).decode
 
 
-unpack_label = msgspec.msgpack.Decoder(Label).decode
+unpack_label = msgspec.msgpack.Decoder(LabelStats).decode
 
 
 def pack_head(head: Head) -> bytes:
@@ -70,6 +70,6 @@ def pack_head(head: Head) -> bytes:
     return _encode(head)
 
 
-def pack_label(label: Label) -> bytes:
+def pack_label(label: LabelStats) -> bytes:
     """A link's or tag's record as the store keeps it."""
     return _encode(label)

@@ -23,19 +23,19 @@ from projections.codec import (
 )
 from projections.comments import register as registers_
 from projections.comments.events import Event
-from projections.comments.register import Reading, Register, reading
+from projections.comments.register import HalfUpdate, Register, half_of
 from projections.profile_key import ProfileKey, bucket_of
 from projections.profiles.fold import Changes, Slice, Transition, advance, touched_labels, transitions
 from projections.profiles.head import Head
-from projections.recompute import Mender, Shown
+from projections.recompute import ProfileView, Recomputer
 from projections.store.protocol import ABSENT, HEAD, Save, Store, Write
 
-__all__ = ["MEANING", "Applied", "Fence", "Projection", "Shown"]
+__all__ = ["RULES_VERSION", "Applied", "Fence", "ProfileView", "Projection"]
 
-MEANING = "1"
+RULES_VERSION = "1"
 """Version of the rules of meaning. Raise it when the same row would contribute something else than before."""
 
-Readings = Mapping[ProfileKey, Sequence[Reading]]
+Readings = Mapping[ProfileKey, Sequence[HalfUpdate]]
 
 
 class Fence(NamedTuple):
@@ -79,7 +79,7 @@ class Projection:
 
         Done any number of times, in any order, the result is the same. Profiles that the store is believed not to
         have (`absent`) are not loaded first; where it has them, that is a conflict like others. Raises
-        StoreUnavailableError (some buckets may be saved; apply the same batch again), EpochError, HoleError.
+        StoreUnavailableError (some buckets may be saved; apply the same batch again), EpochError, PositionGapError.
         """
         fences = fences or {}
         pending: Readings = _grouped(events)
@@ -144,27 +144,29 @@ class Projection:
             parts[key] = _Part(version, Slice(head, known, {}, {}), transitions(known, readings[key]))
         return parts
 
-    def shown(self, keys: Iterable[ProfileKey]) -> dict[ProfileKey, Shown]:
+    def read_current(self, keys: Iterable[ProfileKey]) -> dict[ProfileKey, ProfileView]:
         """Read heads, mended where they need it."""
         found = {}
         for key, (version, fields) in self.store.load(dict.fromkeys(keys, (HEAD,))).items():
             head = unpack_head(fields[HEAD]) if HEAD in fields else None
-            found[key] = self.mend(key) if head is not None and head.needs_mend() else Shown(version, head)
+            found[key] = (
+                self.recompute(key) if head is not None and head.needs_recompute() else ProfileView(version, head)
+            )
         return found
 
-    def mend(self, key: ProfileKey) -> Shown:
+    def recompute(self, key: ProfileKey) -> ProfileView:
         """Recompute a profile's aggregates from all its registers, and save them: see `projections.recompute`."""
-        return Mender(self.store, self._token).mend(key)
+        return Recomputer(self.store, self._token).recompute(key)
 
     def registers(self, key: ProfileKey) -> dict[int, Register]:
         """Read all registers of a profile; while others write, the result is of no single moment."""
         return read_registers(self.store.scan(key))
 
 
-def _grouped(events: Iterable[Event]) -> dict[ProfileKey, list[Reading]]:
-    grouped: dict[tuple[int, str], list[Reading]] = defaultdict(list)
+def _grouped(events: Iterable[Event]) -> dict[ProfileKey, list[HalfUpdate]]:
+    grouped: dict[tuple[int, str], list[HalfUpdate]] = defaultdict(list)
     for event in events:
-        grouped[event.user_id, event.group_slug].append(reading(event))
+        grouped[event.user_id, event.group_slug].append(half_of(event))
     return {ProfileKey(*key): readings for key, readings in grouped.items()}
 
 

@@ -22,56 +22,56 @@ from projections.codec import (
     tag_field,
     unpack_head,
 )
-from projections.comments.register import NOTHING, Register
+from projections.comments.register import EMPTY_REGISTER, Register
 from projections.profile_key import ProfileKey, bucket_of
 from projections.profiles.fold import Slice, Transition, advance, aggregate
 from projections.profiles.head import Head
-from projections.profiles.ranking import Label
+from projections.profiles.ranking import LabelStats
 from projections.store.protocol import ABSENT, HEAD, Save, Store, Write
 
 
-class Shown(NamedTuple):
+class ProfileView(NamedTuple):
     """A profile as a reader may show it: mended. The head is None where there is no profile."""
 
     version: bytes
     head: Head | None
 
 
-class Mender:
+class Recomputer:
     """Mends profiles of a store. `token` makes version tokens, never the same twice."""
 
     def __init__(self, store: Store, token: Callable[[], bytes]) -> None:
         self._store = store
         self._token = token
 
-    def mend(self, key: ProfileKey) -> Shown:
+    def recompute(self, key: ProfileKey) -> ProfileView:
         """Recompute and save a profile's aggregates, whether they are flagged or not."""
         shown = None
         while shown is None:
             shown = self._attempt(key)
         return shown
 
-    def _attempt(self, key: ProfileKey) -> Shown | None:
+    def _attempt(self, key: ProfileKey) -> ProfileView | None:
         """All steps; None where they have to begin again."""
         version, head, _ = self._load(key, ())
         if version == ABSENT:
-            return Shown(ABSENT, None)
-        flagged = head.needs_mend()
-        if not head.mender:
-            head.mender, head.touched = self._token().hex(), []
+            return ProfileView(ABSENT, None)
+        flagged = head.needs_recompute()
+        if not head.recomputer:
+            head.recomputer, head.touched = self._token().hex(), []
             if not self._save(Write(key, version, self._token(), {HEAD: pack_head(head)}, (), dirty=False)):  # step 1
                 return None
         rebuilt = _Rebuilt(self._store.scan(key))  # step 2
-        mender, asked = head.mender, head.touched
+        recomputer, asked = head.recomputer, head.touched
         while True:
             version, head, registers = self._load(key, asked)  # step 3
-            if head.mender != mender:
-                return Shown(version, head) if flagged and not head.needs_mend() else None
+            if head.recomputer != recomputer:
+                return ProfileView(version, head) if flagged and not head.needs_recompute() else None
             if set(head.touched) <= set(asked):
                 rebuilt.follow(registers)
                 write = rebuilt.write(key, version, self._token(), head.cause)
                 if self._save(write):  # step 4
-                    return Shown(write.token, rebuilt.head)
+                    return ProfileView(write.token, rebuilt.head)
             asked = head.touched
 
     def _load(self, key: ProfileKey, asked: Iterable[int]) -> tuple[bytes, Head, dict[int, Register]]:
@@ -107,12 +107,12 @@ class _Rebuilt:
     def follow(self, registers: Mapping[int, Register]) -> None:
         """Carry newer registers into the aggregates."""
         moves = [
-            Transition(comment_id, self._registers.get(comment_id, NOTHING), registers[comment_id])
+            Transition(comment_id, self._registers.get(comment_id, EMPTY_REGISTER), registers[comment_id])
             for comment_id in sorted(registers)
         ]
         self._registers.update(registers)
         changes = advance(Slice(self.head, {}, self._links, self._tags), moves)
-        if changes.head.needs_mend():
+        if changes.head.needs_recompute():
             self._begin()
             return
         for url, label in changes.links.items():
@@ -128,7 +128,7 @@ class _Rebuilt:
 
 
 def _replace(
-    labels: dict[str, Label], packed: dict[bytes, bytes], name: str, field: bytes, label: Label | None
+    labels: dict[str, LabelStats], packed: dict[bytes, bytes], name: str, field: bytes, label: LabelStats | None
 ) -> None:
     if label is None:
         labels.pop(name, None)

@@ -42,7 +42,7 @@ class Observation(NamedTuple):
         return self.tail is not None and min(self.tail.polled_until, self.tail.swept_until) > time
 
 
-def tailed(store: Store) -> bool:
+def tail_is_running(store: Store) -> bool:
     """Whether anybody tails the database at present."""
     return store.leased(TAIL)
 
@@ -50,8 +50,8 @@ def tailed(store: Store) -> bool:
 def observe(store: Store) -> Observation:
     """Look at the tail's document, then at the buckets' positions."""
     document = store.document(TAIL)
-    marks = store.marks()
-    positions = tuple({} if mark is None else mark.positions for mark in marks)
+    states = store.bucket_states()
+    positions = tuple({} if state is None else state.positions for state in states)
     return Observation(None if document is None else _decode(document), positions)
 
 

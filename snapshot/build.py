@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from projections.comments.links import domain
 from projections.profile_key import ProfileKey
 from projections.profiles.head import Head
-from projections.profiles.ranking import SHOWN
+from projections.profiles.ranking import TOP_N
 from snapshot.schema import LinkStat, SignalProfileSnapshot, TagStat
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout
@@ -22,8 +22,8 @@ def build(key: ProfileKey, head: Head | None) -> SignalProfileSnapshot | None:
         message_count=head.count,
         first_seen_at=_EPOCH + timedelta(microseconds=first[0]),
         last_seen_at=_EPOCH - timedelta(microseconds=last[0]),
-        top_links=tuple(LinkStat(url, domain(url), -count) for count, _, _, _, url in head.links.leaders[:SHOWN]),
-        top_tags=tuple(TagStat(label, -count) for count, _, _, _, label in head.tags.leaders[:SHOWN]),
+        top_links=tuple(LinkStat(url, domain(url), -count) for count, _, _, _, url in head.links.leaders[:TOP_N]),
+        top_tags=tuple(TagStat(label, -count) for count, _, _, _, label in head.tags.leaders[:TOP_N]),
         reaction_counts=head.reactions,
         attachment_counts=head.attachments,
         request_ids=tuple(sorted(head.requests)),

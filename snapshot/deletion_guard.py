@@ -22,14 +22,14 @@ class Cause(NamedTuple):
     key: ProfileKey | None
 
 
-class Endings(msgspec.Struct):
+class PendingDeletions(msgspec.Struct):
     """What applying the differences would end: [profiles, comments] by cause, and comments that lose all `labels`."""
 
     causes: dict[Cause | None, list[int]] = {}
     labels: int = 0
     labelled: int = 0
 
-    def merge(self, other: "Endings") -> None:
+    def merge(self, other: "PendingDeletions") -> None:
         """Add another part's."""
         self.labels += other.labels
         self.labelled += other.labelled
@@ -42,7 +42,7 @@ class Endings(msgspec.Struct):
         counts[0] += profiles
         counts[1] += comments
 
-    def unexplained(self) -> tuple[int, int]:
+    def without_cause(self) -> tuple[int, int]:
         """Give the profiles and comments that end, but for those that one membership or one request explains."""
         left = [counts for cause, counts in self.causes.items() if cause is None]
         for kind in ("membership", "request"):
@@ -52,7 +52,7 @@ class Endings(msgspec.Struct):
 
     def worth_asking(self) -> bool:
         """Whether so much ends that the totals matter."""
-        return max(*self.unexplained(), self.labels) >= min(LEAST, _LABELLED)
+        return max(*self.without_cause(), self.labels) >= min(LEAST, _LABELLED)
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -63,12 +63,12 @@ class Totals(msgspec.Struct, frozen=True):
     labelled: int
 
 
-def held(endings: Endings, totals: Totals, tagged: str = "comments") -> str | None:
+def blocked(endings: PendingDeletions, totals: Totals, tagged: str = "comments") -> str | None:
     """Say what would end where that is too much: over a tenth and at least 20 of a kind, or all labels.
 
     `tagged`: what the labels were counted by.
     """
-    profiles, comments = endings.unexplained()
+    profiles, comments = endings.without_cause()
     found = [
         f"{ended:,} of {total:,} {what}"
         for ended, total, what in (

@@ -13,10 +13,10 @@ from sqlalchemy import Engine, Text, cast, select
 from sqlalchemy.orm import Session
 
 from projections.comments.groups import TITLE_PREFIX, Groups
-from projections.comments.rows import AnalysisRow, CommentRow, UnreadableRowError
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError
 from projections.database.database import Database
 from projections.database.queries import COMMENTS_OF_USER
-from projections.profiles.bulk import Census, Unreadable
+from projections.profiles.bulk import Census, InvalidRowHandler
 from projections.whiteballoon import INSIGHTS, MAIN, comment_llm_analyses, help_requests, user_attributes
 from snapshot.build import build
 from snapshot.schema import SignalProfileSnapshot
@@ -36,7 +36,7 @@ class SeveralGroupsError(ValueError):
         self.slugs = slugs
 
 
-def warn(error: UnreadableRowError) -> None:
+def warn(error: InvalidRowError) -> None:
     """Say in the log that a row is left out."""
     log.warning("a row can't be understood", reason=str(error))
 
@@ -128,7 +128,7 @@ def only_group(groups: Groups, slug: str) -> Groups:
 
 
 def direct_snapshots(
-    database: Database, groups: Groups, first_user: int, last_user: int, unreadable: Unreadable = warn
+    database: Database, groups: Groups, first_user: int, last_user: int, unreadable: InvalidRowHandler = warn
 ) -> Iterator[SignalProfileSnapshot]:
     """Build the snapshots of the users in [first_user, last_user] in these groups, by user and slug.
 

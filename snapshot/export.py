@@ -16,11 +16,11 @@ import msgspec
 import structlog
 
 from projections.comments.groups import Groups
-from projections.comments.rows import UnreadableRowError
+from projections.comments.rows import InvalidRowError
 from projections.database.database import Database
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
-from snapshot.deletion_guard import Cause, Endings, Totals, held
+from snapshot.deletion_guard import Cause, PendingDeletions, Totals, blocked
 from snapshot.direct import direct_snapshots, warn
 from snapshot.files.folder import ProfileFolder, file_name
 from snapshot.files.staging import Place, Prepared, Staging
@@ -105,12 +105,12 @@ class Preparation:
         self._named = 0
 
     def __call__(self, users: Range) -> Part:
-        """Build and prepare. Raises OperatorError, DatabaseUnavailable, OSError."""
+        """Build and prepare. Raises OperatorError, DatabaseUnavailableError, OSError."""
         if self._database is None:
             self._database = self._stack.enter_context(self._open_database())
         part = Part([], [], Seen())
 
-        def unreadable(error: UnreadableRowError) -> None:
+        def unreadable(error: InvalidRowError) -> None:
             part.seen.unreadable += 1
             self._named += 1
             if self._named <= _NAMED:
@@ -180,7 +180,7 @@ class Export:
     ) -> Exported:
         """Do steps 2 to 5. Raises OperatorError where the brake holds or the folder can't be written."""
         try:
-            part = self._prepared(fork.each(self._preparation, ranges, processes), progress)
+            part = self._prepared(fork.map_forked(self._preparation, ranges, processes), progress)
             stale = list(self._stale(set(part.names)))
             if not prune_all:
                 self._brake(part.seen, stale)
@@ -247,7 +247,7 @@ class Export:
 
     def _brake(self, seen: Seen, stale: Sequence[Stale]) -> None:
         """Step 4: files against what they would become."""
-        endings = Endings({None: [0, seen.ended_comments]}, seen.ended_tagged)
+        endings = PendingDeletions({None: [0, seen.ended_comments]}, seen.ended_tagged)
         totals = [seen.filed_profiles, seen.filed_comments, seen.filed_tagged]
         for one in stale:
             counts = endings.causes.setdefault(_cause(one, self._groups), [0, 0])
@@ -256,7 +256,7 @@ class Export:
             totals[0] += 1
             totals[1] += one.snapshot.message_count
             totals[2] += bool(one.snapshot.top_tags)
-        what = held(endings, Totals(*totals), tagged="profiles")
+        what = blocked(endings, Totals(*totals), tagged="profiles")
         if what is not None:
             raise OperatorError(
                 f"this run would end {what}, as after restoring half a database, so nothing was changed; "

@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from projections.comments.groups import KEY_PREFIX, Groups
 from projections.database.database import Database, open_databases
-from projections.database.errors import DatabaseUnavailable
+from projections.database.errors import DatabaseUnavailableError
 from projections.errors import OperatorError
 from snapshot.cli.command import COULD_NOT_RUN, run
 from snapshot.cli.options import DatabaseOptions, FileOptions, MetricOptions, with_options
@@ -28,7 +28,7 @@ from snapshot.export import Export, Exported, Range, fitting, ranges_of
 from snapshot.files.folder import open_folder
 from snapshot.runtime import logs
 from snapshot.runtime.metrics import statsd_metrics
-from snapshot.runtime.stdio import told
+from snapshot.runtime.stdio import print_safely
 from snapshot.schema import SignalProfileSnapshot
 
 NAME = "wb signal-profile snapshot"
@@ -88,7 +88,7 @@ def _snapshot(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
         with _measured(metrics, entry):
             done = _write(database, files, asked, workers, prune_all=prune_all)
             entry.profiles_written, entry.unchanged, entry.removed = done.written, done.unchanged, done.removed
-        told(lambda: _tell(done, entry, files))
+        print_safely(lambda: _tell(done, entry, files))
 
 
 app.command("snapshot")(with_options(_snapshot))
@@ -116,7 +116,7 @@ def _in_words() -> Iterator[None]:
     """Say what the operator has to mend in one line: here, not in `main`, as other programs mount the command."""
     try:
         yield
-    except (OperatorError, DatabaseUnavailable) as error:
+    except (OperatorError, DatabaseUnavailableError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(COULD_NOT_RUN) from error
 
@@ -186,7 +186,7 @@ def _print(options: DatabaseOptions, asked: _Asked) -> int:
     with _opening(options)() as database:
         for users in asked.ranges:
             for snapshot in direct_snapshots(database, asked.groups, *users):
-                if not told(partial(typer.echo, form(snapshot))):
+                if not print_safely(partial(typer.echo, form(snapshot))):
                     return profiles
                 profiles += 1
     return profiles

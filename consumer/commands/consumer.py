@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from consumer.commands.tail_options import TailOptions
-from consumer.daemon.daemon import Rebuilding, Settings, Summary, open_daemon
+from consumer.daemon.daemon import NightlySettings, Settings, Summary, open_daemon
 from consumer.daemon.nightly import nightly_rebuild
 from consumer.daemon.signals import stopping
 from snapshot.cli.command import command
@@ -55,7 +55,7 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
     rebuilding = None
     if nightly.profile_signal_glaze:
         environment = environment_of(database, files, store, kafka, metrics)
-        rebuilding = Rebuilding(nightly.schedule, nightly_rebuild(files.profiles, environment))
+        rebuilding = NightlySettings(nightly.schedule, nightly_rebuild(files.profiles, environment))
     settings = Settings(
         database,
         files,
@@ -70,10 +70,10 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
     with (
         stopping() as signals,
         open_metrics(metrics) as figures,
-        open_daemon(settings, figures) as (daemon, revive),
+        open_daemon(settings, figures) as (daemon, restart_embedded_redis),
     ):
         signals.call(daemon.stop)
-        summary = daemon.run(revive, until_caught_up=until_caught_up)
+        summary = daemon.run(restart_embedded_redis, until_caught_up=until_caught_up)
     _tell(summary)
 
 

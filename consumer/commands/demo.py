@@ -42,8 +42,8 @@ def demo(folder: Path, console: Console) -> None:
         DatabaseOptions(main, insights), files, StoreOptions(), None, "demo", None, until_caught_up=True
     )
     began = time.monotonic()
-    with open_daemon(settings, NoMetrics()) as (daemon, revive):
-        summary = daemon.run(revive, until_caught_up=True)
+    with open_daemon(settings, NoMetrics()) as (daemon, restart_embedded_redis):
+        summary = daemon.run(restart_embedded_redis, until_caught_up=True)
     profiles = [parse_file(path.read_bytes()) for path in sorted(files.profiles.glob("*.json"))]
     console.print(table(profiles, names, console))
     console.print(
@@ -74,8 +74,8 @@ def _change(settings: Settings, data: Path, names: dict[int, str], console: Cons
 @contextmanager
 def _running(settings: Settings) -> Iterator[threading.Thread]:
     """A daemon in the background, as an operator would have it."""
-    with open_daemon(settings._replace(until_caught_up=False), NoMetrics()) as (daemon, revive):
-        thread = threading.Thread(target=_run, args=(daemon, revive), daemon=True)
+    with open_daemon(settings._replace(until_caught_up=False), NoMetrics()) as (daemon, restart_embedded_redis):
+        thread = threading.Thread(target=_run, args=(daemon, restart_embedded_redis), daemon=True)
         thread.start()
         try:
             yield thread
@@ -84,8 +84,8 @@ def _running(settings: Settings) -> Iterator[threading.Thread]:
             thread.join(10)
 
 
-def _run(daemon: Daemon, revive: object) -> None:
-    daemon.run(revive, until_caught_up=False)  # type: ignore[arg-type]
+def _run(daemon: Daemon, restart_embedded_redis: object) -> None:
+    daemon.run(restart_embedded_redis, until_caught_up=False)  # type: ignore[arg-type]
 
 
 def _next(place: Path, before: SignalProfileSnapshot, daemon: threading.Thread) -> SignalProfileSnapshot:

@@ -29,7 +29,7 @@ from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime import logs
 from snapshot.runtime.metrics import Metrics
-from snapshot.runtime.progress import meter
+from snapshot.runtime.progress import progress_bar
 
 log = structlog.get_logger()
 
@@ -98,8 +98,8 @@ def _run(relay: Relay, opened: OpenStore, stopping: threading.Event, options: Re
     published = 0
     while not stopping.is_set():
         published += relay.step(_STEP_SECONDS)
-        if relay.away:
-            opened.revive()
+        if relay.unavailable:
+            opened.restart_embedded_redis()
         if options.until_caught_up and relay.caught_up():
             break
     return published
@@ -118,7 +118,7 @@ def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
         log.warning("a topic is not as it should be", difference=difference)
     sender = EventProducer(Producer(kafka, delivery_timeout=_DELIVERY_SECONDS))
     urls = options.database_url, options.insights_database_url
-    with open_databases(*urls, patience=_DATABASE_PATIENCE) as database:
+    with open_databases(*urls, timeout=_DATABASE_PATIENCE) as database:
         relay = Relay(
             Projection(opened.store),
             database,
@@ -126,9 +126,9 @@ def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
             lambda: event_ends(kafka),
             settings,
             backfill=relay_options.backfill,
-            patience=_STILL_SECONDS if relay_options.until_caught_up else None,
+            timeout=_STILL_SECONDS if relay_options.until_caught_up else None,
             metrics=metrics,
-            meter=lambda: meter(Console(stderr=True)),
+            meter=lambda: progress_bar(Console(stderr=True)),
         )
         try:
             yield relay

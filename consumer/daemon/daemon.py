@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import structlog
 
-from consumer.daemon.flush_worker import Flushing
-from consumer.daemon.recovery import Healer
+from consumer.daemon.flush_worker import FlushWorker
+from consumer.daemon.recovery import RecoveryWorker
 from consumer.daemon.schedule import Nightly, Schedule
 from consumer.daemon.worker import Worker
 from consumer.dead_letters import BadStreak, DeadLetters, FileDeadLetters, KafkaDeadLetters
@@ -26,16 +26,16 @@ from consumer.loop import Loop
 from consumer.source import Source
 from consumer.tail.source import DEFAULTS, DatabaseTail
 from consumer.tail.state import TailSettings
-from projections.database.database import Database, DatabaseUnavailable, open_databases
+from projections.database.database import Database, DatabaseUnavailableError, open_databases
 from projections.errors import OperatorError
 from projections.projection import Projection
 from projections.store.protocol import StoreUnavailableError
-from projections.store.rollback import Witness
+from projections.store.rollback import RollbackDetector
 from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
 from snapshot.cli.resources import make_storage, open_announcer, open_store
 from snapshot.files.folder import open_folder
 from snapshot.flush.flusher import Flushed, Flusher
-from snapshot.flush.scrub import Inspection
+from snapshot.flush.scrub import Scrub
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime.metrics import Metrics
@@ -62,11 +62,11 @@ class Settings(NamedTuple):
     group_id: str
     instance_id: str | None
     until_caught_up: bool
-    nightly: "Rebuilding | None" = None
+    nightly: "NightlySettings | None" = None
     tail: TailSettings = DEFAULTS
 
 
-class Rebuilding(NamedTuple):
+class NightlySettings(NamedTuple):
     """A nightly rebuild: when, as a cron expression, and what runs then."""
 
     schedule: str
@@ -84,15 +84,21 @@ class Daemon:
     """A wired consumer. `stop` ends it from another thread."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts that `open_daemon` wires
-        self, loop: Loop, source: Source, flushing: Flushing, healer: Healer, nightly: Nightly | None, beat: Path
+        self,
+        loop: Loop,
+        source: Source,
+        flush_worker: FlushWorker,
+        recovery_worker: RecoveryWorker,
+        nightly: Nightly | None,
+        heartbeat: Path,
     ) -> None:
         self._loop = loop
         self._source = source
-        self._flushing = flushing
-        self._healer = healer
-        self._workers = [Worker("flusher", flushing.step), Worker("healer", healer.step)]
+        self._flush_worker = flush_worker
+        self._recovery_worker = recovery_worker
+        self._workers = [Worker("flusher", flush_worker.step), Worker("healer", recovery_worker.step)]
         self._nightly = nightly
-        self._beat = beat
+        self._heartbeat = heartbeat
         self._away_since: float | None = None
         self._stopping = threading.Event()
 
@@ -100,7 +106,7 @@ class Daemon:
         """End after the present step."""
         self._stopping.set()
 
-    def run(self, revive: Callable[[], None], *, until_caught_up: bool) -> Summary:
+    def run(self, restart_embedded_redis: Callable[[], None], *, until_caught_up: bool) -> Summary:
         """Consume and flush until stopped, or until nothing is left to do.
 
         Raises OperatorError where going on would do harm; `until_caught_up`, also where it would lead nowhere.
@@ -112,8 +118,8 @@ class Daemon:
             while not self._stopping.is_set():
                 events += self._loop.step(POLL_SECONDS)
                 self._look_at_workers()
-                if self._loop.away:
-                    revive()
+                if self._loop.unavailable:
+                    restart_embedded_redis()
                 if time.monotonic() - beaten >= _BEAT_SECONDS:
                     self._alive()
                     if self._nightly is not None:
@@ -124,28 +130,28 @@ class Daemon:
         finally:
             self._end()
         self._look_at_workers()
-        return Summary(events, self._flushing.flushed)
+        return Summary(events, self._flush_worker.flushed)
 
     def _alive(self) -> None:
         """Show a health check that the loop goes round; a disk that takes no file is the flusher's to report."""
         with suppress(OSError):
-            self._beat.touch()
+            self._heartbeat.touch()
 
     def _done(self) -> bool:
         self._give_up()
         try:
             if not self._loop.finish():
                 return False
-            self._flushing.refuse_failures(_FAILURES)
-            return self._flushing.idle()
+            self._flush_worker.refuse_failures(_FAILURES)
+            return self._flush_worker.idle()
         except StoreUnavailableError:
             return False
 
     def _give_up(self) -> None:
         """A run that is to end does not wait for ever."""
-        if self._healer.failures >= _FAILURES and self._healer.trouble is not None:
-            raise OperatorError(self._healer.trouble)
-        if not self._loop.away:
+        if self._recovery_worker.failures >= _FAILURES and self._recovery_worker.trouble is not None:
+            raise OperatorError(self._recovery_worker.trouble)
+        if not self._loop.unavailable:
             self._away_since = None
             return
         self._away_since = self._away_since or time.monotonic()
@@ -161,7 +167,7 @@ class Daemon:
         for worker in self._workers:
             worker.stop()
         try:
-            if not self._loop.away:
+            if not self._loop.unavailable:
                 self._loop.commit()
         except Exception as error:  # noqa: BLE001 - the end goes on: what is not committed is read again
             log.warning("the last positions are not committed; they are read again", reason=str(error))
@@ -188,15 +194,18 @@ def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, 
         opened = stack.enter_context(open_store(settings.store, files))
         projection = Projection(opened.store)
         announcer = stack.enter_context(open_announcer(settings.kafka, files))
-        witness = Witness(opened.store)
-        flusher = Flusher(projection, folder, announcer, metrics, witness=witness)
-        flusher.register()
-        flushing = Flushing(flusher, Inspection(opened.store, folder), witness, time.monotonic)
+        detector = RollbackDetector(opened.store)
+        flusher = Flusher(projection, folder, announcer, metrics, detector=detector)
+        flusher.add_folder()
+        flush_worker = FlushWorker(flusher, Scrub(opened.store, folder), detector, time.monotonic)
         source, dead_letters = _source(settings, projection, metrics, stack)
-        loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, witness=witness)
-        healer = Healer(projection, lambda: _database(settings.database), time.monotonic)
+        loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)
+        recovery_worker = RecoveryWorker(projection, lambda: _database(settings.database), time.monotonic)
         nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
-        yield Daemon(loop, source, flushing, healer, nightly, files.storage_dir / "alive"), opened.revive
+        yield (
+            Daemon(loop, source, flush_worker, recovery_worker, nightly, files.storage_dir / "alive"),
+            opened.restart_embedded_redis,
+        )
 
 
 def _source(
@@ -223,7 +232,7 @@ def _refuse_unknown_group(settings: Settings) -> None:
     try:
         with _database(settings.database) as database:
             known = sorted({name for names in database.groups().members.values() for name in names})
-    except (OperatorError, DatabaseUnavailable) as error:
+    except (OperatorError, DatabaseUnavailableError) as error:
         if settings.kafka is None:
             raise
         log.warning("can't tell whether there is such a group", group_slug=slug, reason=str(error))
@@ -237,4 +246,4 @@ def _refuse_unknown_group(settings: Settings) -> None:
 
 
 def _database(options: DatabaseOptions) -> AbstractContextManager[Database]:
-    return open_databases(options.database_url, options.insights_database_url, patience=_DATABASE_PATIENCE)
+    return open_databases(options.database_url, options.insights_database_url, timeout=_DATABASE_PATIENCE)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import structlog
 
 from projections.errors import OperatorError
-from projections.store.rollback import Witness
+from projections.store.rollback import RollbackDetector
 from snapshot.flush.flusher import Flushed, Flusher
-from snapshot.flush.scrub import Inspection
+from snapshot.flush.scrub import Scrub
 
 log = structlog.get_logger()
 
@@ -18,16 +18,18 @@ _BLOCKED_SECONDS = 0.1
 _WAIT_SECONDS = 20.0
 
 
-class Flushing:
+class FlushWorker:
     """Flushes while anything is due, and looks at a few files every second. `now` is a monotonic clock in seconds.
 
-    Does nothing before the `witness` has accepted the store: one that lost something while no process ran is found out
+    Does nothing before the `detector` has accepted the store: one that lost something while no process ran is found out
     by its positions, when the loop first looks at them.
     """
 
-    def __init__(self, flusher: Flusher, inspection: Inspection, witness: Witness, now: Callable[[], float]) -> None:
+    def __init__(
+        self, flusher: Flusher, inspection: Scrub, detector: RollbackDetector, now: Callable[[], float]
+    ) -> None:
         self.flushed = Flushed()
-        self._witness = witness
+        self._detector = detector
         self._flusher = flusher
         self._inspection = inspection
         self._now = now
@@ -39,11 +41,11 @@ class Flushing:
 
     def step(self) -> float:
         """Flush a batch; the seconds until the next."""
-        if not self._witness.accepted:
+        if not self._detector.accepted:
             return _BLOCKED_SECONDS
         if self._now() >= self._look_at:
             self._look_at = self._now() + _LOOK_SECONDS
-            self._flusher.register()  # a store that was lost knows nothing of the folder
+            self._flusher.add_folder()  # a store that was lost knows nothing of the folder
             self._inspection.step()
             self._failing += self._inspection.trouble is not None
         self._busy = True
@@ -76,4 +78,4 @@ class Flushing:
         if due is not None and due > 1 and not self._busy and self._now() >= self._tell_at:
             self._tell_at = self._now() + _WAIT_SECONDS
             log.info("waiting for profiles that another flusher claimed, or that have to be flushed again", seconds=due)
-        return due is None and not self._inspection.behind()
+        return due is None and not self._inspection.pending_buckets()

@@ -7,17 +7,17 @@ from contextlib import AbstractContextManager
 import msgspec
 import structlog
 
-from projections.comments.rows import UnreadableRowError
-from projections.database.database import Database, DatabaseUnavailable
+from projections.comments.rows import InvalidRowError
+from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
 from projections.profile_key import bucket_of
 from projections.projection import Projection
-from projections.store.protocol import Mark
-from snapshot.deletion_guard import Endings, Totals, held
-from snapshot.reconcile.comparison import count_endings
+from projections.store.protocol import BucketState
+from snapshot.deletion_guard import PendingDeletions, Totals, blocked
+from snapshot.reconcile.comparison import count_deletions
 from snapshot.reconcile.digests import stored_digests
 from snapshot.reconcile.reconcile import PartComparison, Scope, cut, read_part, repairs, user_ranges
-from snapshot.runtime.throttle import Complaint
+from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ class _LeaseLostError(Exception):
     """It took too long; whoever has the lease now does it again."""
 
 
-class Healer:
+class RecoveryWorker:
     """Looks for buckets whose healing asks for a reconcile; `database` opens WhiteBalloon's database."""
 
     def __init__(
@@ -50,31 +50,31 @@ class Healer:
         self._store = projection.store
         self._database = database
         self._token = token or secrets.token_hex(8)
-        self._complaint = Complaint(
+        self._warning = ThrottledWarning(
             "can't reconcile what was lost; its profiles are not written until it can", now, grave=True
         )
 
     def step(self) -> float:
         """Reconcile what asks for it; the seconds until the next look."""
-        lost = [bucket for bucket, mark in enumerate(self._store.marks()) if _asks(mark)]
+        lost = [bucket for bucket, state in enumerate(self._store.bucket_states()) if _asks(state)]
         if lost and self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
             try:
                 self._reconcile(frozenset(lost))
-            except (DatabaseUnavailable, OperatorError) as error:
+            except (DatabaseUnavailableError, OperatorError) as error:
                 self.trouble, self.failures = str(error), self.failures + 1
-                self._complaint.say(str(error), buckets=lost)
+                self._warning.warn(str(error), buckets=lost)
             except _LeaseLostError:
                 log.info("another process goes on with reconciling what was lost")
             else:
                 self.trouble, self.failures = None, 0
-                self._complaint.over()
+                self._warning.resolved()
             finally:
                 self._store.release(_LEASE, self._token)
         return _PAUSE
 
     def _reconcile(self, lost: frozenset[int]) -> None:
         log.warning("reconciling what was lost with the database", buckets=sorted(lost))
-        marks = self._store.marks()
+        states = self._store.bucket_states()
         events = 0
         with self._database() as database:
             self._brake(database, lost)
@@ -82,29 +82,29 @@ class Healer:
                 self._projection.apply(page)
                 events += len(page)
                 self._renew()
-        self._done(lost, marks)
+        self._done(lost, states)
         log.info("reconciled", buckets=sorted(lost), events=events)
 
-    def _done(self, lost: frozenset[int], before: list[Mark | None]) -> None:
+    def _done(self, lost: frozenset[int], before: list[BucketState | None]) -> None:
         """Note it, but for buckets that were lost again; others may have added to what healing has to reach."""
-        for bucket, (was, mark) in enumerate(zip(before, self._store.marks(), strict=True)):
-            if bucket in lost and was is not None and mark is not None and mark.healing is not None:
-                self._store.heal(bucket, was.epoch, msgspec.structs.replace(mark.healing, reconcile=False))
+        for bucket, (was, state) in enumerate(zip(before, self._store.bucket_states(), strict=True)):
+            if bucket in lost and was is not None and state is not None and state.recovery is not None:
+                self._store.recover(bucket, was.epoch, msgspec.structs.replace(state.recovery, reconcile=False))
 
     def _brake(self, database: Database, lost: frozenset[int]) -> None:
         """Save nothing where so much would end that the database itself looks half-restored."""
         keys = [key for key in self._store.profiles(0, _HIGHEST) if bucket_of(key.user_id) in lost]
-        endings = Endings()
+        endings = PendingDeletions()
         for part in cut(user_ranges(database, 0, _HIGHEST), frozenset(key.user_id for key in keys)):
             compared = PartComparison(database, part, Scope(), read_part(self._store, part, Scope()), _unreadable)
             for _ in compared.pages():
                 self._renew()
             for tally in compared.comparison.tallies.values():
-                count_endings(endings, tally)
+                count_deletions(endings, tally)
         if not endings.worth_asking():
             return
         stored = stored_digests(self._store, keys)
-        much = held(endings, Totals(stored.shown, stored.comments, _COUNTLESS))
+        much = blocked(endings, Totals(stored.shown, stored.comments, _COUNTLESS))
         if much is not None:
             raise OperatorError(
                 f"the store lost writes, and reconciling it with the database would end {much}; restore the database, "
@@ -116,9 +116,9 @@ class Healer:
             raise _LeaseLostError
 
 
-def _asks(mark: Mark | None) -> bool:
-    return mark is not None and mark.healing is not None and mark.healing.reconcile
+def _asks(state: BucketState | None) -> bool:
+    return state is not None and state.recovery is not None and state.recovery.reconcile
 
 
-def _unreadable(_error: UnreadableRowError) -> None:
+def _unreadable(_error: InvalidRowError) -> None:
     """Said when the row is reconciled."""

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from cronsim import CronSim, CronSimError
 
-from projections.database.errors import DatabaseUnavailable
+from projections.database.errors import DatabaseUnavailableError
 from projections.errors import OperatorError
 from projections.store.protocol import Store, StoreUnavailableError
 
@@ -28,13 +28,13 @@ _LEASE_SECONDS = 30.0
 _RETRY_SECONDS = 300.0
 
 
-class Mark(msgspec.Struct):
+class BucketState(msgspec.Struct):
     """The document: when the last run that was completed had begun, in microseconds of the store's clock."""
 
     done: int
 
 
-_decode = msgspec.json.Decoder(Mark).decode
+_decode = msgspec.json.Decoder(BucketState).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -109,22 +109,22 @@ class Nightly:
         except StoreUnavailableError:
             return  # the next tick looks again
 
-    def wait(self, patience: float) -> bool:
+    def wait(self, timeout: float) -> bool:
         """Wait at most so many seconds for a run to end; whether none is going on."""
         if self._thread is not None:
-            self._thread.join(patience)
+            self._thread.join(timeout)
         return self._thread is None or not self._thread.is_alive()
 
-    def close(self, patience: float) -> bool:
+    def close(self, timeout: float) -> bool:
         """Ask a run to end, and wait at most so many seconds for it; whether it did."""
         self._stopping.set()
-        return self.wait(patience)
+        return self.wait(timeout)
 
     def _due(self, now: int) -> bool:
         mark = self._mark()
         return mark is None or mark.done < self._schedule.last(now)
 
-    def _mark(self) -> Mark | None:
+    def _mark(self) -> BucketState | None:
         document = self._store.document(NIGHTLY)
         try:
             return None if document is None else _decode(document)
@@ -139,7 +139,7 @@ class Nightly:
         if mark is not None and self._due(now):
             return True
         if mark is None:
-            self._store.put_document(NIGHTLY, self._token, _encode(Mark(now)))
+            self._store.put_document(NIGHTLY, self._token, _encode(BucketState(now)))
         self._store.release(NIGHTLY, self._token)
         return False
 
@@ -152,7 +152,7 @@ class Nightly:
             self._run(self._stopping)
             if not self._stopping.is_set():
                 self._done(began)
-        except (OperatorError, DatabaseUnavailable, StoreUnavailableError) as error:
+        except (OperatorError, DatabaseUnavailableError, StoreUnavailableError) as error:
             self._not_before = began + int(_RETRY_SECONDS * 1e6)
             log.warning("the nightly run failed; it is tried again", reason=str(error), seconds=_RETRY_SECONDS)
         except Exception:  # a mistake of ours ends no daemon
@@ -176,7 +176,7 @@ class Nightly:
     def _done(self, began: int) -> None:
         before = self._mark()
         done = began if before is None else max(began, before.done)  # another may have run meanwhile, and later
-        if self._store.put_document(NIGHTLY, self._token, _encode(Mark(done))):
+        if self._store.put_document(NIGHTLY, self._token, _encode(BucketState(done))):
             log.info("the nightly run is done")
         else:
             log.warning("the nightly run was taken over by another daemon before it ended")

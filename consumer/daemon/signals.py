@@ -21,11 +21,11 @@ PATIENCE = 4.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stopping:
+class SignalHandler:
     """What a signal does: before `call` was given something it ends the program where it stands, then it calls that."""
 
-    def __init__(self, patience: float, end: Callable[[int], object]) -> None:
-        self._patience = patience
+    def __init__(self, timeout: float, end: Callable[[int], object]) -> None:
+        self._timeout = timeout
         self._end = end
         self._stop: Callable[[], None] | None = None
         # The C part of Python's handler writes here even while the main thread is in a call that does not return.
@@ -47,7 +47,7 @@ class Stopping:
             return
         if self._stop is not None:
             self._stop()
-        self._reader.settimeout(self._patience)
+        self._reader.settimeout(self._timeout)
         try:
             again = self._signalled()
         except TimeoutError:
@@ -74,9 +74,9 @@ class Stopping:
 
 
 @contextmanager
-def stopping(patience: float = PATIENCE, end: Callable[[int], object] = os._exit) -> Iterator[Stopping]:
+def stopping(timeout: float = PATIENCE, end: Callable[[int], object] = os._exit) -> Iterator[SignalHandler]:
     """Handle SIGTERM and SIGINT in this block; the main thread's business. `end` ends the process at once."""
-    found = Stopping(patience, end)
+    found = SignalHandler(timeout, end)
     handlers = {number: signal.signal(number, found.handle) for number in _SIGNALS}
     before = signal.set_wakeup_fd(found.open(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=found.watch, name="signals", daemon=True)

@@ -25,10 +25,10 @@ class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     instance_id: str | None = None
     max_records: int = 10_000
-    least_poll: float = 0.5
+    min_poll: float = 0.5
     session_timeout: float = 10.0
     heartbeat: float = 1.0
-    longest_pause: float = 120.0
+    max_poll_interval: float = 120.0
     metadata_age: float = 60.0
     stall_limit: float = 60.0
     request_timeout: float = 2.0
@@ -48,7 +48,7 @@ def consumer_options(group_id: str, options: SourceOptions) -> dict[str, Any]:
         "partition_assignment_strategy": [RangePartitionAssignor],
         "session_timeout_ms": _ms(options.session_timeout),
         "heartbeat_interval_ms": _ms(options.heartbeat),
-        "max_poll_interval_ms": _ms(options.longest_pause),
+        "max_poll_interval_ms": _ms(options.max_poll_interval),
         # New partitions and topics made anew are noticed after at most so long.
         "metadata_max_age_ms": _ms(options.metadata_age),
         "max_poll_records": options.max_records,
@@ -103,7 +103,7 @@ def join(
     """Make a consumer that joins the group with its first poll. OperatorError where it can't be had."""
     internals.read_odd_headers()
     consumer = connect(KafkaConsumer, settings, **consumer_options(group_id, options))
-    # Topics that become known only after the first join are one way into the stall of `kafka_inside.nudge`.
+    # Topics that become known only after the first join are one way into the stall of `kafka_inside.keep_rejoin_alive`.
     missing = [topic for topic in topics if not consumer.partitions_for_topic(topic)]
     if missing:
         leave(consumer, options)

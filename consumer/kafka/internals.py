@@ -42,7 +42,7 @@ def read_odd_headers() -> None:
     DefaultRecordBatch._read_msg = read_any  # noqa: SLF001  see above
 
 
-def nudge(consumer: KafkaConsumer) -> None:
+def keep_rejoin_alive(consumer: KafkaConsumer) -> None:
     """Make the next poll wait for a join that is in flight. Call it after each poll.
 
     A rejoin that changed metadata started (topics became known after the first join, partitions were added) is lost

@@ -6,7 +6,7 @@ from typing import Any
 from kafka import TopicPartition
 
 from consumer.source import Invalid
-from projections.comments.events import Event, InvalidEventError, decode, timely
+from projections.comments.events import Event, InvalidEventError, decode, reject_future_revision
 
 Records = Mapping[TopicPartition, Sequence[Any]]
 
@@ -24,7 +24,7 @@ def read(records: Records, now: int) -> tuple[list[Event], list[Invalid]]:
         topic = partition.topic
         for message in messages:
             try:
-                events.append(timely(decode(topic, message.value), now))
+                events.append(reject_future_revision(decode(topic, message.value), now))
             except InvalidEventError as error:
                 invalid.append(_invalid(message, str(error)))
     return events, invalid

@@ -11,7 +11,7 @@ from consumer.kafka import internals
 from consumer.kafka.errors import for_operator, out_of_range
 from consumer.kafka.group import SourceOptions, join, leave
 from consumer.kafka.records import Records, name_of, read
-from consumer.kafka.watchdog import Absence, Watchdog
+from consumer.kafka.watchdog import OutageLog, Watchdog
 from consumer.source import EMPTY, Assignment, Batch, OffsetOutOfRangeError, Offsets, SourceUnavailableError
 from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED
 from projections.errors import OperatorError
@@ -40,14 +40,14 @@ class KafkaSource:
         options: SourceOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.remade = 0
+        self.recreated = 0
         """How often the consumer was made anew, by the watchdog or after an error that only a new one can mend."""
         self._settings = settings
         self._group_id = group_id
         self._topics = tuple(topics)
         self._options = options or SourceOptions()
         self._clock = clock
-        self._absence = Absence(f"Kafka at {settings.bootstrap_servers}", clock())
+        self._absence = OutageLog(f"Kafka at {settings.bootstrap_servers}", clock())
         self._broken: str | None = None
         self._remake_at = 0.0
         self._paused = False
@@ -73,13 +73,13 @@ class KafkaSource:
         """
         if self._broken is not None:
             self._remake(self._broken)
-        wait = max(seconds, self._options.least_poll)
+        wait = max(seconds, self._options.min_poll)
         try:
             records: Records = self._consumer.poll(timeout_ms=round(wait * 1000))
         except errors.KafkaError as error:
             self._failed(error)
             return EMPTY
-        internals.nudge(self._consumer)
+        internals.keep_rejoin_alive(self._consumer)
         if self._new_generation():
             return EMPTY  # whatever came with it is from a position that nobody chose
         batch = self._batch(records)
@@ -191,17 +191,17 @@ class KafkaSource:
     def _new_generation(self) -> bool:
         """Take over what the listener was told, or begin a generation because a topic was made anew."""
         ids = self._present_topic_ids()
-        remade = sorted(topic for topic, known in self._topic_ids.items() if ids.get(topic, known) != known)
-        if self._listener.changes == self._seen and not remade:
+        recreated = sorted(topic for topic, known in self._topic_ids.items() if ids.get(topic, known) != known)
+        if self._listener.changes == self._seen and not recreated:
             return False
-        if remade:
-            _log.warning("Kafka: deleted and made again: %s; all partitions start anew", ", ".join(remade))
+        if recreated:
+            _log.warning("Kafka: deleted and made again: %s; all partitions start anew", ", ".join(recreated))
         self._seen = self._listener.changes
         self._partitions = {name_of(one): one for one in self._consumer.assignment()}
         self._consumer.pause(*self._partitions.values())
         self._positions.clear()
         self._topic_ids = {}
-        kept = {one for one in self._partitions.values() if one.topic not in remade}
+        kept = {one for one in self._partitions.values() if one.topic not in recreated}
         self._ends = {one: end for one, end in self._ends.items() if one in kept}
         self._generation += 1
         return True
@@ -287,6 +287,6 @@ class KafkaSource:
         leave(self._consumer, self._options)
         self._consumer, self._listener = new, listener
         self._broken = None
-        self.remade += 1
+        self.recreated += 1
         self._generation += 1
         self._begin()

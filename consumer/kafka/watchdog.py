@@ -52,7 +52,7 @@ class Watchdog:
         return self._flat[name][1] if name in self._flat else float("inf")
 
 
-class Absence:
+class OutageLog:
     """Says that a server is away after ten seconds, then less and less often, and that it is back."""
 
     FIRST = 10.0

@@ -7,7 +7,7 @@ import structlog
 from projections.errors import OperatorError
 from projections.store.protocol import Store
 from projections.watermark import holds
-from snapshot.runtime.throttle import Complaint
+from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
 
@@ -15,10 +15,10 @@ _LOOK_SECONDS = 1.0
 _STILL_SECONDS = 30.0
 
 
-class Followers:
+class ConsumerProgress:
     """Whether all consumers have what had been published when this relay began.
 
-    `ends` looks up where the topics end, `seen` is told. With `patience` (seconds): None, once they have stood still
+    `ends` looks up where the topics end, `seen` is told. With `timeout` (seconds): None, once they have stood still
     for so long.
     """
 
@@ -27,16 +27,16 @@ class Followers:
         store: Store,
         ends: Callable[[], Mapping[str, int]],
         now: Callable[[], float],
-        patience: float | None,
+        timeout: float | None,
         *,
         seen: Callable[[Mapping[str, int]], object] = lambda _ends: None,
     ) -> None:
         self._store = store
         self._ends_now = ends
         self._now = now
-        self._patience = patience
-        self._complaint = Complaint("how far the consumers are can't be seen; trying again", now)
-        self._waiting = Complaint("waiting for the consumers before the store is compared with the rows", now)
+        self._timeout = timeout
+        self._warning = ThrottledWarning("how far the consumers are can't be seen; trying again", now)
+        self._waiting = ThrottledWarning("waiting for the consumers before the store is compared with the rows", now)
         self._seen = seen
         self._ends: Mapping[str, int] | None = None
         self._asked_at = 0.0
@@ -53,18 +53,18 @@ class Followers:
         try:
             ends = self._goal(now)
         except OperatorError as error:
-            self._complaint.say(str(error))
+            self._warning.warn(str(error))
             return False
-        self._complaint.over()
-        stand = [{} if mark is None else dict(mark.positions) for mark in self._store.marks()]
+        self._warning.resolved()
+        stand = [{} if mark is None else dict(mark.positions) for mark in self._store.bucket_states()]
         if all(holds(positions, ends) for positions in stand):
-            self._waiting.over()
+            self._waiting.resolved()
             return True
         if stand != self._stood:
             self._stood, self._since = stand, now
         if now - self._since >= _STILL_SECONDS:
-            self._waiting.say("they stand still; start them, or see their log")
-        if self._patience is None or now - self._since < self._patience:
+            self._waiting.warn("they stand still; start them, or see their log")
+        if self._timeout is None or now - self._since < self._timeout:
             return False
         log.warning(
             "the consumers stand still; what changed while no relay ran and has no key of its own is left to the "
@@ -76,13 +76,13 @@ class Followers:
         """Where the topics ended at the first look; less, where one was made anew since."""
         if self._ends is None or now - self._asked_at >= _STILL_SECONDS:
             found = {name: end for name, end in self._ends_now().items() if end}
-            self._ends = found if self._ends is None else at_most(self._ends, found)
+            self._ends = found if self._ends is None else clamp(self._ends, found)
             self._asked_at = now
             self._seen(found)
         return self._ends
 
 
-def at_most(positions: Mapping[str, int], ends: Mapping[str, int]) -> dict[str, int]:
+def clamp(positions: Mapping[str, int], ends: Mapping[str, int]) -> dict[str, int]:
     """Bring positions (`topic/number`) down to where the topics end: one made anew begins at 0, with other partitions.
 
     >>> at_most({"a/0": 20, "a/1": 20, "b/0": 3}, {"a/0": 5, "b/0": 9})
@@ -91,7 +91,7 @@ def at_most(positions: Mapping[str, int], ends: Mapping[str, int]) -> dict[str, 
     return {name: min(position, ends[name]) for name, position in positions.items() if name in ends}
 
 
-class Reached:
+class PublishedPositions:
     """Positions of one term: what the holders before had acknowledged, and what this one has.
 
     Without care for topics that were made anew, nobody would ever be told to have come that far.
@@ -102,7 +102,7 @@ class Reached:
 
     def ends_are(self, ends: Mapping[str, int]) -> None:
         """Take in where the topics end; 0 may be left out."""
-        self._before = at_most(self._before, ends)
+        self._before = clamp(self._before, ends)
 
     def positions(self, acknowledged: Mapping[str, int]) -> dict[str, int]:
         """Give them all; `acknowledged` is after this term's own."""

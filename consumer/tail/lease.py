@@ -25,7 +25,7 @@ class TailLease:
         self._asked_at = -length
         self._until = now()
         self._seen: bytes | None = None
-        self.away = False
+        self.unavailable = False
         """Whether the store could not be reached when the lease was last asked for."""
         self.held = False
         self.renewed = False
@@ -43,9 +43,9 @@ class TailLease:
             try:
                 self.held = self.renewed = self._ask(lapsed=self.held and now >= self._until)
                 self._until = now + self._length
-                self.away = False
+                self.unavailable = False
             except StoreUnavailableError:
-                self.away = True
+                self.unavailable = True
         self.held = self.held and self.now() < self._until
         return self.held
 
@@ -58,7 +58,7 @@ class TailLease:
         """Say in the log whose the lease is, after that changed."""
         if self.held:
             log.info("tailing the database")
-        elif self.away:
+        elif self.unavailable:
             log.warning("the tail waits: its lease can't be held while the store is away")
         else:
             log.info("another process tails the database; waiting to take over")

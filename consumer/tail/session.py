@@ -18,7 +18,7 @@ PATIENCE = 600.0
 """Seconds between looks without a rebuild: each reads all rows."""
 
 
-class SecondLook:
+class RescanPolicy:
     """Whether a tail that holds something back begins anew, as if it were started again, and judges it once more.
 
     What it held back may be settled: the database was restored, or a rebuild was told that it may end. Only comparing
@@ -30,23 +30,23 @@ class SecondLook:
         self._store = store
         self._now = now
         self._opened_at = now()
-        self._noted = notice.noted(store)  # before anything is read: a rebuild that ends meanwhile is one more look
+        self._noted = notice.read(store)  # before anything is read: a rebuild that ends meanwhile is one more look
 
-    def wanted(self, tail: Tail) -> bool:
+    def due(self, tail: Tail) -> bool:
         """Whether something is held back, and something happened since that may have settled it."""
-        if not tail.holding:
+        if not tail.is_blocked:
             return False
-        if notice.noted(self._store) != self._noted:
+        if notice.read(self._store) != self._noted:
             log.info("a rebuild repaired something meanwhile: looking again at what is held back")
             return True
         # What is held from the start, nothing else looks at again.
-        if self._now() - self._opened_at < PATIENCE or not tail.holds_an_old_start:
+        if self._now() - self._opened_at < PATIENCE or not tail.is_blocked_since_start:
             return False
         log.info("looking again at what is held back")
         return True
 
 
-class Session:
+class LeaseTerm:
     """Begins with the document of the last holder: revisions and numbers lie above its ceiling.
 
     Raises StoreUnavailableError wherever it reads or writes. `state` is what is written next, without the ceiling.
@@ -54,7 +54,7 @@ class Session:
 
     def __init__(self, lease: TailLease, clock: Callable[[], int]) -> None:
         self._lease = lease
-        self.second_look = SecondLook(lease.store, lease.now)
+        self.rescan = RescanPolicy(lease.store, lease.now)
         self.before = lease.load()
         self.state = self.before or TailState()
         self._ceiling = self.state.ceiling

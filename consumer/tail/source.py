@@ -10,22 +10,22 @@ import msgspec
 import structlog
 
 from consumer.source import EMPTY, Assignment, Batch, Offsets
-from consumer.tail.changes.blocked_deletions import Brake
+from consumer.tail.changes.blocked_deletions import DeletionGuard
 from consumer.tail.changes.poll import Heads
 from consumer.tail.lease import TailLease
-from consumer.tail.rows.event_builder import Publisher, chunks
-from consumer.tail.session import Session
-from consumer.tail.startup.fill import Filling
-from consumer.tail.startup.verify import Verification
+from consumer.tail.rows.event_builder import EventBuilder, chunks
+from consumer.tail.session import LeaseTerm
+from consumer.tail.startup.fill import Fill
+from consumer.tail.startup.verify import StartupCheck
 from consumer.tail.state import HIGHEST_ID, TailSettings, TailState
-from consumer.tail.tail import UNREADABLE, Stage, Tail, open_tail
+from consumer.tail.tail import UNREADABLE, StartupStage, Tail, open_tail
 from projections.comments.events import Event
-from projections.database.database import Database, DatabaseUnavailable
+from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
 from projections.projection import Projection
 from projections.store.protocol import StoreUnavailableError
 from snapshot.runtime.metrics import Metrics, NoMetrics
-from snapshot.runtime.throttle import Complaint
+from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
 
@@ -76,7 +76,7 @@ class DatabaseTail:
         self._now = now
         self._sleep = sleep
         self._lease = TailLease(projection.store, token or secrets.token_hex(8), settings.lease, now)
-        self._complaint = Complaint(UNREADABLE, now)
+        self._warning = ThrottledWarning(UNREADABLE, now)
         self._retry_at = now()
         self._generation = 0
         self._assigned = False
@@ -86,7 +86,7 @@ class DatabaseTail:
 
     def _forget(self) -> None:
         """Know nothing: another tail may have gone on meanwhile."""
-        self._session: Session | None = None
+        self._term: LeaseTerm | None = None
         self._tail: Tail | None = None
         self._idle = True
         self._position: int | None = None  # batches are delivered from here on; None: not started
@@ -144,14 +144,14 @@ class DatabaseTail:
     def commit(self, positions: Mapping[str, int]) -> None:
         """Keep in the store where a successor goes on. Raises StoreUnavailableError; then commit again."""
         position = positions.get(PARTITION)
-        if position is None or self._session is None:
+        if position is None or self._term is None:
             return
-        state = self._session.state
+        state = self._term.state
         while self._sent and self._sent[0].end <= position:
             state = self._sent.popleft().state or state
         self._committed = max(position, self._committed or 0)
         self._put(state)
-        self._session.save()
+        self._term.save()
 
     def exhausted(self) -> bool:
         """Whether everything that was committed when this was first asked has been delivered, or is held back.
@@ -161,7 +161,7 @@ class DatabaseTail:
         try:
             if self._asked is None:
                 self._asked = self._database.clock()
-        except (DatabaseUnavailable, OperatorError):
+        except (DatabaseUnavailableError, OperatorError):
             return False
         if self._assigned:
             caught_up = self._tail is not None and not self._queue and self._tail.caught_up(self._asked)
@@ -175,8 +175,8 @@ class DatabaseTail:
         """Leave at once, so that others can take over."""
         try:
             if self._assigned and self._lease.held:
-                if self._session is not None:
-                    self._session.end()
+                if self._term is not None:
+                    self._term.end()
                 self._lease.release()
         except StoreUnavailableError as error:
             log.warning("the lease of the tail could not be given up; it runs out", reason=str(error))
@@ -201,31 +201,31 @@ class DatabaseTail:
 
     def _keep(self) -> None:
         """Write how far the tail is, unless something is on its way: nothing was found, but the watermark moves."""
-        if self._tail is not None and self._session is not None and not self._under_way:
-            self._put(self._where(self._tail, self._session))
-            self._session.save()
+        if self._tail is not None and self._term is not None and not self._under_way:
+            self._put(self._where(self._tail, self._term))
+            self._term.save()
 
     def _wants_another_look(self) -> bool:
-        if self._tail is None or self._session is None or self._under_way:
+        if self._tail is None or self._term is None or self._under_way:
             return False
-        return self._session.second_look.wanted(self._tail)
+        return self._term.rescan.due(self._tail)
 
     @property
     def _under_way(self) -> bool:
         return bool(self._sent or self._queue)
 
-    def _begin(self) -> Session:
+    def _begin(self) -> LeaseTerm:
         """Go on from what the last holder left."""
-        if self._session is None:
-            self._session = Session(self._lease, self._database.clock)
-            self._committed = None if self._session.before is None else self._session.before.position
-            self._end = self._session.first
-        return self._session
+        if self._term is None:
+            self._term = LeaseTerm(self._lease, self._database.clock)
+            self._committed = None if self._term.before is None else self._term.before.position
+            self._end = self._term.first
+        return self._term
 
     def _put(self, state: TailState) -> None:
-        if self._session is not None:
+        if self._term is not None:
             position = self._committed or 0
-            self._session.put(state, {PARTITION: position}, position)
+            self._term.put(state, {PARTITION: position}, position)
 
     # -------------------------------------------------------------------------------------------------- delivering
 
@@ -233,10 +233,10 @@ class DatabaseTail:
         """Give the next batch, after at most one turn of the tail."""
         if not self._assigned or self._position is None or self._paused:
             return EMPTY
-        session = self._begin()
+        term = self._begin()
         if not self._queue and sum(len(one.events) for one in self._sent) <= _UNCOMMITTED:
-            self._turn(session)
-        if not self._queue or not session.reserve():
+            self._turn(term)
+        if not self._queue or not term.reserve():
             return EMPTY
         one = self._queue.popleft()
         self._sent.append(one)
@@ -244,52 +244,52 @@ class DatabaseTail:
         self._position = one.end
         return batch
 
-    def _turn(self, session: Session) -> None:
+    def _turn(self, term: LeaseTerm) -> None:
         self._idle = True
-        tail = self._tail = self._tail or self._opened(session)
+        tail = self._tail = self._tail or self._opened(term)
         if tail is None:
             return
         found = tail.turn()
         self._idle = found is None
         for part in chunks(found or (), self._settings.batch):
-            self._end = session.revisions.number()
+            self._end = term.revisions.number()
             self._queue.append(_Sent(self._end, part, None))
         if self._queue:
-            self._queue[-1] = self._queue[-1]._replace(state=self._where(tail, session))
+            self._queue[-1] = self._queue[-1]._replace(state=self._where(tail, term))
 
-    def _opened(self, session: Session) -> Tail | None:
+    def _opened(self, term: LeaseTerm) -> Tail | None:
         """Open the tail, if the database can be read."""
         if self._now() < self._retry_at:
             return None
         try:
             tail = open_tail(
                 self._database,
-                session.before,
-                session.revisions,
+                term.before,
+                term.revisions,
                 self._stages,
                 self._settings,
                 metrics=self._metrics,
                 now=self._now,
             )
-        except (DatabaseUnavailable, OperatorError) as error:
+        except (DatabaseUnavailableError, OperatorError) as error:
             self._retry_at = self._now() + self._settings.poll_interval
-            self._complaint.say(str(error))
+            self._warning.warn(str(error))
             return None
-        self._complaint.over()
-        self._put(self._where(tail, session))
+        self._warning.resolved()
+        self._put(self._where(tail, term))
         return tail
 
-    def _stages(self, publisher: Publisher, brake: Brake, heads: Heads) -> list[Stage]:
-        filling = Filling(self._database, publisher.memory, heads.comment_id)
-        verification = Verification(
-            self._projection, self._database, publisher, brake, ready=lambda: True, in_process=True
+    def _stages(self, builder: EventBuilder, guard: DeletionGuard, heads: Heads) -> list[StartupStage]:
+        filling = Fill(self._database, builder.memory, heads.comment_id)
+        verification = StartupCheck(
+            self._projection, self._database, builder, guard, ready=lambda: True, in_process=True
         )
         return [filling, verification]
 
     @staticmethod
-    def _where(tail: Tail, session: Session) -> TailState:
+    def _where(tail: Tail, term: LeaseTerm) -> TailState:
         """Where a successor goes on. A relay need not publish what the store has been verified to hold."""
-        backfilled = session.state.backfilled if tail.starting else HIGHEST_ID
+        backfilled = term.state.backfilled if tail.starting else HIGHEST_ID
         return msgspec.structs.replace(tail.state(), backfilled=backfilled)
 
     def _wait(self) -> float:

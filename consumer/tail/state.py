@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from consumer.tail.changes.gaps import Gap
+from consumer.tail.changes.gaps import MissingIds
 from projections.watermark import Watermark
 
 HIGHEST_ID = 2**63 - 1
@@ -42,8 +42,8 @@ class TailState(Watermark, kw_only=True):
     comment_head: int = 0
     analysis_head: int = 0
     highest: int = 0
-    comment_gaps: Sequence[Gap] = ()
-    analysis_gaps: Sequence[Gap] = ()
+    comment_gaps: Sequence[MissingIds] = ()
+    analysis_gaps: Sequence[MissingIds] = ()
     backfilled: int = -1
 
 

@@ -11,27 +11,27 @@ from typing import Protocol
 
 from consumer.tail.changes.analysis_runs import Runs
 from consumer.tail.changes.backlog import Tasks
-from consumer.tail.changes.blocked_deletions import Brake
-from consumer.tail.changes.index_lookup import Dated
-from consumer.tail.changes.memberships import Regrouping
+from consumer.tail.changes.blocked_deletions import DeletionGuard
+from consumer.tail.changes.index_lookup import IndexLookup
+from consumer.tail.changes.memberships import MembershipChanges
 from consumer.tail.changes.poll import Heads, Moment, Polling, first_heads
 from consumer.tail.changes.sweep import Sweep
-from consumer.tail.rows.event_builder import Publisher
-from consumer.tail.rows.fingerprints import Memory
+from consumer.tail.rows.event_builder import EventBuilder
+from consumer.tail.rows.fingerprints import RowFingerprints
 from consumer.tail.rows.revisions import Revisions
 from consumer.tail.state import TailSettings, TailState
 from projections.comments.events import Event
-from projections.database.database import Database, DatabaseUnavailable
+from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
 from projections.watermark import Watermark
 from snapshot.runtime.metrics import Metrics
-from snapshot.runtime.throttle import Complaint
+from snapshot.runtime.throttle import ThrottledWarning
 
 _PAUSE = 1.0
 UNREADABLE = "the database can't be read; trying again"
 
 
-class Stage(Protocol):
+class StartupStage(Protocol):
     """Work of the start, done once. `done` once nothing is left; `given_up` where it was not all done."""
 
     done: bool
@@ -49,28 +49,28 @@ class Tail:
         self,
         settings: TailSettings,
         *,
-        publisher: Publisher,
+        builder: EventBuilder,
         polling: Polling,
         sweep: Sweep,
         tasks: Tasks,
-        stages: Sequence[Stage],
-        brake: Brake,
+        stages: Sequence[StartupStage],
+        guard: DeletionGuard,
         before: Watermark,
         metrics: Metrics,
         now: Callable[[], float],
     ) -> None:
         self._settings = settings
-        self._publisher = publisher
+        self._builder = builder
         self._polling = polling
         self._sweep = sweep
         self._tasks = tasks
         self._stages = list(stages)
-        self._brake = brake
+        self._guard = guard
         self._now = now
         self._metrics = metrics
         self._poll: Iterator[list[Event]] | None = None
         self._poll_due = self._retry_at = now()
-        self._complaint = Complaint(UNREADABLE, now)
+        self._warning = ThrottledWarning(UNREADABLE, now)
         self._look: Moment | None = None  # when the last look at all rows began: nothing to sweep for before a commit
         self._looked_at = now()
         self._complete: Moment | None = None  # when the last look began whose findings are all handed out
@@ -91,15 +91,15 @@ class Tail:
             return None
         try:
             found = self._turn()
-        except (DatabaseUnavailable, OperatorError) as error:
+        except (DatabaseUnavailableError, OperatorError) as error:
             self._poll = None
             self._retry_at = self._now() + _PAUSE
-            self._complaint.say(str(error))
+            self._warning.warn(str(error))
             return None
         except BaseException:
             self._poll = None
             raise
-        self._complaint.over()
+        self._warning.resolved()
         return found
 
     def wait(self) -> float:
@@ -168,7 +168,7 @@ class Tail:
 
     def _note(self) -> None:
         """Move the watermark, where everything up to it was handed out."""
-        self._brake.remind()
+        self._guard.remind()
         if self._tasks:
             return
         if self._polling.seen.at:
@@ -176,7 +176,7 @@ class Tail:
         if self._complete is not None:
             idle = self._complete.token == self._polling.last.token
             self._seen_until = self._polling.last.at if idle else self._complete.at
-            if not self._given_up and not self._brake.holding:
+            if not self._given_up and not self._guard.is_blocked:
                 self._swept_until = self._seen_until
 
     def caught_up(self, asked: int) -> bool:
@@ -184,14 +184,14 @@ class Tail:
         return not self._tasks and min(self._polling.seen.at, self._seen_until) >= asked
 
     @property
-    def holding(self) -> bool:
+    def is_blocked(self) -> bool:
         """Whether anything is held back."""
-        return self._brake.holding
+        return self._guard.is_blocked
 
     @property
-    def holds_an_old_start(self) -> bool:
+    def is_blocked_since_start(self) -> bool:
         """Whether something is held back since the stages, and something was committed after them."""
-        return self._brake.holds_still("start") and self._started != self._polling.last.token
+        return self._guard.is_blocked_at("start") and self._started != self._polling.last.token
 
     @property
     def starting(self) -> bool:
@@ -208,7 +208,7 @@ class Tail:
             analysis_head=heads.analysis_comment_id,
             comment_gaps=list(heads.comment_gaps),
             analysis_gaps=list(heads.analysis_gaps),
-            highest=self._publisher.memory.highest,
+            highest=self._builder.memory.highest,
         )
 
 
@@ -216,7 +216,7 @@ def open_tail(  # noqa: PLR0913 - seams
     database: Database,
     before: TailState | None,
     revisions: Revisions,
-    stages: Callable[[Publisher, Brake, Heads], Sequence[Stage]],
+    stages: Callable[[EventBuilder, DeletionGuard, Heads], Sequence[StartupStage]],
     settings: TailSettings,
     *,
     metrics: Metrics,
@@ -225,7 +225,7 @@ def open_tail(  # noqa: PLR0913 - seams
     """Read where the database stands, and wire a tail that goes on from the state `before`.
 
     Without one, the history is what a stage has to bring: the heads are those of now, before any of it is read.
-    Raises DatabaseUnavailable and OperatorError.
+    Raises DatabaseUnavailableError and OperatorError.
     """
     if before is None:
         heads = first_heads(database)
@@ -233,29 +233,29 @@ def open_tail(  # noqa: PLR0913 - seams
     else:
         heads = Heads(before.comment_head, before.analysis_head, before.comment_gaps, before.analysis_gaps)
         highest = before.highest
-    brake = Brake(prune_all=settings.prune_all, now=now)
-    publisher = Publisher(database, database.groups(), Memory(highest), revisions, metrics)
+    guard = DeletionGuard(prune_all=settings.prune_all, now=now)
+    builder = EventBuilder(database, database.groups(), RowFingerprints(highest), revisions, metrics)
     tasks = Tasks()
-    regrouping = Regrouping(database, publisher, brake, tasks.add)
-    runs = Runs(database, publisher, tasks.add, now)
-    dated = Dated(database, publisher)
-    polling = Polling(database, publisher, heads, (regrouping, runs), dated=dated.work, page=settings.page, now=now)
+    regrouping = MembershipChanges(database, builder, guard, tasks.add)
+    runs = Runs(database, builder, tasks.add, now)
+    dated = IndexLookup(database, builder)
+    polling = Polling(database, builder, heads, (regrouping, runs), dated=dated.work, page=settings.page, now=now)
     sweep = Sweep(
         database,
-        publisher,
-        brake,
+        builder,
+        guard,
         head=lambda: polling.heads.comment_id,
         rows_per_second=settings.sweep_rows_per_second,
         now=now,
     )
     return Tail(
         settings,
-        publisher=publisher,
+        builder=builder,
         polling=polling,
         sweep=sweep,
         tasks=tasks,
-        stages=stages(publisher, brake, heads),
-        brake=brake,
+        stages=stages(builder, guard, heads),
+        guard=guard,
         before=before or Watermark(),
         metrics=metrics,
         now=now,

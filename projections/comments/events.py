@@ -57,7 +57,7 @@ TOPICS: dict[str, type[CommentCreated] | type[InsightCreated]] = {
 _DECODERS = {topic: msgspec.json.Decoder(kind) for topic, kind in TOPICS.items()}
 _ENCODER = msgspec.json.Encoder()
 
-LEAD = 5 * 60 * 1_000_000
+MAX_CLOCK_SKEW = 5 * 60 * 1_000_000
 """How far ahead of the clock a revision may be, in microseconds. One from an application that counts nanoseconds would
 outdo the relay's for ever."""
 
@@ -90,12 +90,13 @@ def decode(topic: str, value: bytes | None) -> Event:
     return event
 
 
-def timely(event: Event, now: int) -> Event:
+def reject_future_revision(event: Event, now: int) -> Event:
     """Give the event back. Raises InvalidEventError where its revision is too far ahead of `now` (microseconds)."""
     ahead = event.revision - now
-    if ahead > LEAD:
+    if ahead > MAX_CLOCK_SKEW:
         raise InvalidEventError(
-            f"its revision is {ahead // 1_000_000} s ahead of this machine's clock, more than {LEAD // 1_000_000} s: "
+            f"its revision is {ahead // 1_000_000} s ahead of this machine's clock, "
+            f"more than {MAX_CLOCK_SKEW // 1_000_000} s: "
             "set the clock of the database or of this machine right, or mend the application that counts otherwise"
         )
     return event

@@ -32,7 +32,7 @@ def list_column(text: str | None) -> tuple[str, ...]:
     try:
         return _trimmed(_STRINGS(text))
     except (msgspec.DecodeError, UnicodeEncodeError):
-        return _trimmed(_odd_column(text.strip()))
+        return _trimmed(_non_list_column(text.strip()))
 
 
 _STRINGS: Callable[[str], list[str]] = msgspec.json.Decoder(list[str]).decode
@@ -44,7 +44,7 @@ _MOST_BRACKETS = 200
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _odd_column(text: str) -> list[str]:
+def _non_list_column(text: str) -> list[str]:
     """The items of a column that is not simply a list of strings."""
     like_json = text.startswith(("[", "{"))
     # So deeply nested it is no list of labels. The parser's own limit moves with the caller's stack, and a rebuild

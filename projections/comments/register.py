@@ -47,7 +47,7 @@ class Register(msgspec.Struct, frozen=True, array_like=True, gc=False):
     labels: tuple[str, ...] = ()
 
 
-NOTHING = Register()
+EMPTY_REGISTER = Register()
 _GONE = CommentHalf(GONE, 0, 0)
 unpack = msgspec.msgpack.Decoder(Register).decode
 
@@ -57,7 +57,7 @@ def pack(register: Register) -> bytes:
     return _pack(register)
 
 
-class Reading(NamedTuple):
+class HalfUpdate(NamedTuple):
     """An event, reduced to the half that it carries: exactly one of `comment` and `labels` is not None."""
 
     comment_id: int
@@ -66,12 +66,12 @@ class Reading(NamedTuple):
     labels: tuple[str, ...] | None
 
 
-def reading(event: Event) -> Reading:
+def half_of(event: Event) -> HalfUpdate:
     """Parse one event; the only place where a body is looked at."""
     if isinstance(event, CommentCreated):
-        return Reading(event.comment_id, event.revision, _comment_half(event), None)
+        return HalfUpdate(event.comment_id, event.revision, _comment_half(event), None)
     labels = read_labels(event.resource_tags, event.request_tags, event.tags)
-    return Reading(event.comment_id, event.revision, None, labels)
+    return HalfUpdate(event.comment_id, event.revision, None, labels)
 
 
 def _comment_half(event: CommentCreated) -> CommentHalf:
@@ -84,7 +84,7 @@ def _comment_half(event: CommentCreated) -> CommentHalf:
     return CommentHalf(LIVE, created_at, event.help_request_id, *read_body(event.body))
 
 
-def merge(register: Register, readings: Iterable[Reading]) -> Register:
+def merge(register: Register, readings: Iterable[HalfUpdate]) -> Register:
     """The register after these readings, whatever their order: each half is the greatest that was ever read."""
     comment_revision, comment, insight_revision, labels = (
         register.comment_revision,

@@ -10,7 +10,7 @@ from projections.comments.events import CommentCreated, Event, InsightCreated, u
 from projections.comments.groups import Groups
 from projections.comments.labels import labels as read_labels
 from projections.comments.labels import list_column
-from projections.comments.register import LIVE, NOTHING, CommentHalf, merge, reading
+from projections.comments.register import EMPTY_REGISTER, LIVE, CommentHalf, half_of, merge
 
 
 class CommentRow(NamedTuple):
@@ -37,7 +37,7 @@ class AnalysisRow(NamedTuple):
     recorded_at: str | None
 
 
-class UnreadableRowError(ValueError):
+class InvalidRowError(ValueError):
     """A comment whose row cannot be understood: `created_at` or `deleted_at` is no date-time, or the body no text.
 
     SQLite takes any value in any column. `row` is the row; the text names the comment, the column and the value.
@@ -51,7 +51,7 @@ class UnreadableRowError(ValueError):
         self.row = row
 
 
-def _raise(error: UnreadableRowError) -> NoReturn:
+def _raise(error: InvalidRowError) -> NoReturn:
     raise error
 
 
@@ -60,7 +60,7 @@ def events(
     analyses: Mapping[int, AnalysisRow],
     groups: Groups,
     revision: int,
-    unreadable: Callable[[UnreadableRowError], object] = _raise,
+    unreadable: Callable[[InvalidRowError], object] = _raise,
 ) -> Iterator[Event]:
     """Say what these rows mean, for each group that a comment counts in.
 
@@ -74,7 +74,7 @@ def events(
             continue
         try:
             created_at, deleted_at = _times(row)
-        except UnreadableRowError as error:
+        except InvalidRowError as error:
             unreadable(error)
             continue
         for slug in slugs:
@@ -113,7 +113,7 @@ def is_readable(row: CommentRow) -> bool:
     """Whether the row can be understood."""
     try:
         _times(row)
-    except UnreadableRowError:
+    except InvalidRowError:
         return False
     return True
 
@@ -121,7 +121,7 @@ def is_readable(row: CommentRow) -> bool:
 def _times(row: CommentRow) -> tuple[datetime, datetime | None]:
     body: object = row.body
     if not isinstance(body, str):  # a blob, or null in a table that was made by hand
-        raise UnreadableRowError(row, "body", row.body)
+        raise InvalidRowError(row, "body", row.body)
     created_at = _moment(row, "created_at", row.created_at)
     return created_at, None if row.deleted_at is None else _moment(row, "deleted_at", row.deleted_at)
 
@@ -130,7 +130,7 @@ def _moment(row: CommentRow, column: str, text: str) -> datetime:
     try:
         return utc(datetime.fromisoformat(text))
     except (TypeError, ValueError, OverflowError) as error:
-        raise UnreadableRowError(row, column, text) from error
+        raise InvalidRowError(row, column, text) from error
 
 
 def _recorded_at(text: str | None) -> datetime | None:
@@ -141,7 +141,7 @@ def _recorded_at(text: str | None) -> datetime | None:
         return None
 
 
-Unreadable = Callable[[UnreadableRowError], object]
+InvalidRowHandler = Callable[[InvalidRowError], object]
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout
 _ODD = datetime.max.replace(tzinfo=UTC)
@@ -156,7 +156,7 @@ def contents(
     comments: Iterable[CommentRow],
     analyses: Mapping[int, AnalysisRow],
     groups: Groups,
-    unreadable: Unreadable,
+    unreadable: InvalidRowHandler,
 ) -> Iterator[Content]:
     """Read rows as the fold reads their events; a test holds both equal.
 
@@ -174,7 +174,7 @@ def contents(
         except (TypeError, ValueError):
             moment = _ODD
         if moment.tzinfo is not None or deleted_at is not None or type(body) is not str:
-            half, labels = _oddly(row, analysis, groups, unreadable)
+            half, labels = _slow_path(row, analysis, groups, unreadable)
             if half is None:
                 continue
         else:
@@ -186,12 +186,12 @@ def contents(
         yield row, slugs, half, labels
 
 
-def _oddly(
-    row: CommentRow, analysis: AnalysisRow | None, groups: Groups, unreadable: Unreadable
+def _slow_path(
+    row: CommentRow, analysis: AnalysisRow | None, groups: Groups, unreadable: InvalidRowHandler
 ) -> tuple[CommentHalf | None, tuple[str, ...]]:
     """Read a row by way of its events: deleted, with a time zone, or not to be understood at all."""
     known = {} if analysis is None else {row.comment_id: analysis}
-    register = merge(NOTHING, map(reading, events([row], known, groups, 0, unreadable)))
+    register = merge(EMPTY_REGISTER, map(half_of, events([row], known, groups, 0, unreadable)))
     return register.comment, register.labels
 
 

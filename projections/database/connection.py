@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from projections.database.errors import DatabaseUnavailable, Place, explain, is_garbled, is_lock
+from projections.database.errors import DatabaseLocation, DatabaseUnavailableError, explain, is_garbled, is_lock
 from projections.errors import OperatorError
 
 T = TypeVar("T")
@@ -27,9 +27,9 @@ LOCK_WAIT_S = 1.0
 class Reader:
     """Reads one database in short, read-only transactions; safe to use from several threads."""
 
-    def __init__(self, engine: Engine, place: Place, patience: float) -> None:
+    def __init__(self, engine: Engine, place: DatabaseLocation, timeout: float) -> None:
         self._engine = engine
-        self._patience = patience
+        self._timeout = timeout
         self.place = place
         self._watch = _FileWatch(engine, place.path) if place.path else None
 
@@ -42,7 +42,7 @@ class Reader:
         """Run `work` in one transaction that has ended on return.
 
         `work` must fetch all that it wants before it returns, and may be run more than once.
-        Raises DatabaseUnavailable where trying again later may help, OperatorError where it cannot.
+        Raises DatabaseUnavailableError where trying again later may help, OperatorError where it cannot.
         """
         return self._patiently(partial(self._once, work))
 
@@ -71,7 +71,7 @@ class Reader:
             return work(connection)
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._timeout
         while True:
             try:
                 return attempt()
@@ -83,7 +83,7 @@ class Reader:
                     raise
                 raise explained from error
             except OSError as error:
-                raise DatabaseUnavailable(f"{self.place} cannot be found: {error.strerror}") from error
+                raise DatabaseUnavailableError(f"{self.place} cannot be found: {error.strerror}") from error
 
 
 _State = tuple[int, int, int, int]
@@ -159,16 +159,16 @@ class _FileWatch:
             self._held = None
 
 
-def open_reader(url: str, variable: str, patience: float) -> Reader:
+def open_reader(url: str, variable: str, timeout: float) -> Reader:
     """Prepare reading; nothing connects yet. `variable` names the setting that the URL came from, for messages.
 
-    `patience`: seconds that a lock on a SQLite file is waited out. Raises OperatorError for a URL of any other kind.
+    `timeout`: seconds that a lock on a SQLite file is waited out. Raises OperatorError for a URL of any other kind.
     """
     parsed = _parsed(url, variable)
     if parsed.get_backend_name() == "sqlite":
         path = _path(parsed, variable)
-        return Reader(_sqlite_engine(path), Place(variable, f"sqlite:///{path}", path), patience)
-    return Reader(_postgres_engine(parsed), Place(variable, parsed.render_as_string()), patience)
+        return Reader(_sqlite_engine(path), DatabaseLocation(variable, f"sqlite:///{path}", path), timeout)
+    return Reader(_postgres_engine(parsed), DatabaseLocation(variable, parsed.render_as_string()), timeout)
 
 
 def _parsed(url: str, variable: str) -> URL:

@@ -14,7 +14,7 @@ from projections.comments.groups import Groups
 from projections.comments.rows import AnalysisRow, CommentRow
 from projections.database import queries
 from projections.database.connection import Reader, open_reader
-from projections.database.errors import DatabaseUnavailable
+from projections.database.errors import DatabaseUnavailableError
 from projections.database.protocol import (
     HIGHEST_ID,
     PAGE,
@@ -29,7 +29,7 @@ from projections.database.queries import Query
 from projections.database.schema_check import check, is_indexed
 from projections.whiteballoon import comment_llm_analyses, request_comments
 
-__all__ = ["HIGHEST_ID", "Database", "DatabaseUnavailable", "Horizon", "analyses_of", "open_databases"]
+__all__ = ["HIGHEST_ID", "Database", "DatabaseUnavailableError", "Horizon", "analyses_of", "open_databases"]
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
@@ -204,17 +204,17 @@ def open_databases(
     main_url: str,
     insights_url: str,
     *,
-    patience: float = 30.0,
+    timeout: float = 30.0,
     host_clock: Callable[[], int] = lambda: time.time_ns() // 1000,
 ) -> SqlDatabase:
     """Open WhiteBalloon's two databases, which may be one, and check that they are WhiteBalloon's.
 
-    `patience`: seconds that a lock on a SQLite file is waited out before DatabaseUnavailable. `host_clock`:
+    `timeout`: seconds that a lock on a SQLite file is waited out before DatabaseUnavailableError. `host_clock`:
     microseconds since 1970, the clock of SQLite databases. Raises OperatorError for whatever is in the way.
     """
-    main = open_reader(main_url, "DATABASE_URL", patience)
+    main = open_reader(main_url, "DATABASE_URL", timeout)
     same = insights_url == main_url
-    insights = main if same else open_reader(insights_url, _INSIGHTS, patience)
+    insights = main if same else open_reader(insights_url, _INSIGHTS, timeout)
     database = SqlDatabase(main, insights, host_clock)
     try:
         database.check()

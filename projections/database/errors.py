@@ -9,12 +9,12 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from projections.errors import OperatorError
 
 
-class DatabaseUnavailable(Exception):  # noqa: N818 - a state that passes, not a mistake
+class DatabaseUnavailableError(Exception):
     """The database cannot be read just now: locked, restarting, being replaced. Trying again later is right."""
 
 
 @dataclass(frozen=True)
-class Place:
+class DatabaseLocation:
     """Where a database is: the variable that says so, its URL without password, its file where it is SQLite."""
 
     variable: str
@@ -40,8 +40,8 @@ def is_garbled(error: Exception) -> bool:
     return isinstance(cause, sqlite3.Error) and str(cause).startswith("Could not decode to UTF-8")
 
 
-def explain(error: Exception, place: Place) -> Exception:
-    """Translate a driver's error: DatabaseUnavailable, OperatorError, or the error itself where it is our own bug."""
+def explain(error: Exception, place: DatabaseLocation) -> Exception:
+    """Translate a driver's error: DatabaseUnavailableError, OperatorError, or itself where it is our own bug."""
     cause = _cause(error)
     if isinstance(cause, sqlite3.Error):
         return _sqlite(cause, place) or error
@@ -60,10 +60,10 @@ def _code(error: sqlite3.Error) -> int:
 
 _SQLITE: dict[int, tuple[type[Exception], str]] = {
     **dict.fromkeys(
-        LOCKED, (DatabaseUnavailable, "stays locked by a writer; end the process that holds it, or try again")
+        LOCKED, (DatabaseUnavailableError, "stays locked by a writer; end the process that holds it, or try again")
     ),
     sqlite3.SQLITE_READONLY: (
-        DatabaseUnavailable,
+        DatabaseUnavailableError,
         "was left half-written by a writer that died; it is mended when WhiteBalloon next opens it",
     ),
     sqlite3.SQLITE_NOTADB: (OperatorError, "is not a SQLite database; correct the variable"),
@@ -71,7 +71,7 @@ _SQLITE: dict[int, tuple[type[Exception], str]] = {
 }
 
 
-def _sqlite(error: sqlite3.Error, place: Place) -> Exception | None:
+def _sqlite(error: sqlite3.Error, place: DatabaseLocation) -> Exception | None:
     code = _code(error)
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DIRECTORY:
         code = sqlite3.SQLITE_CANTOPEN  # a WAL that nobody has open, in a folder that takes no file of ours
@@ -79,13 +79,13 @@ def _sqlite(error: sqlite3.Error, place: Place) -> Exception | None:
         kind, meaning = _SQLITE[code]
         return kind(f"{place} {meaning}")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
-        return DatabaseUnavailable(f"{place} {_unreadable(place, code)}")
+        return DatabaseUnavailableError(f"{place} {_unreadable(place, code)}")
     if str(error).startswith("no such"):
         return OperatorError(f"{place} is not WhiteBalloon's: {error}; correct {place.variable}, or migrate it")
     return None
 
 
-def _unreadable(place: Place, code: int) -> str:
+def _unreadable(place: DatabaseLocation, code: int) -> str:
     path = place.path
     if path is None or not path.exists():
         return f"does not exist; set {place.variable} to the URL of WhiteBalloon's database"
@@ -111,7 +111,7 @@ _STOPPED = {
 """What ended a query of a server that is there, and answers."""
 
 
-def _postgres(error: DBAPIError, place: Place) -> Exception | None:
+def _postgres(error: DBAPIError, place: DatabaseLocation) -> Exception | None:
     state = getattr(error.orig, "sqlstate", None)
     reason = " ".join(str(error.orig).split("\nLINE ")[0].split())
     if state in _MISSING:
@@ -123,9 +123,9 @@ def _postgres(error: DBAPIError, place: Place) -> Exception | None:
     if state is None and isinstance(error, ProgrammingError):
         return OperatorError(f"{place} is not understood: {reason}; correct {place.variable}")
     if state in _STOPPED:
-        return DatabaseUnavailable(f"{place} stopped a query: {reason}; {_STOPPED[state]}")
+        return DatabaseUnavailableError(f"{place} stopped a query: {reason}; {_STOPPED[state]}")
     if (state is None and isinstance(error, OperationalError)) or (state or "").startswith(_PASSING):
-        return DatabaseUnavailable(
+        return DatabaseUnavailableError(
             f"{place} cannot be reached: {reason}; start PostgreSQL, or correct host, database, user and password in "
             f"{place.variable}"
         )

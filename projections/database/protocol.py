@@ -36,8 +36,8 @@ class Indexed(NamedTuple):
 class Database(Protocol):
     """Rows of both databases. Every list is fetched whole and its transaction ended before it is handed over.
 
-    Each method raises DatabaseUnavailable for what passes by itself, and OperatorError for what somebody has to mend.
-    Safe to use from several threads.
+    Each method raises DatabaseUnavailableError for what passes by itself, and OperatorError for what somebody has to
+    mend. Safe to use from several threads.
     """
 
     def __enter__(self) -> Self: ...

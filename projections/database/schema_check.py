@@ -9,7 +9,7 @@ from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import InvalidRequestError, NoSuchTableError
 
 from projections.database.connection import Reader
-from projections.database.errors import DatabaseUnavailable, Place
+from projections.database.errors import DatabaseLocation, DatabaseUnavailableError
 from projections.database.queries import Query
 from projections.errors import OperatorError
 
@@ -17,7 +17,7 @@ _UNUSUAL = {"nulls_first", "nulls_last"}
 """PostgreSQL names these only where it is not its usual place; then its last rows come in another order than ours."""
 
 
-def check(reader: Reader, required: tuple[Query, ...], place: Place) -> None:
+def check(reader: Reader, required: tuple[Query, ...], place: DatabaseLocation) -> None:
     """Raise OperatorError unless everything that these queries read is there and may be read."""
     try:
         missing = reader.read(lambda connection: _missing(connection, required))
@@ -27,7 +27,7 @@ def check(reader: Reader, required: tuple[Query, ...], place: Place) -> None:
             )
         for query in required:  # that this user may read them is known only by reading
             reader.read(partial(_try, query=query.limit(0)))
-    except DatabaseUnavailable as error:  # at the start nobody knows that it will pass
+    except DatabaseUnavailableError as error:  # at the start nobody knows that it will pass
         raise OperatorError(str(error)) from error
 
 

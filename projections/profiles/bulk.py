@@ -13,16 +13,16 @@ from projections.comments.body import read as read_body
 from projections.comments.groups import Groups
 from projections.comments.labels import labels as read_labels
 from projections.comments.labels import list_column
-from projections.comments.register import LIVE, NOTHING, merge, reading
-from projections.comments.rows import AnalysisRow, CommentRow, UnreadableRowError, events
+from projections.comments.register import EMPTY_REGISTER, LIVE, half_of, merge
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, events
 from projections.profile_key import ProfileKey
 from projections.profiles.head import Head
-from projections.profiles.ranking import KEPT, LEADERS, Appearance, Extremes, Ranking
+from projections.profiles.ranking import CANDIDATES, KEPT, Appearance, EarliestComments, Ranking
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout
 _MOMENTS = 1024
 
-Unreadable = Callable[[UnreadableRowError], object]
+InvalidRowHandler = Callable[[InvalidRowError], object]
 
 
 class _Label:
@@ -75,8 +75,8 @@ class Tally:
         last = [(-created_at, -comment_id, 0) for created_at, comment_id, _ in moments[: -KEPT - 1 : -1]]
         return Head(
             count=self._count,
-            first=Extremes(moments[:KEPT], complete),
-            last=Extremes(last, complete),
+            first=EarliestComments(moments[:KEPT], complete),
+            last=EarliestComments(last, complete),
             reactions=self._reactions,
             attachments=self._attachments,
             requests=self._requests,
@@ -103,7 +103,7 @@ def _ranking(labels: Mapping[str, _Label]) -> Ranking:
     if not labels:
         return Ranking()
     leaders = sorted([(-label.count, *label.first, name) for name, label in labels.items()])
-    return Ranking(leaders[:LEADERS], leaders[LEADERS][:4] if len(leaders) > LEADERS else None)
+    return Ranking(leaders[:CANDIDATES], leaders[CANDIDATES][:4] if len(leaders) > CANDIDATES else None)
 
 
 class Census:
@@ -112,7 +112,7 @@ class Census:
     `unreadable` is called for a row that can't be understood; it counts nowhere.
     """
 
-    def __init__(self, groups: Groups, unreadable: Unreadable) -> None:
+    def __init__(self, groups: Groups, unreadable: InvalidRowHandler) -> None:
         self._groups = groups
         self._unreadable = unreadable
         self._user_id = -1
@@ -137,7 +137,7 @@ class Census:
             analysis = analyses.get(comment_id)
             moment = _moment(sent) if deleted_at is None else None
             if moment is None or moment.tzinfo is not None or type(body) is not str:
-                self._oddly(row, slugs, analysis)
+                self._slow_path(row, slugs, analysis)
                 continue
             since = moment - _EPOCH
             created_at = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
@@ -158,10 +158,10 @@ class Census:
     def _tally(self, slug: str) -> Tally:
         return self._tallies.setdefault(slug, Tally())
 
-    def _oddly(self, row: CommentRow, slugs: tuple[str, ...], analysis: AnalysisRow | None) -> None:
+    def _slow_path(self, row: CommentRow, slugs: tuple[str, ...], analysis: AnalysisRow | None) -> None:
         """Count a row by way of its events: deleted, with a time zone, or not to be understood at all."""
         known = {} if analysis is None else {row.comment_id: analysis}
-        register = merge(NOTHING, map(reading, events([row], known, self._groups, 0, self._unreadable)))
+        register = merge(EMPTY_REGISTER, map(half_of, events([row], known, self._groups, 0, self._unreadable)))
         half = register.comment
         if half is not None and half.state == LIVE:
             said = Message(half.links, half.reactions, half.attachments)

@@ -10,9 +10,18 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED, Event
-from projections.comments.register import LIVE, NOTHING, CommentHalf, Reading, Register, fingerprint, merge, reading
+from projections.comments.register import (
+    EMPTY_REGISTER,
+    LIVE,
+    CommentHalf,
+    HalfUpdate,
+    Register,
+    fingerprint,
+    half_of,
+    merge,
+)
 from projections.profiles.head import Head
-from projections.profiles.ranking import Appearance, Extremes, Label, Ranking
+from projections.profiles.ranking import Appearance, EarliestComments, LabelStats, Ranking
 
 TOUCHED_AT_MOST = 4096
 """More comments than these changed during one mend: it is given up and begun again, so that the head stays small."""
@@ -38,8 +47,8 @@ class Slice(msgspec.Struct):
 
     head: Head
     registers: dict[int, Register]
-    links: dict[str, Label]
-    tags: dict[str, Label]
+    links: dict[str, LabelStats]
+    tags: dict[str, LabelStats]
 
 
 class Changes(msgspec.Struct):
@@ -47,24 +56,24 @@ class Changes(msgspec.Struct):
 
     head: Head
     registers: dict[int, Register]
-    links: dict[str, Label | None]
-    tags: dict[str, Label | None]
+    links: dict[str, LabelStats | None]
+    tags: dict[str, LabelStats | None]
     dirty: bool
 
 
 def fold(part: Slice, events: Iterable[Event]) -> Changes:
     """Apply events to a slice that holds all that they touch; the slice is used up."""
-    return advance(part, transitions(part.registers, map(reading, events)))
+    return advance(part, transitions(part.registers, map(half_of, events)))
 
 
-def transitions(registers: Mapping[int, Register], readings: Iterable[Reading]) -> list[Transition]:
+def transitions(registers: Mapping[int, Register], readings: Iterable[HalfUpdate]) -> list[Transition]:
     """The registers that these readings change, in order of comment id, revisions included."""
-    grouped: dict[int, list[Reading]] = {}
+    grouped: dict[int, list[HalfUpdate]] = {}
     for one in readings:
         grouped.setdefault(one.comment_id, []).append(one)
     found = []
     for comment_id in sorted(grouped):
-        old = registers.get(comment_id, NOTHING)
+        old = registers.get(comment_id, EMPTY_REGISTER)
         new = merge(old, grouped[comment_id])
         if new != old:
             found.append(Transition(comment_id, old, new))
@@ -86,8 +95,8 @@ def touched_labels(moves: Iterable[Transition]) -> tuple[set[str], set[str]]:
 def advance(part: Slice, moves: list[Transition]) -> Changes:
     """Carry transitions into the aggregates; the slice is used up."""
     head = part.head
-    links: dict[str, Label] = {}
-    tags: dict[str, Label] = {}
+    links: dict[str, LabelStats] = {}
+    tags: dict[str, LabelStats] = {}
     digest = 0
     touched: list[int] = []
     for move in moves:
@@ -95,7 +104,7 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
         if old.comment == new.comment and old.labels == new.labels:
             continue
         digest += fingerprint(comment_id, new)
-        if old is not NOTHING:
+        if old is not EMPTY_REGISTER:
             digest -= fingerprint(comment_id, old)
         _carry(head, part, links, tags, move)
         touched.append(comment_id)
@@ -104,7 +113,7 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
         digest += int.from_bytes(head.digest, "big")
         head.digest = (digest % _MODULUS).to_bytes(16, "big")
         _close(head, links, tags)
-        if head.mender:
+        if head.recomputer:
             _note(head, touched)
     return Changes(
         head,
@@ -115,7 +124,9 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
     )
 
 
-def _carry(head: Head, part: Slice, links: dict[str, Label], tags: dict[str, Label], move: Transition) -> None:
+def _carry(
+    head: Head, part: Slice, links: dict[str, LabelStats], tags: dict[str, LabelStats], move: Transition
+) -> None:
     """Take the old register's contributions out and put the new one's in, only where they differ."""
     comment_id, old, new = move
     before, after = _live(old), _live(new)
@@ -154,7 +165,7 @@ def _leave(head: Head, comment_id: int, before: CommentHalf, after: CommentHalf 
         head.first.remove((before.created_at, comment_id, 0))
         head.last.remove((-before.created_at, -comment_id, 0))
     else:
-        head.first, head.last = Extremes(), Extremes()
+        head.first, head.last = EarliestComments(), EarliestComments()
     if after is not None:
         _enter(head, comment_id, after)
 
@@ -188,7 +199,7 @@ def _tags(comment_id: int, half: CommentHalf | None, register: Register) -> _Use
     return {name: ((half.created_at, comment_id, position), 1) for position, name in enumerate(register.labels)}
 
 
-def _recount(known: Mapping[str, Label], changed: dict[str, Label], before: _Uses, after: _Uses) -> None:
+def _recount(known: Mapping[str, LabelStats], changed: dict[str, LabelStats], before: _Uses, after: _Uses) -> None:
     """Replace one comment's uses of links, or of tags."""
     for name, (where, times) in before.items():
         if name not in after:
@@ -201,28 +212,28 @@ def _recount(known: Mapping[str, Label], changed: dict[str, Label], before: _Use
             _label(known, changed, name).replace(old, use)
 
 
-def _label(known: Mapping[str, Label], changed: dict[str, Label], name: str) -> Label:
+def _label(known: Mapping[str, LabelStats], changed: dict[str, LabelStats], name: str) -> LabelStats:
     label = changed.get(name)
     if label is None:
-        label = changed[name] = known.get(name) or Label()
+        label = changed[name] = known.get(name) or LabelStats()
     return label
 
 
-def _close(head: Head, links: dict[str, Label], tags: dict[str, Label]) -> None:
+def _close(head: Head, links: dict[str, LabelStats], tags: dict[str, LabelStats]) -> None:
     """Bring rankings and the mend flag up to date after all transitions."""
     known = _rank(head.links, links) & _rank(head.tags, tags)
     extremes = head.count == 0 or (bool(head.first.kept) and bool(head.last.kept))
-    head.mend = head.mend or not (known and extremes)
+    head.recompute = head.recompute or not (known and extremes)
 
 
 def _note(head: Head, touched: Iterable[int]) -> None:
     """Tell whoever mends this profile which comments to read again."""
     head.touched = sorted({*head.touched, *touched})
     if len(head.touched) > TOUCHED_AT_MOST:
-        head.mender, head.touched = "", []
+        head.recomputer, head.touched = "", []
 
 
-def _rank(ranking: Ranking, labels: Mapping[str, Label]) -> bool:
+def _rank(ranking: Ranking, labels: Mapping[str, LabelStats]) -> bool:
     """Place the changed labels; whether all their first appearances are known."""
     known = True
     for name, label in labels.items():
@@ -237,4 +248,6 @@ def _rank(ranking: Ranking, labels: Mapping[str, Label]) -> bool:
 def aggregate(registers: Mapping[int, Register]) -> Changes:
     """All aggregates anew from all registers of a profile: what mending saves, and what a full read gives."""
     part = Slice(Head(), {}, {}, {})
-    return advance(part, [Transition(comment_id, NOTHING, registers[comment_id]) for comment_id in sorted(registers)])
+    return advance(
+        part, [Transition(comment_id, EMPTY_REGISTER, registers[comment_id]) for comment_id in sorted(registers)]
+    )

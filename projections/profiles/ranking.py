@@ -10,10 +10,10 @@ import msgspec
 KEPT = 4
 """How many earliest (or latest) comments are kept: a profile is mended only after so many of them were retracted."""
 
-LEADERS = 16
+CANDIDATES = 16
 """How many leading labels a head lists."""
 
-SHOWN = 5
+TOP_N = 5
 """How many labels a snapshot shows."""
 
 Appearance = tuple[int, int, int]
@@ -29,7 +29,7 @@ UNKNOWN: Appearance = (2**62, 0, 0)
 """Stands for a first appearance that is not known until the profile is mended."""
 
 
-class Extremes(msgspec.Struct, array_like=True, gc=False):
+class EarliestComments(msgspec.Struct, array_like=True, gc=False):
     """The least few of a set that is not stored: always a prefix of it, in order; `complete` when it is all of it."""
 
     kept: list[Appearance] = []
@@ -38,11 +38,11 @@ class Extremes(msgspec.Struct, array_like=True, gc=False):
     def add(self, item: Appearance) -> None:
         """The set gained an item. A later one is appended only while all are kept: there may be unknown ones between.
 
-        >>> few = Extremes()
+        >>> few = EarliestComments()
         >>> for second in (5, 1, 4, 2, 3):
         ...     few.add((second, 0, 0))
         >>> few
-        Extremes(kept=[(1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0)], complete=False)
+        EarliestComments(kept=[(1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0)], complete=False)
         """
         kept = self.kept
         if kept and item < kept[-1]:
@@ -74,11 +74,11 @@ class Extremes(msgspec.Struct, array_like=True, gc=False):
             self.add(new)
 
 
-class Label(msgspec.Struct, array_like=True, gc=False):
+class LabelStats(msgspec.Struct, array_like=True, gc=False):
     """One link or tag of one profile: how often it occurs, and the comments where it first appears."""
 
     count: int = 0
-    first: Extremes = msgspec.field(default_factory=Extremes)
+    first: EarliestComments = msgspec.field(default_factory=EarliestComments)
 
     def appear(self, where: Appearance, times: int) -> None:
         """A comment has it, first at `where`."""
@@ -91,12 +91,12 @@ class Label(msgspec.Struct, array_like=True, gc=False):
         if self.count > 0:
             self.first.remove(where)
         else:
-            self.first = Extremes()
+            self.first = EarliestComments()
 
     def replace(self, old: tuple[Appearance, int], new: tuple[Appearance, int]) -> None:
         """A comment that had it has it elsewhere, or in another number."""
         if self.count == old[1]:
-            self.count, self.first = new[1], Extremes([new[0]])
+            self.count, self.first = new[1], EarliestComments([new[0]])
         else:
             self.count += new[1] - old[1]
             self.first.shift(old[0], new[0])
@@ -118,7 +118,7 @@ class Ranking(msgspec.Struct, array_like=True, gc=False):
     """
 
     leaders: list[Leader] = []
-    bar: Rank | None = None
+    cutoff: Rank | None = None
 
     def place(self, name: str, rank: Rank | None) -> None:
         """A label has a new rank, or, with None, is no more."""
@@ -127,13 +127,13 @@ class Ranking(msgspec.Struct, array_like=True, gc=False):
             if leader[4] == name:
                 del leaders[index]
                 break
-        if rank is None or (self.bar is not None and rank >= self.bar):
+        if rank is None or (self.cutoff is not None and rank >= self.cutoff):
             return
         insort(leaders, (*rank, name))
-        if len(leaders) > LEADERS:
+        if len(leaders) > CANDIDATES:
             last = leaders.pop()
-            self.bar = last[:4]
+            self.cutoff = last[:4]
 
     def too_short(self) -> bool:
         """Whether labels outside the list may belong among the shown ones."""
-        return self.bar is not None and len(self.leaders) < SHOWN
+        return self.cutoff is not None and len(self.leaders) < TOP_N

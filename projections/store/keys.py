@@ -13,7 +13,7 @@ def _key(bucket: int, rest: str) -> str:
     return f"{_PREFIX}:{{b{bucket}}}:{rest}"
 
 
-def mark_key(bucket: int) -> str:
+def state_key(bucket: int) -> str:
     """Hash: birth, epoch, meaning, writes, folders, healing, and `p:<partition>` for each position."""
     return _key(bucket, "mark")
 

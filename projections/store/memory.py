@@ -9,15 +9,15 @@ from projections.store.memory_flush_queue import Queue
 from projections.store.protocol import (
     ABSENT,
     HEAD,
+    BucketState,
     Claim,
     EpochError,
+    FlushReading,
     Folder,
-    Healing,
-    HoleError,
+    InitialPositions,
     Loaded,
-    Mark,
-    Origin,
-    Reading,
+    PositionGapError,
+    RecoveryGoal,
     Save,
     Settlement,
     Write,
@@ -52,13 +52,13 @@ class _Folder:
 class MemoryStore:
     """Implements `projections.store.protocol.Store`. `clock` gives microseconds, `debounce` is in seconds."""
 
-    def __init__(self, clock: Callable[[], int], debounce: float = 0.5, birth: str = "memory") -> None:
+    def __init__(self, clock: Callable[[], int], debounce: float = 0.5, instance_id: str = "memory") -> None:
         self._clock = clock
         self._debounce = micros(debounce)
-        self._birth = birth
+        self._birth = instance_id
         self._lock = threading.RLock()
         self._profiles: dict[ProfileKey, _Profile] = {}
-        self._marks: list[dict[str, Any] | None] = [None] * BUCKETS
+        self._states: list[dict[str, Any] | None] = [None] * BUCKETS
         self._folders: dict[str, _Folder] = {}
         self._announced: dict[ProfileKey, tuple[str, int]] = {}
         self._sequences: dict[ProfileKey, int] = {}
@@ -89,23 +89,23 @@ class MemoryStore:
             return [self._save(save) for save in saves]
 
     def _save(self, save: Save) -> list[ProfileKey]:
-        mark = self._marks[save.bucket]
-        if save.epoch is not None and (mark is None or mark["epoch"] != save.epoch):
-            raise EpochError(save.bucket, save.epoch, None if mark is None else mark["epoch"])
-        positions = {} if mark is None else mark["positions"]
+        state = self._states[save.bucket]
+        if save.epoch is not None and (state is None or state["epoch"] != save.epoch):
+            raise EpochError(save.bucket, save.epoch, None if state is None else state["epoch"])
+        positions = {} if state is None else state["positions"]
         for partition, (start, _) in save.intervals.items():
             stored = positions.get(partition)
             if stored is None or stored < start:
-                raise HoleError(save.bucket, partition, stored, start)
-        conflicts = [write.key for write in save.writes if not self._write(write, mark)]
-        if not conflicts and mark is not None:
+                raise PositionGapError(save.bucket, partition, stored, start)
+        conflicts = [write.key for write in save.writes if not self._write(write, state)]
+        if not conflicts and state is not None:
             for partition, (_, end) in save.intervals.items():
                 if end > positions[partition]:
                     positions[partition] = end
-                    mark["writes"] += 1
+                    state["writes"] += 1
         return conflicts
 
-    def _write(self, write: Write, mark: dict[str, Any] | None) -> bool:
+    def _write(self, write: Write, state: dict[str, Any] | None) -> bool:
         profile = self._profiles.get(write.key)
         version = ABSENT if profile is None else profile.version
         if version == write.token:
@@ -117,8 +117,8 @@ class MemoryStore:
         profile.fields.update(write.sets)
         for name in write.deletes:
             profile.fields.pop(name, None)
-        if mark is not None:
-            mark["writes"] += 1
+        if state is not None:
+            state["writes"] += 1
         if write.dirty:
             for folder in self._folders.values():
                 if folder.covers(write.key):
@@ -139,58 +139,60 @@ class MemoryStore:
     def remove(self, key: ProfileKey, version: bytes) -> bool:
         """See the protocol."""
         with self._lock:
-            profile, mark = self._profiles.get(key), self._marks[bucket_of(key.user_id)]
+            profile, state = self._profiles.get(key), self._states[bucket_of(key.user_id)]
             if profile is not None and profile.version != version:
                 return False
-            if profile is not None and mark is not None:
-                mark["writes"] += 1
+            if profile is not None and state is not None:
+                state["writes"] += 1
             for known in (self._profiles, self._announced, self._sequences):
                 known.pop(key, None)
             for folder in self._folders.values():
                 folder.queue(key).forget(key)
             return True
 
-    def marks(self) -> list[Mark | None]:
+    def bucket_states(self) -> list[BucketState | None]:
         """See the protocol."""
         with self._lock:
-            return [None if mark is None else Mark(**_copied(mark)) for mark in self._marks]
+            return [None if state is None else BucketState(**_copied(state)) for state in self._states]
 
-    def bear(self, origin: Origin) -> None:
+    def initialize(self, origin: InitialPositions) -> None:
         """See the protocol."""
         with self._lock:
-            for bucket, mark in enumerate(self._marks):
-                born = mark or self._newborn(origin.meaning)
-                born["positions"] = {**origin.positions, **born["positions"]}
-                born["topic_ids"] = {**origin.topic_ids, **born["topic_ids"]}
-                self._marks[bucket] = born
+            for bucket, state in enumerate(self._states):
+                initialized = state or self._newborn(origin.rules_version)
+                initialized["positions"] = {**origin.positions, **initialized["positions"]}
+                initialized["topic_ids"] = {**origin.topic_ids, **initialized["topic_ids"]}
+                self._states[bucket] = initialized
 
     def _newborn(self, meaning: str) -> dict[str, Any]:
-        known: dict[str, Any] = {"positions": {}, "topic_ids": {}, "healing": None}
-        return {"birth": self._birth, "epoch": 0, "meaning": meaning, "writes": 0, **known}
+        known: dict[str, Any] = {"positions": {}, "topic_ids": {}, "recovery": None}
+        return {"instance_id": self._birth, "epoch": 0, "rules_version": meaning, "writes": 0, **known}
 
-    def raise_epoch(self, bucket: int, seen: int | None, healing: Healing, origin: Origin) -> bool:
+    def raise_epoch(self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions) -> bool:
         """See the protocol."""
         with self._lock:
-            mark = self._marks[bucket]
-            if (None if mark is None else mark["epoch"]) != seen:
+            state = self._states[bucket]
+            if (None if state is None else state["epoch"]) != seen:
                 return False
-            mark = self._marks[bucket] = mark or self._newborn(origin.meaning)
-            mark.update(epoch=(seen or 0) + 1, meaning=origin.meaning, healing=healing, writes=mark["writes"] + 1)
-            mark["positions"].update(origin.positions)
-            mark["topic_ids"].update(origin.topic_ids)
+            state = self._states[bucket] = state or self._newborn(origin.rules_version)
+            state.update(
+                epoch=(seen or 0) + 1, rules_version=origin.rules_version, recovery=recovery, writes=state["writes"] + 1
+            )
+            state["positions"].update(origin.positions)
+            state["topic_ids"].update(origin.topic_ids)
             return True
 
-    def heal(self, bucket: int, epoch: int, healing: Healing | None) -> bool:
+    def recover(self, bucket: int, epoch: int, recovery: RecoveryGoal | None) -> bool:
         """See the protocol."""
         with self._lock:
-            mark = self._marks[bucket]
-            if mark is None or mark["epoch"] != epoch:
+            state = self._states[bucket]
+            if state is None or state["epoch"] != epoch:
                 return False
-            if healing is None or mark["healing"] is not None:
-                mark["healing"] = healing
+            if recovery is None or state["recovery"] is not None:
+                state["recovery"] = recovery
             return True
 
-    def register(self, folder: Folder) -> bool:
+    def add_folder(self, folder: Folder) -> bool:
         """See the protocol."""
         with self._lock:
             if folder.id in self._folders:
@@ -218,22 +220,22 @@ class MemoryStore:
         with self._lock:
             now, queues, claims = self._clock(), self._queues(folder), []
             for bucket in buckets:
-                mark = self._marks[bucket]
-                healing = mark is not None and mark["healing"] is not None
-                claims += queues[bucket].claim(now, limit, now + micros(seconds), token, healing=healing)
+                state = self._states[bucket]
+                recovery = state is not None and state["recovery"] is not None
+                claims += queues[bucket].claim(now, limit, now + micros(seconds), token, recovery=recovery)
             return claims
 
-    def read(self, folder: str, claims: Sequence[Claim]) -> list[Reading]:
+    def read(self, folder: str, claims: Sequence[Claim]) -> list[FlushReading]:
         """See the protocol."""
         with self._lock:
             return [self._read(self._queue(folder, claim.key), claim.key) for claim in claims]
 
-    def _read(self, queue: Queue, key: ProfileKey) -> Reading:
+    def _read(self, queue: Queue, key: ProfileKey) -> FlushReading:
         sequence = self._sequences[key] = max(self._clock(), self._sequences.get(key, 0) + 1)
         version, fields = self._load(key, (HEAD,))
         announced = self._announced.get(key)
         self._announced.setdefault(key, ("", 0))
-        return Reading(version, fields.get(HEAD), queue.settled.get(key), announced and announced[0], sequence)
+        return FlushReading(version, fields.get(HEAD), queue.settled.get(key), announced and announced[0], sequence)
 
     def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
         """See the protocol."""
@@ -312,5 +314,5 @@ class MemoryStore:
         """Nothing to release."""
 
 
-def _copied(mark: dict[str, Any]) -> dict[str, Any]:
-    return {**mark, "positions": dict(mark["positions"]), "topic_ids": dict(mark["topic_ids"])}
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    return {**state, "positions": dict(state["positions"]), "topic_ids": dict(state["topic_ids"])}

@@ -25,12 +25,12 @@ class Queue:
         """A profile is due at that time, unless it is earlier."""
         self._due[key] = min(due, self._due.get(key, due))
 
-    def claim(self, now: int, limit: int, end: int, token: str, *, healing: bool) -> list[Claim]:
+    def claim(self, now: int, limit: int, end: int, token: str, *, recovery: bool) -> list[Claim]:
         """Take claims that ran out, then due profiles; with a token that was used before, the same again."""
         self._claims = {known: claim for known, claim in self._claims.items() if claim[0] > now}
         if token in self._claims:
             return self._claims[token][1]
-        if healing:
+        if recovery:
             return []
         expired = [key for _, key in sorted((at, key) for key, (at, _) in self._leases.items() if at <= now)][:limit]
         due = [key for _, key in sorted((at, key) for key, at in self._due.items() if at <= now)]

@@ -30,7 +30,7 @@ class EpochError(Exception):
         super().__init__(f"bucket {bucket} is in epoch {present}, this process knew {known}")
 
 
-class HoleError(Exception):
+class PositionGapError(Exception):
     """A bucket's stored position is lower than its writer had reached: the store lost writes. Nothing was written."""
 
     def __init__(self, bucket: int, partition: str, stored: int | None, demanded: int) -> None:
@@ -60,8 +60,8 @@ class Save(msgspec.Struct, frozen=True):
     """One bucket's writes, and the positions that they reach.
 
     `epoch` is what the writer knows, None where it does not matter (no positions). For each partition, an interval
-    [start, end): the stored position must be at least `start` (else HoleError), and becomes `end` if that is higher
-    and no write met a conflict.
+    [start, end): the stored position must be at least `start` (else PositionGapError), and becomes `end` if that is
+    higher and no write met a conflict.
     """
 
     bucket: int
@@ -70,27 +70,27 @@ class Save(msgspec.Struct, frozen=True):
     intervals: Mapping[str, tuple[int, int]] = {}
 
 
-class Origin(NamedTuple):
+class InitialPositions(NamedTuple):
     """What a mark begins with: positions of partitions, ids of topics, and the version of the rules of meaning."""
 
     positions: Mapping[str, int]
     topic_ids: Mapping[str, str]
-    meaning: str
+    rules_version: str
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """What a bucket knows of itself. `healing` is what has to be reached before it is shown again."""
+class BucketState(msgspec.Struct, frozen=True):
+    """What a bucket knows of itself. `recovery` is what has to be reached before it is shown again."""
 
-    birth: str
+    instance_id: str
     epoch: int
-    meaning: str
+    rules_version: str
     writes: int
     positions: Mapping[str, int]
     topic_ids: Mapping[str, str]
-    healing: "Healing | None"
+    recovery: "RecoveryGoal | None"
 
 
-class Healing(msgspec.Struct, frozen=True):
+class RecoveryGoal(msgspec.Struct, frozen=True):
     """What ends a bucket's healing: positions reached, and the reconciling done where it is asked for."""
 
     ends: Mapping[str, int]
@@ -116,7 +116,7 @@ class Claim(NamedTuple):
     taken_over: bool
 
 
-class Reading(NamedTuple):
+class FlushReading(NamedTuple):
     """What the flusher reads of a claimed profile, in one step.
 
     `settled` is the hash of the folder's file, empty where there is none by intention; `announced` the hash downstream
@@ -167,7 +167,7 @@ class Store(Protocol):
     def save(self, saves: Sequence[Save]) -> list[list[ProfileKey]]:
         """Do the writes; for each save, the profiles that had another version than expected and were not written.
 
-        Raises EpochError or HoleError; the other saves of the call may have been done.
+        Raises EpochError or PositionGapError; the other saves of the call may have been done.
         """
         ...
 
@@ -185,28 +185,28 @@ class Store(Protocol):
 
     # -- marks ---------------------------------------------------------------------------------------------------
 
-    def marks(self) -> list[Mark | None]:
+    def bucket_states(self) -> list[BucketState | None]:
         """The marks of all buckets, in order; None for one that was never born."""
         ...
 
-    def bear(self, origin: Origin) -> None:
+    def initialize(self, origin: InitialPositions) -> None:
         """Give a mark to every bucket that has none, and to every born one the positions of partitions it lacks."""
         ...
 
-    def raise_epoch(self, bucket: int, seen: int | None, healing: Healing, origin: Origin) -> bool:
+    def raise_epoch(self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions) -> bool:
         """Begin a new epoch if the present one is the one seen (None: no mark); False: another process was first.
 
         The origin's positions replace the stored ones of these partitions, lower ones too.
         """
         ...
 
-    def heal(self, bucket: int, epoch: int, healing: Healing | None) -> bool:
+    def recover(self, bucket: int, epoch: int, recovery: RecoveryGoal | None) -> bool:
         """Note what is left of healing; None: the bucket may be shown again. False: the epoch is another by now."""
         ...
 
     # -- flushing ------------------------------------------------------------------------------------------------
 
-    def register(self, folder: Folder) -> bool:
+    def add_folder(self, folder: Folder) -> bool:
         """Make every change of a profile in the folder's scope due there; a new folder has all profiles due (True)."""
         ...
 
@@ -218,7 +218,7 @@ class Store(Protocol):
         """Take at most so many due profiles of each bucket for so long. The same token gets the same claims again."""
         ...
 
-    def read(self, folder: str, claims: Sequence[Claim]) -> list[Reading]:
+    def read(self, folder: str, claims: Sequence[Claim]) -> list[FlushReading]:
         """Read claimed profiles."""
         ...
 

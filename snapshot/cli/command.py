@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from projections.database.errors import DatabaseUnavailable
+from projections.database.errors import DatabaseUnavailableError
 from projections.errors import OperatorError
 from projections.store.protocol import StoreUnavailableError
 from snapshot.cli.options import with_options
@@ -29,11 +29,11 @@ def run(app: Callable[[], None]) -> None:
 
     So does a fault of the file system. A mistake of ours ends with 2, too: Python's own 1 would say `drift repaired`.
     """
-    stdio.settle()
+    stdio.prepare()
     try:
         logs.configure_from(os.environ, sys.stderr)
         app()
-    except (OperatorError, StoreUnavailableError, DatabaseUnavailable) as error:
+    except (OperatorError, StoreUnavailableError, DatabaseUnavailableError) as error:
         line = str(error).replace("\n", " ")
         sys.stderr.write(f"{line}\n")
         sys.exit(COULD_NOT_RUN)

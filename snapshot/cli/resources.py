@@ -15,7 +15,7 @@ from snapshot.cli.options import FileOptions, MetricOptions, StoreOptions
 from snapshot.flush.flusher import LEASE_SECONDS
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime.metrics import Metrics, statsd_metrics
-from snapshot.runtime.throttle import Complaint
+from snapshot.runtime.throttle import ThrottledWarning
 
 ANNOUNCEMENTS = "snapshot-changed.jsonl"
 """The file in the storage folder that takes the announcements where there is no Kafka."""
@@ -34,10 +34,10 @@ def make_storage(files: FileOptions) -> None:
 
 
 class OpenStore(NamedTuple):
-    """A store that is fit for use; `revive` brings a private Redis back that died, and does nothing for another."""
+    """A store that is fit for use; `restart_embedded_redis` restarts a private Redis that died; a no-op for another."""
 
     store: RedisStore
-    revive: Callable[[], None]
+    restart_embedded_redis: Callable[[], None]
 
 
 @contextmanager
@@ -67,14 +67,14 @@ def _connected(url: str, debounce: float) -> Iterator[RedisStore]:
 def _check(store: RedisStore) -> None:
     """Refuse a store that is not fit for use; one that still loads its data is waited for."""
     deadline = time.monotonic() + _LOADING_SECONDS
-    complaint = Complaint("waiting for the store", time.monotonic, grave=True)
+    warning = ThrottledWarning("waiting for the store", time.monotonic, grave=True)
     while True:
         try:
             store.check()
         except StoreUnavailableError as error:
             if time.monotonic() > deadline:
                 raise
-            complaint.say(str(error))
+            warning.warn(str(error))
             time.sleep(0.2)
         else:
             return

@@ -25,7 +25,7 @@ class Fault(StrEnum):
     FOREIGN = "foreign"
 
 
-class WrongFile(NamedTuple):
+class BadFile(NamedTuple):
     """A file that is not what it should be; `key` is whose it is, or seems to be."""
 
     name: str
@@ -33,22 +33,22 @@ class WrongFile(NamedTuple):
     key: ProfileKey
 
 
-class Audited(NamedTuple):
+class FileCheck(NamedTuple):
     """What was seen of some profiles' files. `waiting` are those that a flush is still to write."""
 
-    wrong: list[WrongFile]
+    wrong: list[BadFile]
     waiting: list[ProfileKey]
 
 
-def right(folder: ProfileFolder, key: ProfileKey, head: Head | None) -> bool:
+def matches_head(folder: ProfileFolder, key: ProfileKey, head: Head | None) -> bool:
     """Whether a profile's file is what its head gives; a head that has to be mended first is passed over."""
-    if head is not None and head.needs_mend():
+    if head is not None and head.needs_recompute():
         return True
     snapshot = build(key, head)
-    return content(folder, key) == (None if snapshot is None else snapshot.file_bytes())
+    return read_or_empty(folder, key) == (None if snapshot is None else snapshot.file_bytes())
 
 
-def content(folder: ProfileFolder, key: ProfileKey) -> bytes | None:
+def read_or_empty(folder: ProfileFolder, key: ProfileKey) -> bytes | None:
     """What lies in a profile's place; None where nothing does, empty where it can't be read."""
     try:
         return folder.read(key)
@@ -62,15 +62,15 @@ class _Suspect(NamedTuple):
     snapshot: SignalProfileSnapshot | None
 
 
-def audit(store: Store, folder: ProfileFolder, keys: Iterable[ProfileKey]) -> Audited:
+def check_files(store: Store, folder: ProfileFolder, keys: Iterable[ProfileKey]) -> FileCheck:
     """Compare the files of these profiles with what their heads give, and say what is wrong with those that differ."""
-    found = Audited([], [])
+    found = FileCheck([], [])
     for page in _pages(list(keys)):
         loaded = store.load(dict.fromkeys(page, (HEAD,)))
         suspects = [
             _Suspect(key, version, build(key, readable(fields.get(HEAD))))
             for key, (version, fields) in loaded.items()
-            if not right(folder, key, readable(fields.get(HEAD)))
+            if not matches_head(folder, key, readable(fields.get(HEAD)))
         ]
         if suspects:
             _judge(store, folder, suspects, found)
@@ -89,20 +89,20 @@ def _pages(keys: list[ProfileKey]) -> Iterator[list[ProfileKey]]:
     return (keys[start : start + _PAGE] for start in range(0, len(keys), _PAGE))
 
 
-def _judge(store: Store, folder: ProfileFolder, suspects: list[_Suspect], found: Audited) -> None:
+def _judge(store: Store, folder: ProfileFolder, suspects: list[_Suspect], found: FileCheck) -> None:
     """A file is wrong where it was settled, and is not so although nothing was flushed or changed since."""
     keys = [one.key for one in suspects]
     settled = store.settled(folder.identity.id, keys)
-    lies = [content(folder, key) for key in keys]
+    on_disk = [read_or_empty(folder, key) for key in keys]
     again = store.settled(folder.identity.id, keys)
     versions = store.load(dict.fromkeys(keys, ()))
-    for one, before, found_there, after in zip(suspects, settled, lies, again, strict=True):
+    for one, before, found_there, after in zip(suspects, settled, on_disk, again, strict=True):
         right = "" if one.snapshot is None else one.snapshot.snapshot_hash
         if before != right or after != right or versions[one.key].version != one.version:
             found.waiting.append(one.key)
         elif _hash(found_there) != right:
             fault = Fault.MISSING if found_there is None else Fault.STALE
-            found.wrong.append(WrongFile(file_name(one.key, folder.identity.group_slug), fault, one.key))
+            found.wrong.append(BadFile(file_name(one.key, folder.identity.group_slug), fault, one.key))
 
 
 def _hash(content: bytes | None) -> str | None:

@@ -31,11 +31,11 @@ _STALE_SECONDS = 3600.0
 _WRITERS = 8
 
 
-class LeftError(TimeoutError):
+class NotStartedError(TimeoutError):
     """A file was not begun, because there was no time left."""
 
 
-class UnsafeError(OSError):
+class NotDurableError(OSError):
     """A file lies there, but it is not known to outlive a power cut."""
 
 
@@ -72,8 +72,8 @@ def _never() -> bool:
     return False
 
 
-def _left() -> LeftError:
-    return LeftError(errno.ETIME, os.strerror(errno.ETIME))
+def _left() -> NotStartedError:
+    return NotStartedError(errno.ETIME, os.strerror(errno.ETIME))
 
 
 _Contents = Mapping[ProfileKey, bytes | None]
@@ -103,7 +103,7 @@ class ProfileFolder:
     def write(self, contents: _Contents, enough: Callable[[], bool] = _never) -> dict[ProfileKey, OSError]:
         """Write files (None: remove one) so that they outlive a power cut; the errors of those that failed.
 
-        Once it is `enough`, no more are begun (LeftError).
+        Once it is `enough`, no more are begun (NotStartedError).
         """
         many = self.flushes_all(len(contents))
         errors = (self._put_together if many else self._put_each)(contents, enough)
@@ -111,7 +111,7 @@ class ProfileFolder:
             try:
                 self.disk.flush(str(self.path))
             except OSError as error:
-                unsafe = UnsafeError(error.errno, error.strerror)
+                unsafe = NotDurableError(error.errno, error.strerror)
                 errors = {key: errors.get(key, unsafe) for key in contents}
         return errors
 

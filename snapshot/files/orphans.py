@@ -14,25 +14,25 @@ import structlog
 from projections.profile_key import ProfileKey, bucket_of
 from projections.store.protocol import ABSENT, Store
 from snapshot.deletion_guard import LEAST, too_many
-from snapshot.files.check import _PAGE, Fault, WrongFile, content
+from snapshot.files.check import _PAGE, BadFile, Fault, read_or_empty
 from snapshot.files.folder import ProfileFolder, file_name
 from snapshot.schema import parse_file
 
 log = structlog.get_logger()
 
 
-def strays(store: Store, folder: ProfileFolder, buckets: Collection[int]) -> list[ProfileKey]:
+def orphan_files(store: Store, folder: ProfileFolder, buckets: Collection[int]) -> list[ProfileKey]:
     """Name the profiles of these buckets that the store does not have, and whose files lie there.
 
     A file of such a name that is no snapshot of that profile is somebody's own, and nothing that a daemon removes.
     """
-    found = foreign_files(store, folder, frozenset(), lambda key: bucket_of(key.user_id) in buckets)
+    found = orphan_files_of(store, folder, frozenset(), lambda key: bucket_of(key.user_id) in buckets)
     return [one.key for one in found if _shows(folder, one.key)]
 
 
 def _shows(folder: ProfileFolder, key: ProfileKey) -> bool:
     try:
-        snapshot = parse_file(content(folder, key) or b"")
+        snapshot = parse_file(read_or_empty(folder, key) or b"")
     except ValueError:
         return False
     return (snapshot.user_id, snapshot.group_slug) == key
@@ -55,33 +55,33 @@ def removable(folder: ProfileFolder, keys: Sequence[ProfileKey]) -> bool:
 _OURS = re.compile(r"(\d+)(?:-(.+))?\.json", re.DOTALL)
 
 
-def foreign(folder: ProfileFolder, absent: Iterable[ProfileKey]) -> list[WrongFile]:
+def orphans(folder: ProfileFolder, absent: Iterable[ProfileKey]) -> list[BadFile]:
     """Name the files that lie there although these profiles don't exist; a folder of such a name is no file of ours."""
     slug = folder.identity.group_slug
     return [
-        WrongFile(file_name(key, slug), Fault.FOREIGN, key)
+        BadFile(file_name(key, slug), Fault.FOREIGN, key)
         for key in absent
         if folder.disk.is_file(str(folder.place(key)))
     ]
 
 
-def foreign_files(
+def orphan_files_of(
     store: Store, folder: ProfileFolder, known: Collection[str], asked: Callable[[ProfileKey], bool]
-) -> list[WrongFile]:
+) -> list[BadFile]:
     """Name the files that look like ours and belong to no stored profile, of those that are asked for.
 
     `known` are names of files that do belong to one.
     """
-    owners = (owner(folder, name) for name in folder.names() if name not in known)
+    owners = (owner_of(folder, name) for name in folder.names() if name not in known)
     strange = (key for key in owners if key is not None and asked(key))
-    found: list[WrongFile] = []
+    found: list[BadFile] = []
     while page := list(islice(strange, _PAGE)):
         loaded = store.load(dict.fromkeys(page, ()))
-        found += foreign(folder, [key for key in page if loaded[key].version == ABSENT])
+        found += orphans(folder, [key for key in page if loaded[key].version == ABSENT])
     return sorted(found)
 
 
-def owner(folder: ProfileFolder, name: str) -> ProfileKey | None:
+def owner_of(folder: ProfileFolder, name: str) -> ProfileKey | None:
     """Whose file that name would be; None where it can't be one of ours.
 
     A name that was cut can't be read back; then the file itself says whose it is.

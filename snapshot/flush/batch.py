@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from projections.profile_key import ProfileKey
-from projections.store.protocol import Claim, Reading, Settlement
+from projections.store.protocol import Claim, FlushReading, Settlement
 from snapshot.announce.announcement import Announcement
 from snapshot.files.folder import ProfileFolder
 from snapshot.schema import SignalProfileSnapshot, parse_file
 
-NOTHING = ""
+NO_FILE = ""
 """The hash that stands for 'no snapshot'."""
 DAMAGED = "damaged"
 """The hash that stands for a file that holds no snapshot of its profile, or can't be read."""
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
     """A claim after step 3. `known` is the hash of the folder's file; `told` the one that downstream was told."""
 
     claim: Claim
-    reading: Reading
+    reading: FlushReading
     snapshot: SignalProfileSnapshot | None
     hash: str
     known: str
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
         return self.hash != self.told or self.claim.forced or self.claim.taken_over
 
 
-class Ending(NamedTuple):
+class PendingSettlement(NamedTuple):
     """Step 7: what is settled under a token, and what is given back, with the seconds until it is due again."""
 
     token: str
@@ -65,7 +65,7 @@ class Ending(NamedTuple):
     back: Sequence[tuple[Claim, float]]
 
 
-class Round:
+class FlushBatch:
     """A batch on its way through the steps. `began` is when its lease did, or before; what fails is due after `retry`.
 
     Both in seconds.
@@ -83,27 +83,27 @@ class Round:
         """What has not been given back."""
         return [one for key, one in self.outcomes.items() if key not in self.back]
 
-    def leave(self, claim: Claim, seconds: float = 0.0) -> None:
+    def give_back(self, claim: Claim, seconds: float = 0.0) -> None:
         """Give a claim back as it was: nothing was done."""
         self.back[claim.key] = claim, seconds
 
     def fail(self, claim: Claim) -> None:
         """Give a claim back as it was, after an error."""
-        self.leave(claim, self._retry)
+        self.give_back(claim, self._retry)
         self.failed.add(claim.key)
 
 
-def again(claim: Claim) -> Claim:
+def forced(claim: Claim) -> Claim:
     """The claim, to be done again whatever the hash is by then: file or announcement may be out already."""
     return claim._replace(forced=True)
 
 
-def lies(folder: ProfileFolder, key: ProfileKey) -> str:
-    """The hash of the file that lies there: NOTHING where there is none, DAMAGED where it is not this profile."""
+def hash_on_disk(folder: ProfileFolder, key: ProfileKey) -> str:
+    """The hash of the file that lies there: NO_FILE where there is none, DAMAGED where it is not this profile."""
     try:
         content = folder.read(key)
         if content is None:
-            return NOTHING
+            return NO_FILE
         snapshot = parse_file(content)
     except (OSError, ValueError):
         return DAMAGED

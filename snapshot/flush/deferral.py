@@ -2,42 +2,42 @@
 
 from projections.profile_key import ProfileKey, bucket_of
 from projections.store.protocol import Store
-from projections.store.rollback import Witness
+from projections.store.rollback import RollbackDetector
 from snapshot.files.folder import ProfileFolder
-from snapshot.flush.batch import DAMAGED, NOTHING, Round, again, lies
+from snapshot.flush.batch import DAMAGED, NO_FILE, FlushBatch, forced, hash_on_disk
 
 _DOUBTS = 5
 
 
-class Caution:
+class Deferral:
     """Gives claims back, due again after `pause` seconds, until it is safe to show what was read."""
 
-    def __init__(self, store: Store, folder: ProfileFolder, witness: Witness | None, pause: float) -> None:
+    def __init__(self, store: Store, folder: ProfileFolder, detector: RollbackDetector | None, pause: float) -> None:
         self._store = store
         self._folder = folder
-        self._witness = witness
+        self._detector = detector
         self._pause = pause
         self._doubts: dict[ProfileKey, int] = {}
 
-    def leave(self, one: Round) -> None:
+    def give_back(self, one: FlushBatch) -> None:
         """Look at a batch that was read. Raises StoreUnavailableError."""
         self._leave_lost(one)
         self._leave_doubtful(one)
 
-    def _leave_lost(self, one: Round) -> None:
+    def _leave_lost(self, one: FlushBatch) -> None:
         """Show nothing of buckets that fell back, or began to heal since the claim.
 
         The marks are read after the heads: what they say holds for every head that was read.
         """
-        marks, fallen = (self._store.marks(), {}) if self._witness is None else self._witness.look()
-        lost = {bucket for bucket, mark in enumerate(marks) if mark is not None and mark.healing is not None} | {
-            *fallen
+        states, rolled_back = (self._store.bucket_states(), {}) if self._detector is None else self._detector.look()
+        lost = {bucket for bucket, state in enumerate(states) if state is not None and state.recovery is not None} | {
+            *rolled_back
         }
         for outcome in one.open():
             if bucket_of(outcome.claim.key.user_id) in lost:
-                one.leave(outcome.claim, self._pause)
+                one.give_back(outcome.claim, self._pause)
 
-    def _leave_doubtful(self, one: Round) -> None:
+    def _leave_doubtful(self, one: FlushBatch) -> None:
         """Wait with a file that is neither what was settled nor what it is to be.
 
         The store may have lost its last second with the machine, before any process could see it: soon it knows again
@@ -47,12 +47,12 @@ class Caution:
             key, settled, claim = outcome.claim.key, outcome.reading.settled, outcome.claim
             if settled is None or claim.forced or claim.taken_over or not outcome.to_write:
                 continue
-            if lies(self._folder, key) in (NOTHING, DAMAGED, settled, outcome.hash):
+            if hash_on_disk(self._folder, key) in (NO_FILE, DAMAGED, settled, outcome.hash):
                 self._doubts.pop(key, None)
             elif self._wait_for(key):
-                one.leave(claim, self._pause)
+                one.give_back(claim, self._pause)
             else:
-                one.outcomes[key] = outcome._replace(claim=again(claim))
+                one.outcomes[key] = outcome._replace(claim=forced(claim))
 
     def _wait_for(self, key: ProfileKey) -> bool:
         """Whether there is still hope."""

@@ -21,27 +21,27 @@ from projections.codec import unpack_head
 from projections.profile_key import BUCKETS, ProfileKey
 from projections.profiles.head import Head
 from projections.projection import Projection
-from projections.store.protocol import Claim, Reading
-from projections.store.rollback import Witness
+from projections.store.protocol import Claim, FlushReading
+from projections.store.rollback import RollbackDetector
 from snapshot.announce.announcement import Announcer
 from snapshot.build import build
-from snapshot.files.folder import LeftError, ProfileFolder, UnsafeError
+from snapshot.files.folder import NotDurableError, NotStartedError, ProfileFolder
 from snapshot.flush.batch import (
     DAMAGED,
-    NOTHING,
-    Ending,
+    NO_FILE,
+    FlushBatch,
     Flushed,
     Outcome,
-    Round,
-    again,
+    PendingSettlement,
     announcement,
-    lies,
+    forced,
+    hash_on_disk,
     settlement,
 )
-from snapshot.flush.deferral import Caution
-from snapshot.flush.unannounced import Untold
+from snapshot.flush.deferral import Deferral
+from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.runtime.metrics import Metrics
-from snapshot.runtime.throttle import Complaint
+from snapshot.runtime.throttle import ThrottledWarning
 
 __all__ = ["LEASE_SECONDS", "Flushed", "Flusher", "Outcome"]
 
@@ -56,7 +56,7 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 class Flusher:
     """Flushes into one folder. `now` is a clock in seconds that runs while the machine is suspended.
 
-    With a `witness`, nothing is shown of buckets that fell back until their epoch is raised. Used by one thread.
+    With a `detector`, nothing is shown of buckets that fell back until their epoch is raised. Used by one thread.
     """
 
     def __init__(  # noqa: PLR0913 - its parts, and what tests replace
@@ -70,7 +70,7 @@ class Flusher:
         retry: float = RETRY_SECONDS,
         now: Callable[[], float] = lambda: time.clock_gettime(_CLOCK),
         token: Callable[[], str] = lambda: secrets.token_hex(8),
-        witness: Witness | None = None,
+        detector: RollbackDetector | None = None,
     ) -> None:
         self.trouble: str | None = None
         """What stands in the way of profiles that failed, for the operator; None where none is left."""
@@ -83,19 +83,19 @@ class Flusher:
         self._retry = retry
         self._now = now
         self._token = token
-        self._caution = Caution(projection.store, folder, witness, retry / 5)
-        self._claiming: Round | None = None
-        self._ending: Ending | None = None
+        self._caution = Deferral(projection.store, folder, detector, retry / 5)
+        self._claiming: FlushBatch | None = None
+        self._ending: PendingSettlement | None = None
         self._stuck: set[ProfileKey] = set()
-        self._untold = Untold(folder.path, folder.disk)
+        self._untold = UnannouncedJournal(folder.path, folder.disk)
         self._unknown: set[ProfileKey] = set()
-        self._unwritten = Complaint("files not written; trying again", now, grave=True)
-        self._unannounced = Complaint("announcements not acknowledged; trying again", now, grave=True)
-        self._unreadable = Complaint("profiles in the store can't be read", now, grave=True)
+        self._unwritten = ThrottledWarning("files not written; trying again", now, grave=True)
+        self._unannounced = ThrottledWarning("announcements not acknowledged; trying again", now, grave=True)
+        self._unreadable = ThrottledWarning("profiles in the store can't be read", now, grave=True)
 
-    def register(self) -> bool:
+    def add_folder(self) -> bool:
         """Make the folder known to the store; True where it is new, and everything is due."""
-        return self._store.register(self._folder.identity)
+        return self._store.add_folder(self._folder.identity)
 
     def wait(self) -> float | None:
         """Seconds until the next profile is due (0: one is); None: none is."""
@@ -116,31 +116,31 @@ class Flusher:
         self._claiming = None
         if not claims:
             return Flushed()
-        self._ending = Ending(one.token, (), [(claim, 0.0) for claim in claims])
+        self._ending = PendingSettlement(one.token, (), [(claim, 0.0) for claim in claims])
         self._read(one, claims)  # steps 2 and 3
-        self._caution.leave(one)
+        self._caution.give_back(one)
         self._write(one)  # steps 4 and 5
         self._announce(one)  # step 6
         done = [settlement(own) for own in one.open()]
         self._told([own.claim.key for own in done])
-        self._end(Ending(one.token, done, list(one.back.values())))  # step 7
+        self._end(PendingSettlement(one.token, done, list(one.back.values())))  # step 7
         return self._counted(one)
 
-    def _begin(self) -> Round:
+    def _begin(self) -> FlushBatch:
         """A new round; or that of a claim whose answer never came: its token gets the same claims."""
         if self._claiming is None or self._late(self._claiming):
-            self._claiming = Round(self._token(), self._now(), self._retry)
+            self._claiming = FlushBatch(self._token(), self._now(), self._retry)
         return self._claiming
 
-    def _age(self, one: Round) -> float:
+    def _age(self, one: FlushBatch) -> float:
         return self._now() - one.began
 
-    def _late(self, one: Round) -> bool:
+    def _late(self, one: FlushBatch) -> bool:
         return self._age(one) > self._lease / 2
 
     # -------------------------------------------------------------------------------------------------- steps 2 and 3
 
-    def _read(self, one: Round, claims: Sequence[Claim]) -> None:
+    def _read(self, one: FlushBatch, claims: Sequence[Claim]) -> None:
         readings = self._store.read(self._folder.identity.id, claims)
         if any(reading.announced is None for reading in readings):
             self._untold.look()
@@ -153,30 +153,30 @@ class Flusher:
                     f"the profile {_named(claim.key)} in the store can't be read ({error}); mend it with "
                     f"`snapshot-rebuild --user {claim.key.user_id}`"
                 )
-                self._unreadable.say(str(error), first=_named(claim.key))
+                self._unreadable.warn(str(error), first=_named(claim.key))
 
-    def _outcome(self, claim: Claim, reading: Reading) -> Outcome:
+    def _outcome(self, claim: Claim, reading: FlushReading) -> Outcome:
         announced = self._announced(claim, reading)
         head = _head(reading)
-        while head is not None and head.needs_mend():
-            self._projection.mend(claim.key)
+        while head is not None and head.needs_recompute():
+            self._projection.recompute(claim.key)
             reading = self._store.read(self._folder.identity.id, [claim])[0]  # the sequence belongs to this content
             head = _head(reading)
         snapshot = build(claim.key, head)
-        known = lies(self._folder, claim.key) if reading.settled is None else reading.settled
+        known = hash_on_disk(self._folder, claim.key) if reading.settled is None else reading.settled
         if announced is None:
-            announced = NOTHING if known == DAMAGED or claim.key in self._untold else known
+            announced = NO_FILE if known == DAMAGED or claim.key in self._untold else known
         return Outcome(
             claim=claim,
             reading=reading,
             snapshot=snapshot,
-            hash=NOTHING if snapshot is None else snapshot.snapshot_hash,
+            hash=NO_FILE if snapshot is None else snapshot.snapshot_hash,
             known=known,
             told=announced,
             cause=("", 0) if head is None else head.cause,
         )
 
-    def _announced(self, claim: Claim, reading: Reading) -> str | None:
+    def _announced(self, claim: Claim, reading: FlushReading) -> str | None:
         """What downstream was told, as far as the store knew before we read it.
 
         The first reading notes that nothing was told, and where it came to nothing the second one would believe it.
@@ -191,7 +191,7 @@ class Flusher:
 
     # -------------------------------------------------------------------------------------------------- steps 4 and 5
 
-    def _write(self, one: Round) -> None:
+    def _write(self, one: FlushBatch) -> None:
         """Write for a quarter of the lease at most, so that a slow disk still leaves time to announce and settle."""
         changed = {outcome.claim.key: outcome for outcome in one.open() if outcome.to_write}
         if not changed:
@@ -202,24 +202,24 @@ class Flusher:
         try:
             news = [key for key, outcome in changed.items() if outcome.to_announce]
             new = sum(content is not None for content in contents.values())
-            self._untold.note(one.token, news, flush=not self._folder.flushes_all(new))
+            self._untold.record(one.token, news, flush=not self._folder.flushes_all(new))
             errors = self._folder.write(contents, lambda: self._age(one) > self._lease / 4)
         except OSError as failed:
             errors = dict.fromkeys(contents, failed)
         for key, error in errors.items():
             claim = changed[key].claim
-            if isinstance(error, LeftError):
-                one.leave(claim)
+            if isinstance(error, NotStartedError):
+                one.give_back(claim)
             else:
-                one.fail(again(claim) if isinstance(error, UnsafeError) else claim)
-        self._complain_of_files({key: error for key, error in errors.items() if not isinstance(error, LeftError)})
+                one.fail(forced(claim) if isinstance(error, NotDurableError) else claim)
+        self._complain_of_files({key: error for key, error in errors.items() if not isinstance(error, NotStartedError)})
 
     def _complain_of_files(self, errors: Mapping[ProfileKey, OSError]) -> None:
         if not errors:
             return
         key, error = next(iter(errors.items()))
         reason = error.strerror or str(error)
-        self._unwritten.say(reason, files=len(errors), first=str(self._folder.place(key)))
+        self._unwritten.warn(reason, files=len(errors), first=str(self._folder.place(key)))
         self.trouble = (
             f"{self._folder.place(key)} can't be written ({reason}); mend that, or choose another folder with "
             "--output-dir or SNAPSHOT_STORAGE_DIR"
@@ -227,19 +227,19 @@ class Flusher:
 
     # --------------------------------------------------------------------------------------------------------- step 6
 
-    def _announce(self, one: Round) -> None:
+    def _announce(self, one: FlushBatch) -> None:
         """A file without its announcement is written again, whatever the hash is by then."""
         news = [outcome for outcome in one.open() if outcome.to_announce]
         if not news:
             return
         if self._late(one):
             for outcome in news:
-                one.leave(again(outcome.claim) if outcome.to_write else outcome.claim)
+                one.give_back(forced(outcome.claim) if outcome.to_write else outcome.claim)
             return
         answers = self._announcer.announce([announcement(outcome) for outcome in news])
         failed = {outcome.claim.key: error for outcome, error in zip(news, answers, strict=True) if error is not None}
         for key in failed:
-            one.fail(again(one.outcomes[key].claim))
+            one.fail(forced(one.outcomes[key].claim))
         self._complain_of_announcements(failed)
         self._metrics.count("signal_glaze.announcements", len(news) - len(failed))
 
@@ -247,12 +247,12 @@ class Flusher:
         if not errors:
             return
         key, error = next(iter(errors.items()))
-        self._unannounced.say(str(error), announcements=len(errors), first=_named(key))
+        self._unannounced.warn(str(error), announcements=len(errors), first=_named(key))
         self.trouble = f"the change of the profile {_named(key)} can't be announced: {error}"
 
     # --------------------------------------------------------------------------------------------------------- step 7
 
-    def _end(self, ending: Ending) -> None:
+    def _end(self, ending: PendingSettlement) -> None:
         """Settle what is done and give back what is not. If the store is away, the next flush begins with this."""
         self._ending = ending
         folder = self._folder.identity.id
@@ -263,7 +263,7 @@ class Flusher:
             self._store.defer(folder, ending.token, claims, seconds)
         self._ending = None
 
-    def _counted(self, one: Round) -> Flushed:
+    def _counted(self, one: FlushBatch) -> Flushed:
         done = one.open()
         flushed = Flushed(
             written=sum(outcome.to_write and outcome.snapshot is not None for outcome in done),
@@ -279,17 +279,17 @@ class Flusher:
         self._metrics.count("signal_glaze.flush_failures", flushed.failed)
         return flushed
 
-    def _tell_stuck(self, one: Round) -> None:
+    def _tell_stuck(self, one: FlushBatch) -> None:
         """Note which profiles failed, and which of those that did are done now."""
         self._stuck -= one.outcomes.keys() - one.back.keys()
         self._stuck |= one.failed
         if not self._stuck:
             self.trouble = None
-            for complaint in (self._unwritten, self._unannounced, self._unreadable):
-                complaint.over()
+            for warning in (self._unwritten, self._unannounced, self._unreadable):
+                warning.resolved()
 
 
-def _head(reading: Reading) -> Head | None:
+def _head(reading: FlushReading) -> Head | None:
     return None if reading.head is None else unpack_head(reading.head)
 
 

@@ -14,12 +14,12 @@ import msgspec
 import structlog
 
 from projections.profile_key import ProfileKey, bucket_of
-from projections.store.protocol import Mark, Store
+from projections.store.protocol import BucketState, Store
 from projections.watermark import TAIL, holds, observe
 from snapshot.files.folder import ProfileFolder, replace
-from snapshot.files.orphans import removable, strays
-from snapshot.flush.batch import DAMAGED, NOTHING, lies
-from snapshot.runtime.throttle import Complaint
+from snapshot.files.orphans import orphan_files, removable
+from snapshot.flush.batch import DAMAGED, NO_FILE, hash_on_disk
+from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
 
@@ -33,16 +33,16 @@ _CONFIRMED_SECONDS = 2.0
 _HIGHEST = 2**63 - 1
 
 
-class _Suspect(NamedTuple):
+class Mismatch(NamedTuple):
     """A file that is not what was settled; it may just be on its way there, from another process."""
 
     key: ProfileKey
     settled: str
-    lies: str
+    hash_on_disk: str
     seen_at: float
 
 
-class Inspection:
+class Scrub:
     """Goes round all profiles of a folder's scope, a few at each step; what differs is made due, and flushed anew.
 
     `now` is a clock in seconds. Used by the flusher's thread.
@@ -57,12 +57,12 @@ class Inspection:
         self._id = folder.identity.id
         self._waiting: deque[ProfileKey] = deque()
         self._next_user, self._users = 0, _USERS_AT_FIRST
-        self._suspects: list[_Suspect] = []
+        self._suspects: list[Mismatch] = []
         self._known: dict[int, str] | None = None
         self._compared_epochs: dict[int, str] = {}
         self._astray = False
         """Whether files were seen that the store knows nothing of, perhaps because it does not have all yet."""
-        self._complaint = Complaint("the folder can't be looked at; trying again", now, grave=True)
+        self._warning = ThrottledWarning("the folder can't be looked at; trying again", now, grave=True)
 
     def step(self) -> list[ProfileKey]:
         """Look at the buckets that are new or in a new epoch, then at a few files; the profiles that were made due.
@@ -71,65 +71,69 @@ class Inspection:
         """
         try:
             self._folder.keep()
-            found = self._epochs(self._store.marks()) + self._round()
+            found = self._epochs(self._store.bucket_states()) + self._round()
         except OSError as error:
             reason = error.strerror or str(error)
             self.trouble = (
                 f"the folder {self._folder.path} can't be used ({reason}); mend that, or choose another with "
                 "--output-dir or SNAPSHOT_STORAGE_DIR"
             )
-            self._complaint.say(reason, folder=str(self._folder.path))
+            self._warning.warn(reason, folder=str(self._folder.path))
             return []
         self.trouble = None
-        self._complaint.over()
+        self._warning.resolved()
         return found
 
-    def behind(self) -> list[int]:
+    def pending_buckets(self) -> list[int]:
         """The buckets whose files have to be looked at, because they are in a new epoch."""
-        marks = self._store.marks()
-        behind = self._behind(marks)
-        waiting = [bucket for bucket in behind if self._compared_epochs.get(bucket) == _epoch(marks[bucket])]
-        return behind if waiting != behind or complete(self._store, marks, behind) else []
+        states = self._store.bucket_states()
+        pending_buckets = self._behind(states)
+        waiting = [bucket for bucket in pending_buckets if self._compared_epochs.get(bucket) == _epoch(states[bucket])]
+        return pending_buckets if waiting != pending_buckets or complete(self._store, states, pending_buckets) else []
 
     # -------------------------------------------------------------------------------------------------------- epochs
 
-    def _behind(self, marks: Iterable[Mark | None]) -> list[int]:
+    def _behind(self, states: Iterable[BucketState | None]) -> list[int]:
         if self._known is None:
             self._known = self._read()
         return [
-            bucket for bucket, mark in enumerate(marks) if mark is not None and self._known.get(bucket) != _epoch(mark)
+            bucket
+            for bucket, state in enumerate(states)
+            if state is not None and self._known.get(bucket) != _epoch(state)
         ]
 
-    def _epochs(self, marks: list[Mark | None]) -> list[ProfileKey]:
+    def _epochs(self, states: list[BucketState | None]) -> list[ProfileKey]:
         """Compare the files of new epochs at once; those that are nobody's are known once the history is all there."""
-        behind = self._behind(marks)
-        found = self._new_epochs({one for one in behind if self._compared_epochs.get(one) != _epoch(marks[one])}, marks)
-        if behind and (not self._astray or complete(self._store, marks, behind)):
-            found += self._strays(behind) if self._astray else []
-            self._note({bucket: _epoch(mark) for bucket, mark in enumerate(marks) if mark is not None})
+        pending_buckets = self._behind(states)
+        found = self._new_epochs(
+            {one for one in pending_buckets if self._compared_epochs.get(one) != _epoch(states[one])}, states
+        )
+        if pending_buckets and (not self._astray or complete(self._store, states, pending_buckets)):
+            found += self._strays(pending_buckets) if self._astray else []
+            self._note({bucket: _epoch(state) for bucket, state in enumerate(states) if state is not None})
             self._astray = False
         return found
 
-    def _new_epochs(self, buckets: set[int], marks: list[Mark | None]) -> list[ProfileKey]:
+    def _new_epochs(self, buckets: set[int], states: list[BucketState | None]) -> list[ProfileKey]:
         if not buckets:
             return []
         keys = [key for key in self._scope(0, _HIGHEST) if bucket_of(key.user_id) in buckets]
         # Those of which nothing is noted too: while files of nobody wait for the tail, nothing is.
-        raised = {bucket for bucket in buckets if bucket in (self._known or {}) or _raised(marks[bucket])}
+        raised = {bucket for bucket in buckets if bucket in (self._known or {}) or _raised(states[bucket])}
         found = self._mend(self._compared(keys), raised)
-        self._astray = self._astray or bool(strays(self._store, self._folder, buckets))
-        self._compared_epochs.update({bucket: _epoch(marks[bucket]) for bucket in buckets})
+        self._astray = self._astray or bool(orphan_files(self._store, self._folder, buckets))
+        self._compared_epochs.update({bucket: _epoch(states[bucket]) for bucket in buckets})
         return found
 
     def _strays(self, buckets: list[int]) -> list[ProfileKey]:
-        found = strays(self._store, self._folder, buckets)
+        found = orphan_files(self._store, self._folder, buckets)
         if not found or not removable(self._folder, found):
             return []
         self._say("files are nobody's any more; removing them", found)
         self._store.force(self._id, found)
         return found
 
-    def _mend(self, wrong: list[_Suspect], raised: Collection[int] = ()) -> list[ProfileKey]:
+    def _mend(self, wrong: list[Mismatch], raised: Collection[int] = ()) -> list[ProfileKey]:
         """Have files written again, and announced where downstream may have been told what lies there.
 
         In a bucket whose epoch was raised that may be the profile's end, too.
@@ -137,7 +141,8 @@ class Inspection:
         told = [
             one.key
             for one in wrong
-            if one.lies not in (NOTHING, DAMAGED) or (one.lies == NOTHING and bucket_of(one.key.user_id) in raised)
+            if one.hash_on_disk not in (NO_FILE, DAMAGED)
+            or (one.hash_on_disk == NO_FILE and bucket_of(one.key.user_id) in raised)
         ]
         if told:
             self._say("files are not as the store says; writing and announcing them again", told)
@@ -187,44 +192,44 @@ class Inspection:
         self._next_user = 0 if last == _HIGHEST else last + 1
         return found
 
-    def _confirmed(self) -> list[_Suspect]:
+    def _confirmed(self) -> list[Mismatch]:
         """Those suspects that are so still."""
         ripe = [one for one in self._suspects if self._now() - one.seen_at >= _CONFIRMED_SECONDS]
         self._suspects = [one for one in self._suspects if one not in ripe]
         again = {one.key: one for one in self._compared([one.key for one in ripe])}
         return [one for one in ripe if one.key in again and again[one.key][:3] == one[:3]]
 
-    def _compared(self, keys: list[ProfileKey]) -> list[_Suspect]:
+    def _compared(self, keys: list[ProfileKey]) -> list[Mismatch]:
         settled = self._store.settled(self._id, keys)
         found = [
-            _Suspect(key, known, lies(self._folder, key), self._now())
+            Mismatch(key, known, hash_on_disk(self._folder, key), self._now())
             for key, known in zip(keys, settled, strict=True)
             if known is not None
         ]
-        return [one for one in found if one.settled != one.lies]
+        return [one for one in found if one.settled != one.hash_on_disk]
 
 
-def _epoch(mark: Mark | None) -> str:
-    return "" if mark is None else f"{mark.birth}:{mark.epoch}"
+def _epoch(state: BucketState | None) -> str:
+    return "" if state is None else f"{state.instance_id}:{state.epoch}"
 
 
-def _raised(mark: Mark | None) -> bool:
-    return mark is not None and mark.epoch > 0
+def _raised(state: BucketState | None) -> bool:
+    return state is not None and state.epoch > 0
 
 
-def complete(store: Store, marks: Sequence[Mark | None], buckets: Collection[int]) -> bool:
+def complete(store: Store, states: Sequence[BucketState | None], buckets: Collection[int]) -> bool:
     """Whether these buckets hold the whole history.
 
     One whose epoch was raised was reconciled with the database once it heals no more. For one that was born, the tail
     in process says so. Of Kafka's topics nobody does: what they held before may have been dropped.
     """
-    mine = [mark for bucket in buckets if (mark := marks[bucket]) is not None]
-    if any(mark.healing is not None for mark in mine):
+    mine = [state for bucket in buckets if (state := states[bucket]) is not None]
+    if any(state.recovery is not None for state in mine):
         return False
-    born = [mark for mark in mine if not mark.epoch]
-    if not all(any(name.startswith(f"{TAIL}/") for name in mark.positions) for mark in born):
+    initialized = [state for state in mine if not state.epoch]
+    if not all(any(name.startswith(f"{TAIL}/") for name in state.positions) for state in initialized):
         return False
-    if not born:
+    if not initialized:
         return True
     seen = observe(store)
     return seen.passed(0) and all(holds(seen.positions[bucket], seen.tail.positions) for bucket in buckets if seen.tail)

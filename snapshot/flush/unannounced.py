@@ -23,7 +23,7 @@ NOTES = ".signal-profiles-untold"
 _decode = msgspec.json.Decoder(list[ProfileKey]).decode
 
 
-class Untold:
+class UnannouncedJournal:
     """The notes of one folder. A note never changes."""
 
     def __init__(self, folder: Path, disk: Disk = disk) -> None:
@@ -40,7 +40,7 @@ class Untold:
             return
         self._notes = {place: self._notes.get(place) or self._noted(place) for place in places}
 
-    def note(self, token: str, keys: Collection[ProfileKey], *, flush: bool = True) -> None:
+    def record(self, token: str, keys: Collection[ProfileKey], *, flush: bool = True) -> None:
         """Files of these profiles are about to be written. `flush`: nobody else will flush the note before they are.
 
         It says all that older notes said of them, so these shrink: else announcements that fail for days, each trial
@@ -59,15 +59,15 @@ class Untold:
 
     def told(self, keys: Collection[ProfileKey]) -> None:
         """Downstream knows of these profiles what the folder says."""
-        for place, noted in list(self._notes.items()):
-            noted.difference_update(keys)
-            if not noted:
+        for place, read in list(self._notes.items()):
+            read.difference_update(keys)
+            if not read:
                 del self._notes[place]
                 with suppress(OSError):  # then downstream hears of them twice, if the store is lost
                     self._disk.remove(str(place))
 
     def __contains__(self, key: object) -> bool:
-        return any(key in noted for noted in self._notes.values())
+        return any(key in read for read in self._notes.values())
 
     def _noted(self, place: Path) -> set[ProfileKey]:
         try:

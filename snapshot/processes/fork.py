@@ -31,7 +31,7 @@ def workers(asked: int | None, useful: int, members: int) -> int:
     return max(1, min(asked or sizing.fitting(useful, members), useful))
 
 
-def each(work: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
+def map_forked(work: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
     """Do the work on every item, results in order. What it raises is raised here; the rest is then left undone.
 
     `work` is inherited by the fork, never pickled: it may hold anything but open connections. Meanwhile the garbage

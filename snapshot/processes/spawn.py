@@ -87,7 +87,7 @@ class Processes(Generic[Context]):
             ) from error
 
 
-def collect_seldom() -> None:
+def raise_gc_thresholds() -> None:
     """Look for cyclic garbage seldom: millions of objects are made and hardly a cycle, and looking costs a fifth."""
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
@@ -100,10 +100,10 @@ _context: list[Any] = []
 def _begin(open_context: ContextFactory[Any]) -> None:
     """Begin a worker: Ctrl-C is the parent's to handle, and a parent that was killed ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stdio.settle()
+    stdio.prepare()
     logs.configure_from(os.environ, sys.stderr)  # unconfigured, it would write into the report
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    collect_seldom()
+    raise_gc_thresholds()
     _context.append(_held.enter_context(open_context()))
 
 

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from projections.database.database import HIGHEST_ID, Database, open_databases
-from projections.database.errors import DatabaseUnavailable
+from projections.database.errors import DatabaseUnavailableError
 from projections.errors import OperatorError
 from projections.projection import Projection
 from projections.store.memory import MemoryStore
@@ -28,15 +28,15 @@ from snapshot.files.folder import MARKER, ProfileFolder, open_folder
 from snapshot.flush.flusher import Flusher
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.processes import sizing
-from snapshot.processes.spawn import Inline, Pool, Processes, collect_seldom
+from snapshot.processes.spawn import Inline, Pool, Processes, raise_gc_thresholds
 from snapshot.rebuild.rebuild import LAG_SECONDS, Order, Rebuild
 from snapshot.rebuild.report import COULD_NOT_RUN, Report, show
-from snapshot.rebuild.tasks import Output, Work
+from snapshot.rebuild.tasks import Output, RebuildContext
 from snapshot.reconcile.reconcile import Scope
 from snapshot.runtime import logs
 from snapshot.runtime.metrics import Metrics, NoMetrics, statsd_metrics
-from snapshot.runtime.progress import meter
-from snapshot.runtime.stdio import told
+from snapshot.runtime.progress import progress_bar
+from snapshot.runtime.stdio import print_safely
 
 NAME = "snapshot-rebuild"
 _COMMENTS_WORTH_A_WORKER = 50_000
@@ -101,7 +101,7 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
     if bool(user) == everybody:
         raise typer.BadParameter("say either --all or --user ID")
     logs.configure_from(os.environ, sys.stderr)
-    collect_seldom()
+    raise_gc_thresholds()
     make_storage(files)
     order = Order(frozenset(user) if user else None, dry_run, prune_all, lag_timeout)
     with _in_words(), RunLog(files.storage_dir, NAME, group_slug=files.group_slug, dry_run=dry_run) as entry:
@@ -110,25 +110,27 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
             report = rebuild(settings, order, workers)
             _note(report, entry)
             _count(report, figures)
-        told(lambda: _tell(report, as_json=as_json))  # with or without a reader, the run and its exit code stand
-        if report.held is not None:
-            sys.stderr.write(f"{_held(report)}\n")
+        print_safely(
+            lambda: _tell(report, as_json=as_json)
+        )  # with or without a reader, the run and its exit code stand
+        if report.blocked is not None:
+            sys.stderr.write(f"{_blocked(report)}\n")
         raise typer.Exit(report.exit_code)
 
 
 def rebuild(settings: Settings, order: Order, workers: int | None = 1) -> Report:
     """Open everything, run, and report; `workers` None: as many processes as are worth it.
 
-    Raises OperatorError, StoreUnavailableError, DatabaseUnavailable.
+    Raises OperatorError, StoreUnavailableError, DatabaseUnavailableError.
     """
     with ExitStack() as stack:
         work = stack.enter_context(open_work(settings))
         pool = _pool(settings, work, _fitting(work, order, workers), stack)
-        bar = stack.enter_context(meter(Console(stderr=True)))
+        bar = stack.enter_context(progress_bar(Console(stderr=True)))
         return Rebuild(work, pool, order, bar).run()
 
 
-def _fitting(work: Work, order: Order, asked: int | None) -> int:
+def _fitting(work: RebuildContext, order: Order, asked: int | None) -> int:
     """How many processes are worth their start and their memory."""
     if asked is not None:
         return asked
@@ -138,7 +140,7 @@ def _fitting(work: Work, order: Order, asked: int | None) -> int:
     return sizing.fitting(useful, len(work.database.groups().members))
 
 
-def _pool(settings: Settings, work: Work, workers: int, stack: ExitStack) -> Pool[Work]:
+def _pool(settings: Settings, work: RebuildContext, workers: int, stack: ExitStack) -> Pool[RebuildContext]:
     if workers == 1:
         return Inline(work)
     return stack.enter_context(Processes(partial(open_work, settings), workers))
@@ -149,7 +151,7 @@ def _in_words() -> Iterator[None]:
     """Say in one line what the operator has to mend."""
     try:
         yield
-    except (OperatorError, DatabaseUnavailable, StoreUnavailableError) as error:
+    except (OperatorError, DatabaseUnavailableError, StoreUnavailableError) as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(COULD_NOT_RUN) from error
     except KeyboardInterrupt as error:
@@ -177,11 +179,11 @@ def _note(report: Report, entry: RunLog) -> None:
     entry.unchanged = report.unchanged
     entry.removed = report.removed
     entry.drift = report.drift
-    entry.error = report.held and _held(report)
+    entry.error = report.blocked and _blocked(report)
 
 
 def _count(report: Report, figures: Metrics) -> None:
-    figures.count("signal_glaze.run_failures", int(report.held is not None))
+    figures.count("signal_glaze.run_failures", int(report.blocked is not None))
     figures.count("signal_glaze.drift", report.drift)
     figures.count("signal_glaze.repairs", report.events)
     figures.count("signal_glaze.snapshots_generated", report.written)
@@ -198,15 +200,15 @@ def _tell(report: Report, *, as_json: bool) -> None:
         show(report, Console())
 
 
-def _held(report: Report) -> str:
+def _blocked(report: Report) -> str:
     return (
-        f"held back: this would end {report.held}, as if the database were restored by half; restore it (or correct "
+        f"held back: this would end {report.blocked}, as if the database were restored by half; restore it (or correct "
         "DATABASE_URL and INSIGHTS_DATABASE_URL), or confirm with --prune-all"
     )
 
 
 @contextmanager
-def open_work(settings: Settings) -> Iterator[Work]:
+def open_work(settings: Settings) -> Iterator[RebuildContext]:
     """Open both databases, the store and the folder. A dry run makes none of them that isn't there.
 
     Raises OperatorError for whatever is in the way.
@@ -220,7 +222,7 @@ def open_work(settings: Settings) -> Iterator[Work]:
         output = _looked_at(settings.files) if settings.dry_run else _output(settings, projection, stack)
         if output is not None:
             stack.callback(output.folder.close)
-        yield Work(projection, database, Scope(settings.files.group_slug, settings.deep), output)
+        yield RebuildContext(projection, database, Scope(settings.files.group_slug, settings.deep), output)
 
 
 def refuse_unknown_group(database: Database, store: Store, slug: str | None) -> None:

@@ -12,15 +12,15 @@ import msgspec
 
 from projections.database.database import HIGHEST_ID
 from projections.profile_key import ProfileKey
-from snapshot.deletion_guard import LEAST, Endings, Totals, held
+from snapshot.deletion_guard import LEAST, PendingDeletions, Totals, blocked
 from snapshot.processes.spawn import Pool
-from snapshot.rebuild import tasks as pieces
+from snapshot.rebuild import tasks
 from snapshot.rebuild.report import leave_out
-from snapshot.rebuild.tasks import Work
+from snapshot.rebuild.tasks import RebuildContext
 from snapshot.reconcile.digests import StoredDigests, differing, subtract
 from snapshot.reconcile.drift import Look
 from snapshot.reconcile.reconcile import cut, user_ranges
-from snapshot.runtime.progress import Meter
+from snapshot.runtime.progress import ProgressBar
 
 _IDS_A_PIECE = 50_000
 _HEADS_A_PIECE = 1_000
@@ -29,13 +29,13 @@ _LOOKS_AT_MOST = 200_000
 """Some 100 MB. Of what differs beyond, it takes the tail longer to tell drift from lag, or it stays undecided."""
 
 
-class Survey(msgspec.Struct):
+class DetectionResult(msgspec.Struct):
     """What the first pass found. `members` counts the users that were asked for.
 
     `users` have to be compared again and repaired; None: everybody. `stored` counts the profiles that the store shows.
     `looks` holds, while somebody tails the database, how the first of those that differ were seen; `empty` the
-    profiles without a row, `files` those of everybody whose files are not what their heads give; `held` what the brake
-    says.
+    profiles without a row, `files` those of everybody whose files are not what their heads give; `blocked` what the
+    brake says.
     """
 
     users: frozenset[int] | None
@@ -44,7 +44,7 @@ class Survey(msgspec.Struct):
     looks: dict[ProfileKey, Look] = {}
     empty: set[ProfileKey] = set()
     files: list[ProfileKey] = []
-    held: str | None = None
+    blocked: str | None = None
     comments: int = 0
     unreadable: dict[int, str] = {}
 
@@ -60,10 +60,12 @@ class _Suspects(NamedTuple):
     looked_at: frozenset[int] | None
 
 
-class Surveyor:
+class Detection:
     """Makes the first pass over `users`, None for everybody."""
 
-    def __init__(self, work: Work, pool: Pool[Work], users: frozenset[int] | None, meter: Meter) -> None:
+    def __init__(
+        self, work: RebuildContext, pool: Pool[RebuildContext], users: frozenset[int] | None, meter: ProgressBar
+    ) -> None:
         self._work = work
         self._pool = pool
         self._users = users
@@ -76,9 +78,9 @@ class Surveyor:
         """The ranges that users are compared in; not asked for where nobody differs."""
         return user_ranges(self._work.database, 0, HIGHEST_ID) if self._users is None else [(0, HIGHEST_ID)]
 
-    def survey(self) -> Survey:
+    def detect(self) -> DetectionResult:
         """Look at everything that may differ."""
-        found = Survey(self._users, len(self._users or ()))
+        found = DetectionResult(self._users, len(self._users or ()))
         suspects, digests = _Suspects(self._users, self._users), None
         if self._users is None:
             digests = self._digests(found)
@@ -87,7 +89,7 @@ class Surveyor:
         endings = self._look(suspects.looked_at, found)
         found.users = self._confirmed(suspects)
         if endings.worth_asking():
-            found.held = held(endings, self._totals(digests or self._digests(found), endings))
+            found.blocked = blocked(endings, self._totals(digests or self._digests(found), endings))
         return found
 
     def _confirmed(self, suspects: _Suspects) -> frozenset[int] | None:
@@ -96,19 +98,19 @@ class Surveyor:
             return frozenset(self._seen) if suspects.looked_at is None else None
         return (suspects.users - (suspects.looked_at or frozenset())) | self._seen
 
-    def _digests(self, found: Survey) -> StoredDigests:
+    def _digests(self, found: DetectionResult) -> StoredDigests:
         """Read all heads, and look at their files on the way."""
         work, digests = self._work, StoredDigests()
         keys = [key for key in work.store.profiles(0, HIGHEST_ID) if work.scope.covers(key)]
         pages = [keys[start : start + _HEADS_A_PIECE] for start in range(0, len(keys), _HEADS_A_PIECE)]
         self._meter.phase("reading heads", len(pages))
-        for one in self._pool.map(pieces.heads, pages):
+        for one in self._pool.map(tasks.heads, pages):
             digests.merge(one.digests)
             found.files += one.files
             self._meter.advance()
         return digests
 
-    def _suspects(self, stored: StoredDigests, found: Survey) -> _Suspects:
+    def _suspects(self, stored: StoredDigests, found: DetectionResult) -> _Suspects:
         users = frozenset(user for mine in stored.digests.values() for user in mine)
         members = self._work.scope.groups(self._work.database.groups()).members
         found.members = len(members)
@@ -119,14 +121,14 @@ class Surveyor:
         differ = self._quick(stored, found)
         return _Suspects(differ, differ & users)
 
-    def _quick(self, stored: StoredDigests, found: Survey) -> frozenset[int]:
+    def _quick(self, stored: StoredDigests, found: DetectionResult) -> frozenset[int]:
         """Sum all rows up by ascending id."""
         blank = {(slug, user) for slug, mine in stored.digests.items() for user, digest in mine.items() if not digest}
         highest = self._work.database.heads().comment_id
         look = self._work.store.clock()
-        ids = [pieces.Ids(low, low + _IDS_A_PIECE - 1, look) for low in range(0, highest + 1, _IDS_A_PIECE)]
+        ids = [tasks.IdRange(low, low + _IDS_A_PIECE - 1, look) for low in range(0, highest + 1, _IDS_A_PIECE)]
         self._meter.phase("comparing digests", len(ids))
-        for one in self._pool.map(pieces.sums, ids):
+        for one in self._pool.map(tasks.sums, ids):
             subtract(stored.digests, one)
             found.comments += one.comments
             leave_out(found.unreadable, one.unreadable)
@@ -135,12 +137,12 @@ class Surveyor:
         found.empty = {ProfileKey(user, slug) for slug, user in blank if not stored.digests[slug][user]}
         return frozenset(differing(stored.digests))
 
-    def _look(self, users: frozenset[int] | None, found: Survey) -> Endings:
+    def _look(self, users: frozenset[int] | None, found: DetectionResult) -> PendingDeletions:
         """Compare these in detail, None for everybody."""
-        endings = Endings()
+        endings = PendingDeletions()
         parts = [] if users == frozenset() else list(cut(self.ranges, users))
         self._meter.phase("comparing registers", len(parts))
-        for outcome in self._pool.map(pieces.look, parts):
+        for outcome in self._pool.map(tasks.look, parts):
             endings.merge(outcome.endings)
             found.comments += outcome.comments
             leave_out(found.unreadable, outcome.unreadable)
@@ -154,7 +156,7 @@ class Surveyor:
             self._meter.advance()
         return endings
 
-    def _totals(self, stored: StoredDigests, endings: Endings) -> Totals:
+    def _totals(self, stored: StoredDigests, endings: PendingDeletions) -> Totals:
         """Of some users only, it isn't known how many comments have labels; then the brake leaves these out."""
         labelled = max(self._labelled + endings.labels, endings.labelled)
         return Totals(stored.shown, stored.comments, labelled if self._users is None else _COUNTLESS)

@@ -13,16 +13,16 @@ from projections.comments.register import GONE
 from projections.errors import OperatorError
 from projections.profile_key import BUCKETS, ProfileKey
 from projections.store.protocol import ABSENT, Store
-from projections.watermark import tailed
+from projections.watermark import tail_is_running
 from snapshot.deletion_guard import LEAST, too_many
-from snapshot.files.check import Audited, Fault, WrongFile, content
+from snapshot.files.check import BadFile, Fault, FileCheck, read_or_empty
 from snapshot.files.folder import file_name
-from snapshot.files.orphans import foreign_files
+from snapshot.files.orphans import orphan_files_of
 from snapshot.flush.flusher import LEASE_SECONDS, RETRY_SECONDS, Flushed
 from snapshot.processes.spawn import Pool
-from snapshot.rebuild import tasks as pieces
+from snapshot.rebuild import tasks
 from snapshot.rebuild.tasks import Output
-from snapshot.runtime.progress import Meter
+from snapshot.runtime.progress import ProgressBar
 
 _STEP_SECONDS = 0.25
 _FAILING_ROUNDS = 3
@@ -37,24 +37,24 @@ DAY = 86_400_000_000
 class Published(NamedTuple):
     """What became of the files; `wrong` are those that were not as they should be and that no flush was to write.
 
-    `held` says how many files that are nobody's the brake left there.
+    `blocked` says how many files that are nobody's the brake left there.
     """
 
     flushed: Flushed
-    wrong: list[WrongFile]
+    wrong: list[BadFile]
     pruned: int
-    held: str | None
+    blocked: str | None
 
 
-class Publication:
+class PublishStep:
     """Publishes into one folder what a rebuild left due. `sleep` takes seconds."""
 
     def __init__(
         self,
-        pool: Pool[pieces.Work],
+        pool: Pool[tasks.RebuildContext],
         store: Store,
         output: Output,
-        meter: Meter,
+        meter: ProgressBar,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._pool = pool
@@ -65,9 +65,9 @@ class Publication:
         self._meter = meter
         self._sleep = sleep
 
-    def register(self) -> None:
+    def add_folder(self) -> None:
         """Make the folder known to the store. All of a new one is written now, so none of it is compared then."""
-        self._new = self._flusher is not None and self._flusher.register()
+        self._new = self._flusher is not None and self._flusher.add_folder()
 
     def publish(  # noqa: PLR0913 - what a rebuild knows
         self,
@@ -90,16 +90,16 @@ class Publication:
         pruned = [key for key in empty if prune(self._store, key, now)]  # step 2
         stored = keys()
         looked_at = stored if doubtful is None else sorted(set(doubtful).intersection(stored))
-        audited = Audited([], []) if self._new else self._audit(looked_at)  # step 3
+        audited = FileCheck([], []) if self._new else self._audit(looked_at)  # step 3
         wrong = audited.wrong
         if self._quiet():  # what waits now waits for nobody
             wrong += [self._unwritten(key) for key in audited.waiting]
-        strange, held = self._strange(stored, ours, prune_all=prune_all)
-        mendable = wrong if held is not None else wrong + strange
+        strange, blocked = self._strange(stored, ours, prune_all=prune_all)
+        mendable = wrong if blocked is not None else wrong + strange
         if mendable:
             self._store.recheck(self._folder.identity.id, [one.key for one in mendable])  # step 4
             flushed += self.flush()
-        return Published(flushed, wrong + strange, len(pruned), held)
+        return Published(flushed, wrong + strange, len(pruned), blocked)
 
     def inspect(
         self,
@@ -108,40 +108,40 @@ class Publication:
         ours: Callable[[ProfileKey], bool],
         *,
         prune_all: bool,
-    ) -> tuple[list[WrongFile], str | None]:
+    ) -> tuple[list[BadFile], str | None]:
         """Name the files that step 4 would mend, and what the brake would hold; change nothing."""
         audited = self._audit(doubtful)
-        strange, held = self._strange(keys, ours, prune_all=prune_all)
+        strange, blocked = self._strange(keys, ours, prune_all=prune_all)
         unwritten = [self._unwritten(key) for key in audited.waiting] if self._quiet() else []
-        return [*audited.wrong, *unwritten, *strange], held
+        return [*audited.wrong, *unwritten, *strange], blocked
 
     def _strange(
         self, stored: Iterable[ProfileKey], ours: Callable[[ProfileKey], bool], *, prune_all: bool
-    ) -> tuple[list[WrongFile], str | None]:
+    ) -> tuple[list[BadFile], str | None]:
         """Name the files that are nobody's, and how many of all they are where that is too many to remove unasked."""
         slug = self._folder.identity.group_slug
-        strange = foreign_files(self._store, self._folder, {file_name(key, slug) for key in stored}, ours)
+        strange = orphan_files_of(self._store, self._folder, {file_name(key, slug) for key in stored}, ours)
         files = sum(1 for _ in self._folder.names()) if len(strange) >= LEAST else 0
-        held = too_many(len(strange), files) and not prune_all
-        return strange, f"{len(strange):,} of {files:,} files" if held else None
+        blocked = too_many(len(strange), files) and not prune_all
+        return strange, f"{len(strange):,} of {files:,} files" if blocked else None
 
     def _quiet(self) -> bool:
         return all(due is None for due in self._store.next_due(self._folder.identity.id))
 
-    def _audit(self, keys: list[ProfileKey]) -> Audited:
+    def _audit(self, keys: list[ProfileKey]) -> FileCheck:
         """Compare the files of these profiles with their heads."""
         pages = list(_pages(keys))
         self._meter.phase("comparing files", len(pages))
-        found = Audited([], [])
-        for one in self._pool.map(pieces.audit_files, pages):
+        found = FileCheck([], [])
+        for one in self._pool.map(tasks.check_files_of, pages):
             found.wrong.extend(one.wrong)
             found.waiting.extend(one.waiting)
             self._meter.advance()
         return found
 
-    def _unwritten(self, key: ProfileKey) -> WrongFile:
-        fault = Fault.MISSING if content(self._folder, key) is None else Fault.STALE
-        return WrongFile(file_name(key, self._folder.identity.group_slug), fault, key)
+    def _unwritten(self, key: ProfileKey) -> BadFile:
+        fault = Fault.MISSING if read_or_empty(self._folder, key) is None else Fault.STALE
+        return BadFile(file_name(key, self._folder.identity.group_slug), fault, key)
 
     def flush(self) -> Flushed:
         """Flush until nothing is due, or until what was due at the beginning was, and every claim of then has ended.
@@ -153,7 +153,7 @@ class Publication:
         shares = [range(first, first + _BUCKETS_A_PIECE) for first in range(0, BUCKETS, _BUCKETS_A_PIECE)]
         while True:
             flushed = Flushed()
-            for one in self._pool.map(pieces.flush, shares):
+            for one in self._pool.map(tasks.flush, shares):
                 flushed += one
                 self._meter.advance(one.claims)
             total += flushed._replace(failed=0)
@@ -203,7 +203,7 @@ def prune(store: Store, key: ProfileKey, now: int) -> bool:
     if any(register.comment is None or register.comment.state != GONE for register in registers):
         return False
     newest = max((register.comment_revision for register in registers), default=0)
-    if tailed(store) and newest > now - DAY:
+    if tail_is_running(store) and newest > now - DAY:
         return False
     return store.remove(key, version)
 

@@ -19,19 +19,19 @@ import msgspec
 from projections.database.database import HIGHEST_ID
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
-from projections.store.protocol import Mark
-from projections.watermark import Observation, covered, observe, tailed
+from projections.store.protocol import BucketState
+from projections.watermark import Observation, covered, observe, tail_is_running
 from snapshot.processes.spawn import Pool
-from snapshot.rebuild import tasks as pieces
-from snapshot.rebuild.detect import Survey, Surveyor
-from snapshot.rebuild.publish import Publication
+from snapshot.rebuild import tasks
+from snapshot.rebuild.detect import Detection, DetectionResult
+from snapshot.rebuild.publish import PublishStep
 from snapshot.rebuild.report import Report, leave_out
-from snapshot.rebuild.tasks import Outcome, Work
+from snapshot.rebuild.tasks import PartResult, RebuildContext
 from snapshot.reconcile import notice
 from snapshot.reconcile.drift import Verdict, at_once, later
 from snapshot.reconcile.findings import Finding
 from snapshot.reconcile.reconcile import cut, user_ranges
-from snapshot.runtime.progress import Meter
+from snapshot.runtime.progress import ProgressBar
 
 _STEP_SECONDS = 0.5
 LAG_SECONDS = 60.0
@@ -59,10 +59,10 @@ class Rebuild:
 
     def __init__(  # noqa: PLR0913 - its parts, and what tests replace
         self,
-        work: Work,
-        pool: Pool[Work],
+        work: RebuildContext,
+        pool: Pool[RebuildContext],
         order: Order,
-        meter: Meter,
+        meter: ProgressBar,
         *,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -82,25 +82,25 @@ class Rebuild:
         self._until = 0
         self._shown = 0
         output = work.output
-        self._publication = None if output is None else Publication(pool, work.store, output, meter, sleep)
+        self._publication = None if output is None else PublishStep(pool, work.store, output, meter, sleep)
 
     def run(self) -> Report:
-        """Do all steps. Raises OperatorError, StoreUnavailableError, DatabaseUnavailable."""
+        """Do all steps. Raises OperatorError, StoreUnavailableError, DatabaseUnavailableError."""
         began = self._now()
         self._refuse_strangers()
-        marks = self._store.marks()
-        surveyor = Surveyor(self._work, self._pool, self._order.users, self._meter)
-        survey = surveyor.survey()  # step 1
+        states = self._store.bucket_states()
+        surveyor = Detection(self._work, self._pool, self._order.users, self._meter)
+        survey = surveyor.detect()  # step 1
         self._report.comments += survey.comments
         self._report.unreadable = survey.unreadable
-        if survey.held is not None and not self._order.prune_all:  # step 2
-            self._report.held = survey.held
-        if self._order.dry_run or self._report.held is None:
+        if survey.blocked is not None and not self._order.prune_all:  # step 2
+            self._report.blocked = survey.blocked
+        if self._order.dry_run or self._report.blocked is None:
             if self._publication is not None and not self._order.dry_run:
-                self._publication.register()
-            self._repair(surveyor, survey, marks)  # step 3
+                self._publication.add_folder()
+            self._repair(surveyor, survey, states)  # step 3
             if self._report.events:
-                notice.note(self._store, self._work.database.clock(), self._token)
+                notice.post(self._store, self._work.database.clock(), self._token)
             self._publish(survey)  # step 4
             deadline = self._now() + self._order.lag_seconds
             self._judge(deadline)  # step 5
@@ -108,7 +108,9 @@ class Rebuild:
                 self._verify(surveyor, deadline)  # step 6
         self._report.users = survey.members
         self._report.in_step = survey.stored - self._shown
-        self._report.healing = sum(mark is not None and mark.healing is not None for mark in self._store.marks())
+        self._report.recovery = sum(
+            state is not None and state.recovery is not None for state in self._store.bucket_states()
+        )
         self._report.seconds = self._now() - began
         return self._report
 
@@ -123,23 +125,23 @@ class Rebuild:
 
     # ------------------------------------------------------------------------------------------------------- step 3
 
-    def _repair(self, surveyor: Surveyor, survey: Survey, marks: list[Mark | None]) -> None:
+    def _repair(self, surveyor: Detection, survey: DetectionResult, states: list[BucketState | None]) -> None:
         parts = [] if survey.users == frozenset() else list(cut(surveyor.ranges, survey.users))
-        task = pieces.rehearsal if self._order.dry_run else pieces.repair
+        task = tasks.dry_run if self._order.dry_run else tasks.repair
         self._meter.phase("comparing" if self._order.dry_run else "repairing", len(parts))
         for outcome in self._pool.map(task, parts):
             self._take(outcome, survey)
             self._meter.advance()
         if self._order.users is None and self._work.scope.group_slug is None and not self._order.dry_run:
-            self._heal(marks)
+            self._heal(states)
 
-    def _heal(self, before: list[Mark | None]) -> None:
+    def _heal(self, before: list[BucketState | None]) -> None:
         """Everything was reconciled: note it in the buckets that wait for that, unless they were lost again."""
-        for bucket, (was, mark) in enumerate(zip(before, self._store.marks(), strict=True)):
-            if was is not None and mark is not None and mark.healing is not None and mark.healing.reconcile:
-                self._store.heal(bucket, was.epoch, msgspec.structs.replace(mark.healing, reconcile=False))
+        for bucket, (was, state) in enumerate(zip(before, self._store.bucket_states(), strict=True)):
+            if was is not None and state is not None and state.recovery is not None and state.recovery.reconcile:
+                self._store.recover(bucket, was.epoch, msgspec.structs.replace(state.recovery, reconcile=False))
 
-    def _take(self, outcome: Outcome, survey: Survey) -> None:
+    def _take(self, outcome: PartResult, survey: DetectionResult) -> None:
         report = self._report
         report.comments += outcome.comments
         report.events += 0 if self._order.dry_run else outcome.events
@@ -154,7 +156,7 @@ class Rebuild:
             else:
                 report.judge(finding, verdict or Verdict.UNDECIDED)
 
-    def _repaired(self, outcome: Outcome) -> None:
+    def _repaired(self, outcome: PartResult) -> None:
         """Note what has to be verified: what was found while somebody tailed the database."""
         if outcome.before is not None:
             self._unverified.update(finding.key.user_id for finding in outcome.findings)
@@ -162,7 +164,7 @@ class Rebuild:
 
     # ------------------------------------------------------------------------------------------------------- step 4
 
-    def _publish(self, survey: Survey) -> None:
+    def _publish(self, survey: DetectionResult) -> None:
         publication = self._publication
         if publication is None:
             return
@@ -173,15 +175,15 @@ class Rebuild:
                 return self._ours(key) and not survey.suspects(key.user_id)
 
             doubtful, keys = list(filter(known, looked_at)), self._keys()
-            wrong, held = publication.inspect(doubtful, keys, known, prune_all=self._order.prune_all)
+            wrong, blocked = publication.inspect(doubtful, keys, known, prune_all=self._order.prune_all)
             self._report.judge_files(wrong)
-            self._report.held = self._report.held or held
+            self._report.blocked = self._report.blocked or blocked
             return
         now = self._work.database.clock()
         prune_all = self._order.prune_all
         published = publication.publish(looked_at, survey.empty, self._keys, self._ours, now, prune_all=prune_all)
         self._report.judge_files(published.wrong)
-        self._report.held = published.held
+        self._report.blocked = published.blocked
         self._report.written = published.flushed.written
         self._report.removed = published.flushed.removed
         self._report.announced = published.flushed.announced
@@ -234,7 +236,7 @@ class Rebuild:
         ended = set()
         repaired = {one.key: {repair.comment_id for repair in one.repairs} for one in findings}
         ranges = user_ranges(self._work.database, 0, HIGHEST_ID) if findings else []
-        for outcome in self._pool.map(pieces.look, cut(ranges, frozenset(key.user_id for key in repaired))):
+        for outcome in self._pool.map(tasks.look, cut(ranges, frozenset(key.user_id for key in repaired))):
             for finding in outcome.findings:
                 mine = repaired.get(finding.key)
                 if mine and mine <= {repair.comment_id for repair in finding.repairs}:
@@ -249,7 +251,7 @@ class Rebuild:
         }
         left = [one for one in self._open if one.finding.key not in ripe]
         ranges = user_ranges(self._work.database, 0, HIGHEST_ID)
-        for outcome in self._pool.map(pieces.look, cut(ranges, frozenset(key.user_id for key in ripe))):
+        for outcome in self._pool.map(tasks.look, cut(ranges, frozenset(key.user_id for key in ripe))):
             for finding in outcome.findings:
                 before = ripe.get(finding.key)
                 if before is None:
@@ -266,15 +268,15 @@ class Rebuild:
 
     # ------------------------------------------------------------------------------------------------------- step 6
 
-    def _verify(self, surveyor: Surveyor, deadline: float) -> None:
+    def _verify(self, surveyor: Detection, deadline: float) -> None:
         again = False
         self._meter.phase("verifying", None)
-        while self._unverified and self._now() < deadline and tailed(self._store):
+        while self._unverified and self._now() < deadline and tail_is_running(self._store):
             if not observe(self._store).passed(self._until):
                 self._sleep(_STEP_SECONDS)
                 continue
             users, self._unverified = frozenset(self._unverified), set()
-            for outcome in self._pool.map(pieces.repair, cut(surveyor.ranges, users)):
+            for outcome in self._pool.map(tasks.repair, cut(surveyor.ranges, users)):
                 self._report.events += outcome.events
                 self._repaired(outcome)
                 again |= bool(outcome.findings)

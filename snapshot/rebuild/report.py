@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from snapshot.files.check import WrongFile
+from snapshot.files.check import BadFile
 from snapshot.reconcile.drift import Verdict
 from snapshot.reconcile.findings import Finding
 
@@ -24,7 +24,7 @@ class Report(msgspec.Struct, kw_only=True):
     """Counts are of profiles, but for `users`, `comments` and `events` (both read and applied) and `files` (by fault).
 
     in_step, missing, orphaned, different, lag and undecided together are `profiles`: a difference that is lag, or of
-    which it is not known, is no drift. `fields` counts the different profiles by what differs. `held` says what the
+    which it is not known, is no drift. `fields` counts the different profiles by what differs. `blocked` says what the
     brake stopped.
     """
 
@@ -47,9 +47,9 @@ class Report(msgspec.Struct, kw_only=True):
     pruned: int = 0
     comments: int = 0
     events: int = 0
-    healing: int = 0
+    recovery: int = 0
     seconds: float = 0.0
-    held: str | None = None
+    blocked: str | None = None
     unreadable: dict[int, str] = {}
     named: list[tuple[int, str, str, tuple[str, ...], str]] = []
     named_files: list[tuple[str, str]] = []
@@ -70,7 +70,7 @@ class Report(msgspec.Struct, kw_only=True):
         for field in finding.fields:
             self.fields[field] = self.fields.get(field, 0) + 1
 
-    def judge_files(self, wrong: Iterable[WrongFile]) -> None:
+    def judge_files(self, wrong: Iterable[BadFile]) -> None:
         """Count files that are not what they should be."""
         for one in wrong:
             self.files[one.fault.value] += 1
@@ -90,7 +90,7 @@ class Report(msgspec.Struct, kw_only=True):
     @property
     def exit_code(self) -> int:
         """0 in step, 1 drift, 2 held by the brake."""
-        if self.held is not None:
+        if self.blocked is not None:
             return COULD_NOT_RUN
         return DRIFT if self.drift else IN_STEP
 
@@ -127,10 +127,10 @@ class Report(msgspec.Struct, kw_only=True):
             "announced": self.announced,
             "pruned": self.pruned,
             "events": self.events,
-            "healing_buckets": self.healing,
+            "healing_buckets": self.recovery,
             "unreadable": [{"comment_id": number, "reason": self.unreadable[number]} for number in self._first_bad()],
             "unreadable_comments": len(self.unreadable),
-            "held": self.held,
+            "held": self.blocked,
             "comments": self.comments,
             "seconds": round(self.seconds, 3),
             "comments_per_second": self.rate,
@@ -187,8 +187,8 @@ def _rows(report: Report) -> Iterable[tuple[str, int, str]]:
     if report.unreadable:
         more = ", or more" if len(report.unreadable) == COUNTED else ""
         yield "left out", len(report.unreadable), f"comments whose rows can't be understood{more}"
-    if report.healing:
-        yield "healing", report.healing, "buckets of 64; the consumer writes their files when they have healed"
+    if report.recovery:
+        yield "healing", report.recovery, "buckets of 64; the consumer writes their files when they have healed"
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -208,7 +208,7 @@ def _show_named(report: Report, console: Console) -> None:
 
 
 def _outcome(report: Report) -> str:
-    if report.held is not None:
+    if report.blocked is not None:
         return "stopped before anything was changed"
     if not report.drift:
         return "in step" if not report.undecided else "no drift found"

@@ -8,22 +8,22 @@ import msgspec
 
 from projections.comments.events import Event
 from projections.comments.groups import Groups
-from projections.comments.rows import UnreadableRowError
+from projections.comments.rows import InvalidRowError
 from projections.database.database import Database
 from projections.profile_key import ProfileKey, bucket_of
 from projections.profiles.head import Head
 from projections.projection import Projection
 from projections.store.memory import MemoryStore
 from projections.store.protocol import ABSENT, HEAD, Save, Store, Write
-from projections.watermark import Observation, observe, tailed
-from snapshot.deletion_guard import Endings
-from snapshot.files.check import Audited, audit, readable, right
+from projections.watermark import Observation, observe, tail_is_running
+from snapshot.deletion_guard import PendingDeletions
+from snapshot.files.check import FileCheck, check_files, matches_head, readable
 from snapshot.files.folder import ProfileFolder
 from snapshot.flush.flusher import Flushed, Flusher
-from snapshot.reconcile.comparison import Comparison, count_endings
+from snapshot.reconcile.comparison import Comparison, count_deletions
 from snapshot.reconcile.digests import StoredDigests, Sums, sum_rows
 from snapshot.reconcile.findings import Finding, Kind, Repairs, differing_fields, kind_of, named
-from snapshot.reconcile.reconcile import Part, PartComparison, Scope, mend_unfit, read_part, remove_damaged
+from snapshot.reconcile.reconcile import Part, PartComparison, Scope, read_part, recompute_inconsistent, remove_damaged
 from snapshot.reconcile.stored import Stored
 
 _NOTHING = (-1, -1, -1)
@@ -39,7 +39,7 @@ class Output(NamedTuple):
     flusher: Flusher | None
 
 
-class Work:
+class RebuildContext:
     """What every piece of one run needs. Without a folder (a dry run before the first run) there is no output."""
 
     def __init__(self, projection: Projection, database: Database, scope: Scope, output: Output | None) -> None:
@@ -48,16 +48,16 @@ class Work:
         self.database = database
         self.scope = scope
         self.output = output
-        self._look: tuple[int, Groups] | None = None
+        self._pass_groups: tuple[int, Groups] | None = None
 
-    def groups(self, look: int) -> Groups:
-        """The groups as they were read at the beginning of this look."""
-        if self._look is None or self._look[0] != look:
-            self._look = look, self.scope.groups(self.database.groups())
-        return self._look[1]
+    def groups(self, pass_id: int) -> Groups:
+        """The groups as they were read at the beginning of this pass."""
+        if self._pass_groups is None or self._pass_groups[0] != pass_id:
+            self._pass_groups = pass_id, self.scope.groups(self.database.groups())
+        return self._pass_groups[1]
 
 
-class Outcome(msgspec.Struct):
+class PartResult(msgspec.Struct):
     """What one part showed. `before` was observed of the tail before the registers were read; None: nobody tails.
 
     `stored` counts profiles that the store shows, `empty` are those without a row. `unreadable` says, by comment id,
@@ -68,14 +68,14 @@ class Outcome(msgspec.Struct):
     events: int
     stored: int
     findings: list[Finding]
-    endings: Endings
+    endings: PendingDeletions
     empty: list[ProfileKey]
     unreadable: dict[int, str]
     before: Observation | None
 
 
 class _Unreadable(dict[int, str]):
-    def __call__(self, error: UnreadableRowError) -> None:
+    def __call__(self, error: InvalidRowError) -> None:
         self[error.row.comment_id] = str(error)
 
 
@@ -86,44 +86,44 @@ class Heads(NamedTuple):
     files: list[ProfileKey]
 
 
-def heads(work: Work, keys: list[ProfileKey]) -> Heads:
+def heads(work: RebuildContext, keys: list[ProfileKey]) -> Heads:
     """Read the heads of these profiles; where there is a folder, compare their files."""
     found = Heads(StoredDigests(), [])
     folder = None if work.output is None else work.output.folder
     for key, (_, fields) in work.store.load(dict.fromkeys(keys, (HEAD,))).items():
         head = readable(fields.get(HEAD))
         found.digests.add(key, head)
-        if folder is not None and not right(folder, key, head):
+        if folder is not None and not matches_head(folder, key, head):
             found.files.append(key)
     return found
 
 
-class Ids(NamedTuple):
+class IdRange(NamedTuple):
     """Comments with ids in a closed range; `look` tells one pass over all of them from another."""
 
     low: int
     high: int
-    look: int
+    pass_id: int
 
 
-def sums(work: Work, ids: Ids) -> Sums:
+def sums(work: RebuildContext, ids: IdRange) -> Sums:
     """Sum up the rows with ids in this closed range."""
     unreadable = _Unreadable()
-    found = sum_rows(work.database, ids.low, ids.high, work.groups(ids.look), unreadable)
+    found = sum_rows(work.database, ids.low, ids.high, work.groups(ids.pass_id), unreadable)
     return found._replace(unreadable=dict(unreadable))
 
 
-def look(work: Work, part: Part) -> Outcome:
+def look(work: RebuildContext, part: Part) -> PartResult:
     """Compare a part and save nothing; no fields are named."""
     return _Piece(work, part).run()
 
 
-def rehearsal(work: Work, part: Part) -> Outcome:
+def dry_run(work: RebuildContext, part: Part) -> PartResult:
     """Compare a part and save nothing; name the fields that a repair would change."""
-    return _Rehearsal(work, part).run()
+    return _DryRun(work, part).run()
 
 
-def repair(work: Work, part: Part) -> Outcome:
+def repair(work: RebuildContext, part: Part) -> PartResult:
     """Compare a part, and apply and mend what differs."""
     outcome = _Repair(work, part).run()
     for key in _unlisted(work.store, part, outcome.findings):
@@ -133,7 +133,7 @@ def repair(work: Work, part: Part) -> Outcome:
     return outcome
 
 
-def flush(work: Work, buckets: range) -> Flushed:
+def flush(work: RebuildContext, buckets: range) -> Flushed:
     """Flush these buckets until nothing of them is due, or nothing can be written."""
     total = Flushed()
     if work.output is None or work.output.flusher is None:
@@ -145,9 +145,9 @@ def flush(work: Work, buckets: range) -> Flushed:
             return total
 
 
-def audit_files(work: Work, keys: list[ProfileKey]) -> Audited:
+def check_files_of(work: RebuildContext, keys: list[ProfileKey]) -> FileCheck:
     """Compare the files of these profiles with their heads."""
-    return Audited([], []) if work.output is None else audit(work.store, work.output.folder, keys)
+    return FileCheck([], []) if work.output is None else check_files(work.store, work.output.folder, keys)
 
 
 def _unlisted(store: Store, part: Part, findings: Collection[Finding]) -> set[ProfileKey]:
@@ -159,13 +159,13 @@ def _unlisted(store: Store, part: Part, findings: Collection[Finding]) -> set[Pr
 class _Piece:
     """One part: read, compare, and see what becomes of it."""
 
-    def __init__(self, work: Work, part: Part) -> None:
+    def __init__(self, work: RebuildContext, part: Part) -> None:
         self.work = work
         self._part = part
 
-    def run(self) -> Outcome:
+    def run(self) -> PartResult:
         work = self.work
-        before = observe(work.store) if tailed(work.store) else None
+        before = observe(work.store) if tail_is_running(work.store) else None
         unreadable, repairs, events = _Unreadable(), Repairs(), 0
         self.stored = read_part(work.store, self._part, work.scope)
         self.begin()
@@ -176,9 +176,9 @@ class _Piece:
             if before is not None:
                 repairs.note(page)
         tallies = compared.comparison.tallies
-        wrong = [key for key in tallies if tallies[key].differences or self.stored.unfit.get(key)]
+        wrong = [key for key in tallies if tallies[key].differences or self.stored.inconsistent_fields.get(key)]
         shown = self.end(wrong)
-        return Outcome(
+        return PartResult(
             comments=compared.comments,
             events=events,
             stored=sum(head.count > 0 for head in self.stored.heads.values()),
@@ -200,8 +200,8 @@ class _Piece:
         return {}
 
 
-class _Rehearsal(_Piece):
-    def __init__(self, work: Work, part: Part) -> None:
+class _DryRun(_Piece):
+    def __init__(self, work: RebuildContext, part: Part) -> None:
         super().__init__(work, part)
         self._kept: list[Event] = []
 
@@ -209,12 +209,12 @@ class _Rehearsal(_Piece):
         self._kept += [one for one in page if ProfileKey(one.user_id, one.group_slug) in self.stored.registers]
 
     def end(self, wrong: list[ProfileKey]) -> _Shown:
-        unfit = [key for key in wrong if self.stored.unfit.get(key)]
-        return rehearse(self.work.store, wrong, unfit, self._kept)
+        inconsistent_fields = [key for key in wrong if self.stored.inconsistent_fields.get(key)]
+        return dry_run_heads(self.work.store, wrong, inconsistent_fields, self._kept)
 
 
 class _Repair(_Piece):
-    def __init__(self, work: Work, part: Part) -> None:
+    def __init__(self, work: RebuildContext, part: Part) -> None:
         super().__init__(work, part)
         self._known: set[ProfileKey] = set()
 
@@ -227,15 +227,15 @@ class _Repair(_Piece):
         self._known.update(ProfileKey(one.user_id, one.group_slug) for one in page)
 
     def end(self, wrong: list[ProfileKey]) -> _Shown:
-        mend_unfit(self.work.projection, self.stored)
-        shown = self.work.projection.shown(wrong) if wrong else {}
+        recompute_inconsistent(self.work.projection, self.stored)
+        shown = self.work.projection.read_current(wrong) if wrong else {}
         return {key: one.head for key, one in shown.items()}
 
 
-def _endings(comparison: Comparison) -> Endings:
-    endings = Endings()
+def _endings(comparison: Comparison) -> PendingDeletions:
+    endings = PendingDeletions()
     for tally in comparison.tallies.values():
-        count_endings(endings, tally)
+        count_deletions(endings, tally)
     return endings
 
 
@@ -243,18 +243,18 @@ def _findings(stored: Stored, compared: PartComparison, shown: _Shown, repairs: 
     found = []
     comparison, time = compared.comparison, compared.ended
     for key, tally in comparison.tallies.items():
-        unfit = stored.unfit.get(key, frozenset())
-        if not (tally.differences or unfit):
+        inconsistent_fields = stored.inconsistent_fields.get(key, frozenset())
+        if not (tally.differences or inconsistent_fields):
             continue
         visible = differing_fields(key, stored.heads[key], shown[key]) if key in shown else set[str]()
         found.append(
             Finding(
                 key,
                 kind_of(tally),
-                named(visible, unfit, tally),
+                named(visible, inconsistent_fields, tally),
                 time,
                 (tally.registers_digest, tally.rows_digest, tally.revisions),
-                certain=bool(unfit),
+                certain=bool(inconsistent_fields),
                 shown=stored.heads[key].count > 0,
                 repairs=repairs.of(key),
             )
@@ -269,8 +269,8 @@ def _findings(stored: Stored, compared: PartComparison, shown: _Shown, repairs: 
     return found
 
 
-def rehearse(
-    store: Store, keys: Iterable[ProfileKey], unfit: Iterable[ProfileKey], events: Iterable[Event]
+def dry_run_heads(
+    store: Store, keys: Iterable[ProfileKey], inconsistent_fields: Iterable[ProfileKey], events: Iterable[Event]
 ) -> dict[ProfileKey, Head | None]:
     """Give the heads that these profiles would have after the events and the mending; the store is only read."""
     copies = MemoryStore(lambda: 0)
@@ -282,6 +282,6 @@ def rehearse(
             copies.save([Save(bucket_of(key.user_id), [Write(key, ABSENT, next(tokens), fields, (), dirty=False)])])
     projection = Projection(copies, lambda: next(tokens))
     projection.apply(event for event in events if ProfileKey(event.user_id, event.group_slug) in set(wanted))
-    for key in unfit:
-        projection.mend(key)
-    return {key: shown.head for key, shown in projection.shown(wanted).items()}
+    for key in inconsistent_fields:
+        projection.recompute(key)
+    return {key: shown.head for key, shown in projection.read_current(wanted).items()}

@@ -13,12 +13,21 @@ import msgspec
 
 from projections.comments.events import CommentCreated, Event
 from projections.comments.groups import Groups
-from projections.comments.register import LIVE, NOTHING, CommentHalf, Register, counts, fingerprint, has_row, unpack
-from projections.comments.rows import AnalysisRow, CommentRow, Unreadable, contents, events, insight
+from projections.comments.register import (
+    EMPTY_REGISTER,
+    LIVE,
+    CommentHalf,
+    Register,
+    counts,
+    fingerprint,
+    has_row,
+    unpack,
+)
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler, contents, events, insight
 from projections.profile_key import ProfileKey
-from snapshot.deletion_guard import Cause, Endings
+from snapshot.deletion_guard import Cause, PendingDeletions
 
-__all__ = ["Cause", "Comparison", "Registers", "Tally", "Unreadable"]
+__all__ = ["Cause", "Comparison", "InvalidRowHandler", "Registers", "Tally"]
 
 Registers = Mapping[ProfileKey, dict[int, bytes]]
 """Packed registers by comment id, of each profile that the store has."""
@@ -34,15 +43,15 @@ class _Content(NamedTuple):
     labels: tuple[str, ...]
 
 
-class Wanted(NamedTuple):
+class StaleHalves(NamedTuple):
     """Which halves of a register have to be said again: the revision that each had, None for one that is right."""
 
     comment: int | None
     insight: int | None
 
 
-_BOTH = Wanted(-1, -1)
-_NEITHER = Wanted(None, None)
+_BOTH = StaleHalves(-1, -1)
+_NEITHER = StaleHalves(None, None)
 
 
 class Tally(msgspec.Struct):
@@ -69,7 +78,7 @@ class Tally(msgspec.Struct):
 class Comparison:
     """Compares the registers of some users with their rows, a page of rows at a time, then with what has no row."""
 
-    def __init__(self, registers: Registers, time: int, unreadable: Unreadable) -> None:
+    def __init__(self, registers: Registers, time: int, unreadable: InvalidRowHandler) -> None:
         self._registers = registers
         self._time = time
         self._unreadable = unreadable
@@ -99,21 +108,21 @@ class Comparison:
                     self.missing[one.key] = self.missing.get(one.key, 0) + (half.state == LIVE)
                     wanted = _BOTH
                 if wanted != _NEITHER:
-                    found += self._said(one, wanted, analyses.get(row.comment_id), groups)
+                    found += self._repair_events(one, wanted, analyses.get(row.comment_id), groups)
         for comment in known:
-            found += self._elsewhere(comment, groups)
+            found += self._moved_away(comment, groups)
         return found
 
     def rest(self, limit: int) -> Iterator[list[Event]]:
         """After the last page: registers without a row, as pages of events that say they are gone."""
-        left = (event for key, mine in self._registers.items() for event in self._gone(key, mine))
+        left = (event for key, mine in self._registers.items() for event in self._removed(key, mine))
         while page := list(islice(left, limit)):
             yield page
 
-    def _compared(self, one: _Content) -> Wanted:
+    def _compared(self, one: _Content) -> StaleHalves:
         """Compare a row with its register."""
         packed = self._registers[one.key].pop(one.row.comment_id, None)
-        old = NOTHING if packed is None else unpack(packed)
+        old = EMPTY_REGISTER if packed is None else unpack(packed)
         new = Register(self._time, one.half, self._time, one.labels)
         tally = self.tallies[one.key]
         tally.rows += 1
@@ -121,7 +130,7 @@ class Comparison:
         counted, counting = counts(old), counts(new)
         tally.counting += counting
         if counted and not counting:
-            _end(tally, None)
+            _count_deletion(tally, None)
         if counted and counting and old.labels and not new.labels:
             tally.unlabelled += 1
         comment = old.comment_revision if old.comment != one.half else None
@@ -130,9 +139,11 @@ class Comparison:
         tally.differences += differences
         if not (counted or counting):
             tally.tombstones += differences
-        return Wanted(comment, insight)
+        return StaleHalves(comment, insight)
 
-    def _said(self, one: _Content, wanted: Wanted, analysis: AnalysisRow | None, groups: Groups) -> Iterator[Event]:
+    def _repair_events(
+        self, one: _Content, wanted: StaleHalves, analysis: AnalysisRow | None, groups: Groups
+    ) -> Iterator[Event]:
         """Say these halves again, each under a higher revision."""
         known = {} if analysis is None else {one.row.comment_id: analysis}
         for event in events([one.row], known, groups, self._time):
@@ -142,26 +153,26 @@ class Comparison:
         if analysis is None and wanted.insight is not None and one.key in self._registers:  # it vanished
             yield _revised(insight(one.row, one.key.group_slug, None, self._time), wanted.insight)
 
-    def _elsewhere(self, row: CommentRow, groups: Groups) -> Iterator[Event]:
+    def _moved_away(self, row: CommentRow, groups: Groups) -> Iterator[Event]:
         """Find the stored profiles of the row's own user in which it no longer counts."""
         for slug in self._slugs.get(row.user_id, ()):
             key = ProfileKey(row.user_id, slug)
             mine = self._registers[key]
             if row.comment_id in mine and slug not in groups.slugs(row.user_id, row.help_request_id):
                 old = unpack(mine.pop(row.comment_id))
-                yield from self._end(key, row.comment_id, old, _cause(key, old, row, groups))
+                yield from self._count_deletion(key, row.comment_id, old, _cause(key, old, row, groups))
 
-    def _gone(self, key: ProfileKey, mine: dict[int, bytes]) -> Iterator[Event]:
+    def _removed(self, key: ProfileKey, mine: dict[int, bytes]) -> Iterator[Event]:
         for comment_id in sorted(mine):
-            yield from self._end(key, comment_id, unpack(mine.pop(comment_id)), None)
+            yield from self._count_deletion(key, comment_id, unpack(mine.pop(comment_id)), None)
 
-    def _end(self, key: ProfileKey, comment_id: int, old: Register, cause: Cause | None) -> Iterator[Event]:
+    def _count_deletion(self, key: ProfileKey, comment_id: int, old: Register, cause: Cause | None) -> Iterator[Event]:
         if old.comment is None or not has_row(old):
             return
         tally = self.tallies[key]
         tally.differences += 1
         if counts(old):
-            _end(tally, cause)
+            _count_deletion(tally, cause)
         else:
             tally.tombstones += 1
         gone = CommentCreated(
@@ -190,7 +201,7 @@ def _tally(registers: Mapping[int, bytes]) -> Tally:
     return tally
 
 
-def _end(tally: Tally, cause: Cause | None) -> None:
+def _count_deletion(tally: Tally, cause: Cause | None) -> None:
     tally.endings[cause] = tally.endings.get(cause, 0) + 1
 
 
@@ -208,7 +219,7 @@ def _revised(event: Event, before: int) -> Event:
     return msgspec.structs.replace(event, revision=before + 1)
 
 
-def count_endings(endings: Endings, tally: Tally) -> None:
+def count_deletions(endings: PendingDeletions, tally: Tally) -> None:
     """Count what one profile's differences would end."""
     endings.labels += tally.unlabelled
     endings.labelled += tally.labelled

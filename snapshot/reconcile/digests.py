@@ -12,7 +12,7 @@ import msgspec
 
 from projections.comments.groups import Groups
 from projections.comments.register import content_fingerprint
-from projections.comments.rows import AnalysisRow, CommentRow, Unreadable, contents
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler, contents
 from projections.database.database import HIGHEST_ID, Database, analyses_of
 from projections.profile_key import ProfileKey
 from projections.profiles.head import Head
@@ -98,7 +98,7 @@ class Sums(NamedTuple):
     unreadable: Mapping[int, str] = {}
 
 
-def sum_rows(database: Database, low: int, high: int, groups: Groups, unreadable: Unreadable) -> Sums:
+def sum_rows(database: Database, low: int, high: int, groups: Groups, unreadable: InvalidRowHandler) -> Sums:
     """Sum the rows up whose comment ids are in this closed range."""
     digests: Digests = {}
     comments = labelled = 0
@@ -129,7 +129,7 @@ def differing(digests: Digests) -> set[int]:
     return {user for mine in digests.values() for user, digest in mine.items() if digest % _MODULUS}
 
 
-def differing_users(database: Database, stored: StoredDigests, unreadable: Unreadable) -> set[int]:
+def differing_users(database: Database, stored: StoredDigests, unreadable: InvalidRowHandler) -> set[int]:
     """Name the users one of whose profiles has another digest than its rows, or is missing.
 
     The digests must have been read before: rows are read now. They are used up.

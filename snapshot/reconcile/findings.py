@@ -85,9 +85,9 @@ def differing_fields(key: ProfileKey, before: Head, after: Head | None) -> set[s
     return {name for name, value in before_fields.items() if after_fields[name] != value}
 
 
-def named(visible: Iterable[str], unfit: Iterable[str], tally: Tally | None) -> tuple[str, ...]:
+def named(visible: Iterable[str], inconsistent_fields: Iterable[str], tally: Tally | None) -> tuple[str, ...]:
     """Put a finding's fields together; where the snapshot itself is right, say what of the profile is not."""
-    fields = {*visible, *unfit}
+    fields = {*visible, *inconsistent_fields}
     if not fields and tally is not None:
         fields.add("tombstones" if tally.tombstones == tally.differences else "registers")
     return tuple(sorted(fields))

@@ -11,7 +11,7 @@ _REPAIRED = "repaired"
 _SECONDS = 5.0
 
 
-def note(store: Store, at: int, token: str | None = None) -> None:
+def post(store: Store, at: int, token: str | None = None) -> None:
     """Leave word; `at` is in microseconds. Where another run is just doing that, it speaks for both."""
     token = token or secrets.token_hex(8)
     if store.lease(_REPAIRED, token, _SECONDS):
@@ -19,6 +19,6 @@ def note(store: Store, at: int, token: str | None = None) -> None:
         store.release(_REPAIRED, token)
 
 
-def noted(store: Store) -> bytes | None:
+def read(store: Store) -> bytes | None:
     """Read the last word; None where there is none."""
     return store.document(_REPAIRED)

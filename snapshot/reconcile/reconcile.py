@@ -13,12 +13,12 @@ import structlog
 
 from projections.comments.events import Event
 from projections.comments.groups import Groups
-from projections.comments.rows import CommentRow, UnreadableRowError
+from projections.comments.rows import CommentRow, InvalidRowError
 from projections.database.database import Database, analyses_of
 from projections.profile_key import ProfileKey
 from projections.projection import Projection
 from projections.store.protocol import Store
-from snapshot.reconcile.comparison import Comparison, Unreadable
+from snapshot.reconcile.comparison import Comparison, InvalidRowHandler
 from snapshot.reconcile.digests import differing_users, stored_digests
 from snapshot.reconcile.stored import Stored, read_stored
 
@@ -77,7 +77,7 @@ def everybody(_user: int) -> bool:
     return True
 
 
-def warn(error: UnreadableRowError) -> None:
+def warn(error: InvalidRowError) -> None:
     """Say in the log that a row is left out."""
     log.warning("a row can't be understood", reason=str(error))
 
@@ -89,7 +89,7 @@ def repairs(  # noqa: PLR0913 - which users, and what becomes of odd rows
     last_user: int,
     *,
     only: Callable[[int], bool] = everybody,
-    unreadable: Unreadable = warn,
+    unreadable: InvalidRowHandler = warn,
 ) -> Iterator[list[Event]]:
     """Give pages of events that bring the profiles of these users in step with their rows.
 
@@ -104,7 +104,7 @@ def repairs(  # noqa: PLR0913 - which users, and what becomes of odd rows
         stored = read_part(projection.store, part, Scope())
         remove_damaged(projection.store, stored)
         yield from PartComparison(database, part, Scope(), stored, unreadable).pages()
-        mend_unfit(projection, stored)
+        recompute_inconsistent(projection, stored)
 
 
 def _wanted(  # noqa: PLR0913, PLR0917 - those of `repairs`
@@ -113,7 +113,7 @@ def _wanted(  # noqa: PLR0913, PLR0917 - those of `repairs`
     first_user: int,
     last_user: int,
     only: Callable[[int], bool],
-    unreadable: Unreadable,
+    unreadable: InvalidRowHandler,
 ) -> frozenset[int] | None:
     """Whom to compare, None for everybody: a store that has most of them is asked who differs."""
     if first_user == last_user:
@@ -178,7 +178,9 @@ class PartComparison:
     profiles are compared as if they weren't there: remove them before the events are applied.
     """
 
-    def __init__(self, database: Database, part: Part, scope: Scope, stored: Stored, unreadable: Unreadable) -> None:
+    def __init__(
+        self, database: Database, part: Part, scope: Scope, stored: Stored, unreadable: InvalidRowHandler
+    ) -> None:
         self._database = database
         self._part = part
         time = database.clock()  # step 2
@@ -214,8 +216,8 @@ def remove_damaged(store: Store, stored: Stored) -> None:
         store.remove(key, version)
 
 
-def mend_unfit(projection: Projection, stored: Stored) -> None:
+def recompute_inconsistent(projection: Projection, stored: Stored) -> None:
     """After the events were applied, mend what no event does: aggregates that don't follow from their registers."""
-    for key, names in stored.unfit.items():
+    for key, names in stored.inconsistent_fields.items():
         if names:
-            projection.mend(key)
+            projection.recompute(key)

@@ -10,7 +10,7 @@ from projections.comments.register import Register, fingerprint, unpack
 from projections.profile_key import ProfileKey
 from projections.profiles.fold import aggregate
 from projections.profiles.head import Head
-from projections.profiles.ranking import Extremes, Label, Ranking
+from projections.profiles.ranking import EarliestComments, LabelStats, Ranking
 from projections.store.protocol import HEAD, Store
 
 _ATTEMPTS = 3
@@ -23,14 +23,14 @@ Registers = dict[ProfileKey, dict[int, bytes]]
 class Stored(msgspec.Struct):
     """What was read of some profiles.
 
-    `heads` are as they were before the registers. `unfit` names, for each profile that did not change while it was
-    read, the aggregates that don't follow from its registers. `damaged` holds the versions of those that can't be
-    read; they are in no other map.
+    `heads` are as they were before the registers. `inconsistent_fields` names, for each profile that did not change
+    while it was read, the aggregates that don't follow from its registers. `damaged` holds the versions of those that
+    can't be read; they are in no other map.
     """
 
     registers: Registers = {}
     heads: dict[ProfileKey, Head] = {}
-    unfit: dict[ProfileKey, frozenset[str]] = {}
+    inconsistent_fields: dict[ProfileKey, frozenset[str]] = {}
     damaged: dict[ProfileKey, bytes] = {}
 
 
@@ -64,7 +64,7 @@ def _read_page(store: Store, keys: list[ProfileKey], found: Stored, *, deep: boo
         try:
             _take(found, key, fields[key], before[key].fields.get(HEAD), check=key not in restless, deep=deep)
         except (msgspec.DecodeError, ValueError):
-            for known in (found.registers, found.heads, found.unfit):
+            for known in (found.registers, found.heads, found.inconsistent_fields):
                 known.pop(key, None)
             found.damaged[key] = after[key].version
     return restless
@@ -79,12 +79,12 @@ def _take(  # noqa: PLR0913 - one profile, as read
     if check:
         digest = sum(fingerprint(comment_id, register) for comment_id, register in opened.items())
         if deep or head.digest != (digest % 2**128).to_bytes(16, "big"):
-            found.unfit[key] = unfit(fields, opened)
+            found.inconsistent_fields[key] = inconsistent_fields(fields, opened)
     found.heads[key] = head
     found.registers[key] = registers
 
 
-def unfit(fields: Mapping[bytes, bytes], registers: Mapping[int, Register]) -> frozenset[str]:
+def inconsistent_fields(fields: Mapping[bytes, bytes], registers: Mapping[int, Register]) -> frozenset[str]:
     """Name the parts of a profile that don't follow from its registers, those of the snapshot by its fields' names.
 
     What an open recompute flag covers (first appearances, rankings, times) is not looked at: a reader recomputes it.
@@ -94,7 +94,7 @@ def unfit(fields: Mapping[bytes, bytes], registers: Mapping[int, Register]) -> f
     changes = aggregate(registers)
     head = unpack_head(fields[HEAD]) if HEAD in fields else Head()
     found = set(_exact(head, changes.head))
-    flagged = head.needs_mend()
+    flagged = head.needs_recompute()
     if not flagged:
         found |= set(_ordered(head, changes.head))
     expected = {link_field(url): label for url, label in changes.links.items()}
@@ -125,7 +125,7 @@ def _ordered(head: Head, right: Head) -> list[str]:
     return [name for name, fit in fits.items() if not fit]
 
 
-def _begins(stored: Extremes, fresh: Extremes) -> bool:
+def _begins(stored: EarliestComments, fresh: EarliestComments) -> bool:
     """Whether the few that are kept are the first of all; an older head may keep fewer of them."""
     if stored.complete:
         return stored == fresh
@@ -134,16 +134,16 @@ def _begins(stored: Extremes, fresh: Extremes) -> bool:
 
 def _ranks(stored: Ranking, fresh: Ranking) -> bool:
     """Whether the leaders are the first of all, and the bar hides none that ranks above it."""
-    if stored.bar is None:
+    if stored.cutoff is None:
         return stored == fresh
     if stored.leaders != fresh.leaders[: len(stored.leaders)]:
         return False
     hidden = fresh.leaders[len(stored.leaders) :]
-    best = hidden[0][:4] if hidden else fresh.bar
-    return best is None or stored.bar <= best
+    best = hidden[0][:4] if hidden else fresh.cutoff
+    return best is None or stored.cutoff <= best
 
 
-def _records_fit(stored: Mapping[bytes, bytes], expected: Mapping[bytes, Label | None], flagged: bool) -> bool:  # noqa: FBT001 - private
+def _records_fit(stored: Mapping[bytes, bytes], expected: Mapping[bytes, LabelStats | None], flagged: bool) -> bool:  # noqa: FBT001 - private
     if stored.keys() != {name for name, label in expected.items() if label is not None}:
         return False
     try:
@@ -152,7 +152,7 @@ def _records_fit(stored: Mapping[bytes, bytes], expected: Mapping[bytes, Label |
         return False
 
 
-def _record_fits(stored: Label, fresh: Label | None, flagged: bool) -> bool:  # noqa: FBT001 - private
+def _record_fits(stored: LabelStats, fresh: LabelStats | None, flagged: bool) -> bool:  # noqa: FBT001 - private
     if fresh is None or stored.count != fresh.count:
         return False
     return (flagged and not stored.known()) or _begins(stored.first, fresh.first)

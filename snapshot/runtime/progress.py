@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 
-class Meter(Protocol):
+class ProgressBar(Protocol):
     """Is told of phases, one after the other, and of what is done in each."""
 
     def phase(self, name: str, total: int | None) -> None:
@@ -20,7 +20,7 @@ class Meter(Protocol):
         ...
 
 
-class NoMeter:
+class NoProgress:
     """Nobody watches."""
 
     def phase(self, name: str, total: int | None) -> None:
@@ -46,10 +46,10 @@ class _Bar:
 
 
 @contextmanager
-def meter(console: Console) -> Iterator[Meter]:
+def progress_bar(console: Console) -> Iterator[ProgressBar]:
     """Show a bar on this console while the block runs, where it is a terminal; it leaves nothing behind."""
     if not console.is_terminal:
-        yield NoMeter()
+        yield NoProgress()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:

@@ -14,7 +14,7 @@ _RICH_MEANS = 1
 """The code with which rich would end the program where nobody reads; it has silenced the stream already."""
 
 
-class _Heedless(io.FileIO):
+class _LossyStderr(io.FileIO):
     """Loses what nobody reads and no disk takes, rather than fail who only wanted to say something."""
 
     def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
@@ -24,7 +24,7 @@ class _Heedless(io.FileIO):
         return memoryview(data).nbytes if written is None else written
 
 
-def settle() -> None:
+def prepare() -> None:
     """Make both streams fit for use, at the start of a program of ours.
 
     What is closed leads nowhere; else a database would be opened under its number, and printed into. What is said on
@@ -35,11 +35,11 @@ def settle() -> None:
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     if sys.stderr is None or sys.stderr is sys.__stderr__:
-        raw = io.BufferedWriter(_Heedless(2, "w", closefd=False))
+        raw = io.BufferedWriter(_LossyStderr(2, "w", closefd=False))
         sys.stderr = io.TextIOWrapper(raw, encoding=_encoding(), errors="backslashreplace", line_buffering=True)
 
 
-def told(tell: Callable[[], object]) -> bool:
+def print_safely(tell: Callable[[], object]) -> bool:
     """Do what prints to standard output; False where nobody reads any more, which is no failure: they had enough.
 
     Raises OperatorError where what is printed can't be kept, as on a full disk.

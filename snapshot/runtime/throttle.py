@@ -9,7 +9,7 @@ log = structlog.get_logger()
 _SECONDS = 60.0
 
 
-class Complaint:
+class ThrottledWarning:
     """A trouble that stays for a while: said at once when its reason is new, then once a minute.
 
     `now` is in seconds. `grave`: said as an error, not as a warning.
@@ -22,14 +22,14 @@ class Complaint:
         self._reason: str | None = None
         self._said_at = 0.0
 
-    def say(self, reason: str, **facts: object) -> None:
+    def warn(self, reason: str, **facts: object) -> None:
         """It is so now."""
         if reason != self._reason or self._now() - self._said_at >= _SECONDS:
             self._reason, self._said_at = reason, self._now()
             say = log.error if self._grave else log.warning
             say(self._text, reason=reason, **facts)
 
-    def over(self) -> None:
+    def resolved(self) -> None:
         """It is so no longer."""
         if self._reason is not None:
             log.info("no longer so", what=self._text, reason=self._reason)

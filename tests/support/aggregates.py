@@ -3,7 +3,7 @@
 from projections.codec import is_link, read_registers, unpack_head, unpack_label
 from projections.comments.register import LIVE, Register
 from projections.profile_key import ProfileKey
-from projections.profiles.ranking import Appearance, Extremes, Label, Ranking
+from projections.profiles.ranking import Appearance, EarliestComments, LabelStats, Ranking
 from projections.store.protocol import HEAD, Store
 from support import naive
 from support.histories import as_model
@@ -26,13 +26,13 @@ def check_aggregates(store: Store, key: ProfileKey) -> bool:
     stored = {name: unpack_label(value) for name, value in fields.items() if name[:1] in b"lt"}
     for uses, ranking, kind in ((links, head.links, True), (tags, head.tags, False)):
         labels = {name[1:].decode(): label for name, label in stored.items() if is_link(name) == kind}
-        _check_labels(labels, uses, flagged=head.needs_mend())
-        if not head.needs_mend():
+        _check_labels(labels, uses, flagged=head.needs_recompute())
+        if not head.needs_recompute():
             _check_ranking(ranking, labels)
     moments = [(one.comment.created_at, number, 0) for number, one in registers.items() if _live(one) and one.comment]
-    _check_extremes(head.first, sorted(moments), flagged=head.needs_mend())
-    _check_extremes(head.last, sorted((-at, -number, 0) for at, number, _ in moments), flagged=head.needs_mend())
-    return head.needs_mend()
+    _check_extremes(head.first, sorted(moments), flagged=head.needs_recompute())
+    _check_extremes(head.last, sorted((-at, -number, 0) for at, number, _ in moments), flagged=head.needs_recompute())
+    return head.needs_recompute()
 
 
 def _live(register: Register) -> bool:
@@ -51,7 +51,7 @@ def _uses(registers: dict[int, Register]) -> tuple[Uses, Uses]:
     return links, tags
 
 
-def _check_labels(labels: dict[str, Label], uses: Uses, *, flagged: bool) -> None:
+def _check_labels(labels: dict[str, LabelStats], uses: Uses, *, flagged: bool) -> None:
     assert {name: label.count for name, label in labels.items()} == {
         name: sum(times for _, times in mine) for name, mine in uses.items()
     }
@@ -59,21 +59,21 @@ def _check_labels(labels: dict[str, Label], uses: Uses, *, flagged: bool) -> Non
         _check_extremes(label.first, sorted(where for where, _ in uses[name]), flagged=flagged)
 
 
-def _check_extremes(extremes: Extremes, everything: list[Appearance], *, flagged: bool) -> None:
+def _check_extremes(extremes: EarliestComments, everything: list[Appearance], *, flagged: bool) -> None:
     assert extremes.kept == everything[: len(extremes.kept)], "what is kept is not the first"
     assert not extremes.complete or len(extremes.kept) == len(everything)
     assert flagged or bool(extremes.kept) == bool(everything)
 
 
-def _check_ranking(ranking: Ranking, labels: dict[str, Label]) -> None:
+def _check_ranking(ranking: Ranking, labels: dict[str, LabelStats]) -> None:
     listed = {leader[4]: leader[:4] for leader in ranking.leaders}
     assert ranking.leaders == sorted(ranking.leaders)
     assert len(listed) == len(ranking.leaders)
     for name, rank in listed.items():
         assert rank == labels[name].rank()
     rest = [label.rank() for name, label in labels.items() if name not in listed]
-    if ranking.bar is None:
+    if ranking.cutoff is None:
         assert not rest
     else:
-        assert all(rank < ranking.bar for rank in listed.values())
-        assert all(rank >= ranking.bar for rank in rest)
+        assert all(rank < ranking.cutoff for rank in listed.values())
+        assert all(rank >= ranking.cutoff for rank in rest)

@@ -72,14 +72,14 @@ class Started:
         self.process.kill()
         self.process.wait()
 
-    def terminate(self, patience: float) -> int:
+    def terminate(self, timeout: float) -> int:
         """Ask it to end, and give its exit code; fails if it does not within this time."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(patience)
+        return self.process.wait(timeout)
 
-    def until(self, there: Callable[[], bool], patience: float = 60.0) -> None:
+    def until(self, there: Callable[[], bool], timeout: float = 60.0) -> None:
         """Wait until something holds; fails with what the command said if it never does, or if it ends."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while not there():
             assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.said()}"
             assert time.monotonic() < deadline, self.said()

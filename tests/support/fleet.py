@@ -10,16 +10,16 @@ from typing import Any
 
 import msgspec
 
-from consumer.daemon.flush_worker import Flushing
+from consumer.daemon.flush_worker import FlushWorker
 from consumer.dead_letters import BadStreak, DeadLetters
 from consumer.loop import Loop
 from consumer.source import Invalid
 from projections.comments.events import Event, topic_of
 from projections.profile_key import bucket_of
 from projections.projection import Projection
-from projections.store.protocol import Healing, Store, StoreUnavailableError
-from projections.store.rollback import Witness
-from snapshot.flush.scrub import Inspection
+from projections.store.protocol import RecoveryGoal, Store, StoreUnavailableError
+from projections.store.rollback import RollbackDetector
+from snapshot.flush.scrub import Scrub
 from snapshot.runtime.metrics import NoMetrics
 from support.flushing import Interrupted, Rig
 from support.histories import check
@@ -40,13 +40,13 @@ class Process:
         self._fleet = fleet
         store: Any = Interrupted(fleet.store, self._fault)
         self.source = fleet.broker.join()
-        witness = Witness(store)
+        detector = RollbackDetector(store)
         streak = BadStreak(least=10**9)  # it stops nothing here
         self.loop = Loop(
-            self.source, Projection(store), fleet.letters(), streak, NoMetrics(), fleet.time, witness=witness
+            self.source, Projection(store), fleet.letters(), streak, NoMetrics(), fleet.time, detector=detector
         )
-        flusher = fleet.rig.flusher(store=store, witness=witness, now=fleet.time)
-        self.flushing = Flushing(flusher, Inspection(store, fleet.rig.folder, fleet.time), witness, fleet.time)
+        flusher = fleet.rig.flusher(store=store, detector=detector, now=fleet.time)
+        self.flush_worker = FlushWorker(flusher, Scrub(store, fleet.rig.folder, fleet.time), detector, fleet.time)
 
     def _fault(self, _name: str, when: str) -> None:
         if self.interlude is not None:
@@ -67,7 +67,7 @@ class Process:
     def flush(self) -> None:
         with self._alone() as free, suppress(StoreUnavailableError):  # the worker's thread waits and tries again
             if free:
-                self.flushing.step()
+                self.flush_worker.step()
         self._fleet.now += 0.3
 
     @contextmanager
@@ -80,7 +80,7 @@ class Process:
             self._acts = not free
 
     def done(self) -> bool:
-        return self.loop.finish() and self.flushing.idle()
+        return self.loop.finish() and self.flush_worker.idle()
 
 
 class Fleet:
@@ -129,12 +129,12 @@ class Fleet:
         self.history.append(event)
         self.broker.publish(event)
 
-    def heal(self) -> None:
+    def recover(self) -> None:
         """What the healer does, with the history in the database's place."""
-        for bucket, mark in enumerate(self.store.marks()):
-            if mark is not None and mark.healing is not None and mark.healing.reconcile:
+        for bucket, state in enumerate(self.store.bucket_states()):
+            if state is not None and state.recovery is not None and state.recovery.reconcile:
                 Projection(self.store).apply([event for event in self.history if bucket_of(event.user_id) == bucket])
-                self.store.heal(bucket, mark.epoch, Healing(mark.healing.ends, reconcile=False, reason=""))
+                self.store.recover(bucket, state.epoch, RecoveryGoal(state.recovery.ends, reconcile=False, reason=""))
 
     def trim(self, name: str, messages: int) -> None:
         """Retention takes messages, read or not; not before the group has committed anything, or nobody could tell."""
@@ -160,19 +160,19 @@ class Fleet:
             for process in self.processes:
                 process.step()
                 process.flush()
-            self.heal()
+            self.recover()
             if all(process.done() for process in self.processes) and self.broker.committed == self.ends():
                 return
             self.bench.wait(0.05 if self.bench.examples < 100 else 1.0)
-        raise AssertionError(f"it never comes to rest: {self.store.marks()[:3]}, {self.rig.flusher().wait()}")
+        raise AssertionError(f"it never comes to rest: {self.store.bucket_states()[:3]}, {self.rig.flusher().wait()}")
 
     def right(self) -> None:
         """Profiles, positions, files and announcements are what the history gives."""
         check(Projection(self.store), self.history)
         ends = self.ends()
-        for mark in self.store.marks():
-            assert mark is not None
-            assert (dict(mark.positions), mark.healing) == (ends, None)
+        for state in self.store.bucket_states():
+            assert state is not None
+            assert (dict(state.positions), state.recovery) == (ends, None)
         self.rig.right()
 
     def close(self) -> None:

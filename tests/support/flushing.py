@@ -9,7 +9,7 @@ from projections.comments.events import Event
 from projections.profile_key import ProfileKey
 from projections.projection import Projection
 from projections.store.protocol import Store, StoreUnavailableError
-from projections.store.rollback import Witness
+from projections.store.rollback import RollbackDetector
 from snapshot.announce.announcement import Announcement, key_of
 from snapshot.build import build
 from snapshot.files.folder import ProfileFolder, open_folder
@@ -68,7 +68,7 @@ class Rig:
         self.told = Told()
         self.now = 0.0
         self.lease, self.retry = (30.0, 5.0) if bench.examples > 100 else (0.4, 0.3)
-        self.flusher().register()
+        self.flusher().add_folder()
 
     def flusher(self, **parts: Any) -> Flusher:  # noqa: ANN401  any of the flusher's arguments
         """Make one; `store` and `folder` stand for what a test puts in their place."""
@@ -78,11 +78,11 @@ class Rig:
         options = {"lease": self.lease, "retry": self.retry, "now": lambda: self.now, **parts}
         return Flusher(projection, folder, told, NoMetrics(), **options)
 
-    def witnessed(self) -> tuple[Flusher, Witness]:
+    def witnessed(self) -> tuple[Flusher, RollbackDetector]:
         """Make one that notices when the store falls back."""
-        witness = Witness(self.store)
-        witness.accept()
-        return self.flusher(witness=witness), witness
+        detector = RollbackDetector(self.store)
+        detector.accept()
+        return self.flusher(detector=detector), detector
 
     def apply(self, *events: Event) -> None:
         self.projection.apply(events)
@@ -115,7 +115,7 @@ class Rig:
         assert self.flusher().wait() is None
         files, believed = {}, {}
         keys = [key for key in self.store.profiles(0, 2**63 - 1) if self.folder.identity.group_slug in (None, key[1])]
-        for key, shown in self.projection.shown(keys).items():
+        for key, shown in self.projection.read_current(keys).items():
             snapshot = build(key, shown.head)
             if snapshot is not None:
                 files[self.folder.place(key).name] = snapshot.file_bytes()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from projections.comments.events import CommentCreated, Event, InsightCreated
 from projections.comments.register import Register
 from projections.profile_key import ProfileKey
-from projections.projection import Projection, Shown
+from projections.projection import ProfileView, Projection
 from support import naive
 
 KEYS = (ProfileKey(7, "lions"), ProfileKey(7, "tigers"), ProfileKey(8, "lions"))
@@ -134,10 +134,10 @@ def deliveries(draw: st.DrawFn, history: list[Event]) -> list[list[Event]]:
 
 def shown(projection: Projection, key: ProfileKey) -> naive.Counted:
     """What the projection shows of a profile, as the model spells it."""
-    return spelled(projection.shown([key])[key])
+    return spelled(projection.read_current([key])[key])
 
 
-def spelled(found: Shown) -> naive.Counted:
+def spelled(found: ProfileView) -> naive.Counted:
     """A head as the model spells it."""
     head = found.head
     if head is None:
@@ -149,8 +149,8 @@ def spelled(found: Shown) -> naive.Counted:
         head.requests,
         head.reactions,
         head.attachments,
-        [(leader[4], -leader[0]) for leader in head.links.leaders[: naive.SHOWN]],
-        [(leader[4], -leader[0]) for leader in head.tags.leaders[: naive.SHOWN]],
+        [(leader[4], -leader[0]) for leader in head.links.leaders[: naive.TOP_N]],
+        [(leader[4], -leader[0]) for leader in head.tags.leaders[: naive.TOP_N]],
         int.from_bytes(head.digest, "big"),
     )
 

@@ -15,7 +15,7 @@ from projections.comments import body, labels
 from projections.comments.events import CommentCreated, Event, InsightCreated
 from projections.profile_key import ProfileKey
 
-SHOWN = 5
+TOP_N = 5
 Half = tuple[int, int, int, Any, Any, Any]
 """State (0 live, 1 deleted, 2 gone), microseconds since 1970, request, links, reactions, attachments."""
 
@@ -109,7 +109,7 @@ def counted(comments: dict[int, Comment]) -> Counted:
 
 
 def _top(counts: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda pair: -pair[1])[:SHOWN]  # stable: first appearance stays first
+    return sorted(counts.items(), key=lambda pair: -pair[1])[:TOP_N]  # stable: first appearance stays first
 
 
 def _digest(comments: dict[int, Comment]) -> int:

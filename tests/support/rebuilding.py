@@ -22,10 +22,10 @@ from snapshot.processes.spawn import Inline
 from snapshot.rebuild.command import refuse_unknown_group
 from snapshot.rebuild.rebuild import Order, Rebuild
 from snapshot.rebuild.report import Report
-from snapshot.rebuild.tasks import Output, Work
+from snapshot.rebuild.tasks import Output, RebuildContext
 from snapshot.reconcile.reconcile import Scope
 from snapshot.runtime.metrics import NoMetrics
-from snapshot.runtime.progress import NoMeter
+from snapshot.runtime.progress import NoProgress
 from support.aggregates import check_aggregates
 from support.reference import reference_snapshots
 from support.stores import save, write
@@ -75,11 +75,11 @@ class Town:
         self._wait(seconds)
         self.asleep()
 
-    def work(self, *, deep: bool = False, dry_run: bool = False, group_slug: str | None = None) -> Work:
+    def work(self, *, deep: bool = False, dry_run: bool = False, group_slug: str | None = None) -> RebuildContext:
         refuse_unknown_group(self.database, self.store, group_slug)
         folder = open_folder(self.out, group_slug)
         flusher = Flusher(self.projection, folder, self.told, NoMetrics(), lease=2.0)
-        return Work(
+        return RebuildContext(
             self.projection, self.database, Scope(group_slug, deep), Output(folder, None if dry_run else flusher)
         )
 
@@ -88,7 +88,7 @@ class Town:
         work = self.work(deep=deep, dry_run=order.get("dry_run", False), group_slug=group_slug)
         wanted = Order(frozenset(users) or None, **{"lag_seconds": 5.0, **order})
         try:
-            return Rebuild(work, Inline(work), wanted, NoMeter(), now=lambda: self._seconds, sleep=self.sleep).run()
+            return Rebuild(work, Inline(work), wanted, NoProgress(), now=lambda: self._seconds, sleep=self.sleep).run()
         finally:
             assert work.output is not None
             work.output.folder.close()

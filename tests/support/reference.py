@@ -15,7 +15,7 @@ Rows = Mapping[str, Mapping[str, Any]]
 Row = dict[str, Any]
 
 PREFIX = "signal_import_group:"
-SHOWN = 5
+TOP_N = 5
 
 
 def table(rows: Rows, name: str) -> list[Row]:
@@ -83,7 +83,7 @@ def _labels(analysis: Row | None) -> tuple[str, ...]:
 
 def _top(items: list[str]) -> list[tuple[str, int]]:
     """The most frequent; a Counter keeps first appearance and its sort is stable."""
-    return Counter(items).most_common(None)[:SHOWN]
+    return Counter(items).most_common(None)[:TOP_N]
 
 
 def _summed(counts: Iterable[tuple[tuple[str, int], ...]]) -> dict[str, int]:

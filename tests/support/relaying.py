@@ -9,12 +9,12 @@ from consumer.relay.relay import Relay
 from consumer.tail.state import TailSettings
 from projections.comments.events import Event, topic_of
 from projections.database.database import open_databases
-from projections.projection import MEANING, Fence, Projection
+from projections.projection import RULES_VERSION, Fence, Projection
 from projections.store.memory import MemoryStore
-from projections.store.protocol import Origin, Store
+from projections.store.protocol import InitialPositions, Store
 from snapshot.reconcile.reconcile import repairs
 from snapshot.runtime.metrics import NoMetrics
-from snapshot.runtime.progress import Meter, NoMeter
+from snapshot.runtime.progress import NoProgress, ProgressBar
 from support.tailing import HIGHEST, QUICK, microseconds
 from support.whiteballoon import WhiteBalloon
 
@@ -49,9 +49,13 @@ class Topics:
     def consume(self) -> None:
         """Apply what is new, and move all buckets there."""
         store = self.projection.store
-        store.bear(Origin(dict.fromkeys(("comment-created/0", "insight-created/0"), 0), {}, MEANING))
+        store.initialize(
+            InitialPositions(dict.fromkeys(("comment-created/0", "insight-created/0"), 0), {}, RULES_VERSION)
+        )
         fence = {name: (0, end) for name, end in self.ends.items()}
-        fences = {bucket: Fence(mark.epoch, fence) for bucket, mark in enumerate(store.marks()) if mark is not None}
+        fences = {
+            bucket: Fence(state.epoch, fence) for bucket, state in enumerate(store.bucket_states()) if state is not None
+        }
         self.projection.apply(self.log[self._consumed :], fences)
         self._consumed = len(self.log)
 
@@ -66,11 +70,11 @@ class Running:
         settings: TailSettings = QUICK,
         *,
         backfill: bool = False,
-        patience: float | None = None,
-        meter: Meter | None = None,
+        timeout: float | None = None,
+        meter: ProgressBar | None = None,
     ) -> None:
         self.topics = topics
-        self.database = open_databases(white_balloon.main_url, white_balloon.insights_url, patience=2.0)
+        self.database = open_databases(white_balloon.main_url, white_balloon.insights_url, timeout=2.0)
         self.relay = Relay(
             topics.projection,
             self.database,
@@ -78,9 +82,9 @@ class Running:
             lambda: topics.ends,
             settings,
             backfill=backfill,
-            patience=patience,
+            timeout=timeout,
             metrics=NoMetrics(),
-            meter=lambda: nullcontext(meter or NoMeter()),
+            meter=lambda: nullcontext(meter or NoProgress()),
         )
 
     def until(self, wanted: Callable[[], bool], seconds: float = 30) -> None:

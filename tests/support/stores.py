@@ -6,7 +6,17 @@ from typing import Any, NamedTuple, cast
 
 from projections.profile_key import ProfileKey, bucket_of
 from projections.store.memory import MemoryStore
-from projections.store.protocol import Claim, Folder, Healing, Loaded, Mark, Origin, Save, Store, Write
+from projections.store.protocol import (
+    BucketState,
+    Claim,
+    Folder,
+    InitialPositions,
+    Loaded,
+    RecoveryGoal,
+    Save,
+    Store,
+    Write,
+)
 from projections.store.redis.store import RedisStore, connect
 
 NOW, NEVER = 0.0, 10_000.0
@@ -18,8 +28,8 @@ BEN = ProfileKey(1, "tigers")
 CEM = ProfileKey(2, "lions")
 BUCKET = bucket_of(1)
 FOLDER = Folder("17ab", None)
-ORIGIN = Origin({"comment-created/0": 10}, {"comment-created": "topic-1"}, "1")
-HEALING = Healing({"comment-created/0": 50}, reconcile=True, reason="a restart with a cut file")
+ORIGIN = InitialPositions({"comment-created/0": 10}, {"comment-created": "topic-1"}, "1")
+HEALING = RecoveryGoal({"comment-created/0": 50}, reconcile=True, reason="a restart with a cut file")
 EVERYTHING = 2**63 - 1
 AWKWARD = ("a:b", "a;b", "a=b", "*", "%2A", "two words", "line\nbreak", "ünï 🦁", "'\"\\", "nul\0", "../../etc", "1:")
 """Group slugs that a careless spelling would break on."""
@@ -115,8 +125,8 @@ def fenced(end: int, start: int = 10, epoch: int | None = 0, partition: str = "c
     return Save(BUCKET, [], epoch, {partition: (start, end)})
 
 
-def mark(store: Store, bucket: int = BUCKET) -> Mark:
-    found = store.marks()[bucket]
+def state(store: Store, bucket: int = BUCKET) -> BucketState:
+    found = store.bucket_states()[bucket]
     assert found is not None
     return found
 

@@ -44,7 +44,7 @@ class Embedded:
         settings: TailSettings = QUICK,
         database: Database | None = None,
     ) -> None:
-        self.database = database or open_databases(white_balloon.main_url, white_balloon.insights_url, patience=2.0)
+        self.database = database or open_databases(white_balloon.main_url, white_balloon.insights_url, timeout=2.0)
         self.projection = Projection(store or MemoryStore(microseconds))
         self.source = DatabaseTail(self.projection, self.database, settings)
         self.loop = Loop(self.source, self.projection, NoDeadLetters(), BadStreak(), NoMetrics(), time.monotonic)

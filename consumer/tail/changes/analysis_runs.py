@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from consumer.tail.changes.backlog import SHARE, Task
+from consumer.tail.changes.backlog import DUTY_CYCLE, Task
 from consumer.tail.changes.poll import publish_analyses
-from consumer.tail.rows.event_builder import Publisher
+from consumer.tail.rows.event_builder import EventBuilder
 from projections.comments.events import Event
 from projections.database.database import Database
 
@@ -15,10 +15,10 @@ class Runs:
     """Compares all runs' rows with the last ones."""
 
     def __init__(
-        self, database: Database, publisher: Publisher, add_task: Callable[[Task], object], now: Callable[[], float]
+        self, database: Database, builder: EventBuilder, add_task: Callable[[Task], object], now: Callable[[], float]
     ) -> None:
         self._database = database
-        self._publisher = publisher
+        self._builder = builder
         self._add_task = add_task
         self._now = now
         self._known = database.runs()
@@ -31,7 +31,7 @@ class Runs:
         self._readings = {run_id: one for run_id, one in self._readings.items() if not one.rested}
         for run_id in changed:
             if run_id not in self._readings:
-                self._readings[run_id] = RunReading(self._database, self._publisher, run_id, self._now)
+                self._readings[run_id] = RunReading(self._database, self._builder, run_id, self._now)
                 self._add_task(self._readings[run_id])
                 self._known[run_id] = runs[run_id]
         return all(self._known[run_id] == runs[run_id] for run_id in changed)
@@ -40,9 +40,9 @@ class Runs:
 class RunReading:
     """All analyses of one run, through the index on run_id. Then it rests, to take a tenth of the time at most."""
 
-    def __init__(self, database: Database, publisher: Publisher, run_id: str, now: Callable[[], float]) -> None:
+    def __init__(self, database: Database, builder: EventBuilder, run_id: str, now: Callable[[], float]) -> None:
         self._database = database
-        self._publisher = publisher
+        self._builder = builder
         self._run_id = run_id
         self._now = now
         self._after = -1
@@ -60,10 +60,10 @@ class RunReading:
             return None
         began = self._now()
         analyses = self._database.analyses_of_run(self._run_id, self._after, _PAGE)
-        found = publish_analyses(self._database, self._publisher, analyses)
+        found = publish_analyses(self._database, self._builder, analyses)
         self._spent += self._now() - began
         if len(analyses) < _PAGE:
-            self._rested_at = self._now() + SHARE * self._spent
+            self._rested_at = self._now() + DUTY_CYCLE * self._spent
         else:
             self._after = analyses[-1].comment_id
         return found

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from projections.comments.events import Event
 
-SHARE = 9
+DUTY_CYCLE = 9
 """What is read whole rests this many times as long as reading it took: a tenth of the time at most."""
 
 

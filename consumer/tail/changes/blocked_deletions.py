@@ -12,7 +12,7 @@ log = structlog.get_logger()
 _SECONDS = 60.0
 
 
-class Ended(NamedTuple):
+class DeletionCount(NamedTuple):
     """How many of what would end, of how many."""
 
     what: str
@@ -20,7 +20,7 @@ class Ended(NamedTuple):
     total: int
 
 
-class Brake:
+class DeletionGuard:
     """Decides on disappearances by the rule of reconcile; what it holds, the log says once a minute.
 
     `where` names what decides: each has its own, and its last decision holds.
@@ -33,20 +33,20 @@ class Brake:
         self._said: dict[str, float] = {}
 
     @property
-    def holding(self) -> bool:
+    def is_blocked(self) -> bool:
         """Whether anything is held back."""
         return bool(self._held)
 
-    def holds_still(self, where: str) -> bool:
+    def is_blocked_at(self, where: str) -> bool:
         """Whether the last decision there was to hold."""
         return where in self._held
 
-    def holds(self, where: str, *counts: Ended) -> bool:
+    def blocks(self, where: str, *counts: DeletionCount) -> bool:
         """Whether to hold back all of this: over a tenth and at least 20 of a kind would end."""
         found = [f"{one.ended:,} of {one.total:,} {one.what}" for one in counts if too_many(one.ended, one.total)]
-        return self.hold(where, " and ".join(found) or None)
+        return self.block(where, " and ".join(found) or None)
 
-    def hold(self, where: str, what: str | None) -> bool:
+    def block(self, where: str, what: str | None) -> bool:
         """Hold this back (None: there is nothing to hold), unless it is confirmed."""
         if what is None or self._prune_all:
             self._held.pop(where, None)

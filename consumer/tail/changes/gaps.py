@@ -15,7 +15,7 @@ NARROW = 1_000
 LIMIT = 5_000
 
 
-class Gap(msgspec.Struct, frozen=True, array_like=True):
+class MissingIds(msgspec.Struct, frozen=True, array_like=True):
     """Missing ids, both ends included.
 
     `since` is when they were first missed, in microseconds of the database's clock, `xmax` the first transaction that
@@ -31,11 +31,11 @@ class Gap(msgspec.Struct, frozen=True, array_like=True):
 class Gaps:
     """The missing ids of one table, ascending. Beyond `limit` ranges the oldest are left to the sweep."""
 
-    def __init__(self, gaps: Iterable[Gap] = (), limit: int = LIMIT) -> None:
+    def __init__(self, gaps: Iterable[MissingIds] = (), limit: int = LIMIT) -> None:
         self._gaps = list(gaps)
         self._limit = limit
 
-    def __iter__(self) -> Iterator[Gap]:
+    def __iter__(self) -> Iterator[MissingIds]:
         return iter(self._gaps)
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ class Gaps:
 
     def note(self, after: int, found: Iterable[int], since: int, xmax: int) -> None:
         """Add what is missing between `after` and the last of the ids found (ascending)."""
-        self._gaps += [Gap(low, high, since, xmax) for low, high in missing(after, found)]
+        self._gaps += [MissingIds(low, high, since, xmax) for low, high in missing(after, found)]
         if len(self._gaps) > self._limit:
             self._gaps.sort(key=lambda gap: gap.since)
             del self._gaps[: -self._limit]
@@ -57,7 +57,7 @@ class Gaps:
                 ids += range(gap.low, gap.high + 1)
         return ids
 
-    def wide(self) -> list[Gap]:
+    def wide(self) -> list[MissingIds]:
         """The gaps with too many ids to name each: after a row with an id of its own choosing."""
         return [gap for gap in self._gaps if gap.high - gap.low >= NARROW]
 
@@ -68,15 +68,15 @@ class Gaps:
         it in view.
         """
         ids = sorted(found)
-        left: list[Gap] = []
+        left: list[MissingIds] = []
         for gap in self._gaps:
             inside = ids[bisect_left(ids, gap.low) : bisect_right(ids, gap.high)]
             if not inside:
                 left.append(gap)
                 continue
-            left += [Gap(low, high, gap.since, gap.xmax) for low, high in missing(gap.low - 1, inside)]
+            left += [MissingIds(low, high, gap.since, gap.xmax) for low, high in missing(gap.low - 1, inside)]
             if inside[-1] < gap.high:
-                left.append(Gap(inside[-1] + 1, gap.high, since, max(gap.xmax, xmax)))
+                left.append(MissingIds(inside[-1] + 1, gap.high, since, max(gap.xmax, xmax)))
         self._gaps = left
 
     def expire(self, now: int, xmin: int) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import structlog
 
 from consumer.tail.changes.poll import changed_analyses
-from consumer.tail.rows.event_builder import Publisher
-from consumer.tail.rows.fingerprints import Remembered, remember
+from consumer.tail.rows.event_builder import EventBuilder
+from consumer.tail.rows.fingerprints import Fingerprint, fingerprint_of
 from projections.comments.events import Event
 from projections.comments.rows import CommentRow, is_readable
 from projections.database.database import Database
@@ -22,12 +22,12 @@ _LAST = 100
 _MORE = 5_000
 
 
-class Dated:
+class IndexLookup:
     """Soft deletions and analyses that were written anew."""
 
-    def __init__(self, database: Database, publisher: Publisher) -> None:
+    def __init__(self, database: Database, builder: EventBuilder) -> None:
         self._database = database
-        self._publisher = publisher
+        self._builder = builder
         self._indexed = database.indexed()
         if any(self._indexed):
             log.info("changes are found by the index on their time", **self._indexed._asdict())
@@ -45,20 +45,20 @@ class Dated:
 
     def _deleted(self, limit: int) -> tuple[list[Event], bool]:
         rows = self._database.latest_deleted(limit)
-        known = self._publisher.memory.get(row.comment_id for row in rows)
-        changed = [row for row in rows if row.comment_id in known and _is_news(row, known[row.comment_id])]
-        return self._publisher.publish(changed), len(changed) == limit
+        known = self._builder.memory.get(row.comment_id for row in rows)
+        changed = [row for row in rows if row.comment_id in known and _changed(row, known[row.comment_id])]
+        return self._builder.build(changed), len(changed) == limit
 
     def _recorded(self, limit: int) -> tuple[list[Event], bool]:
         latest = self._database.latest_analyses(limit)
-        known = self._publisher.memory.get(one.comment_id for one in latest)
-        changed = changed_analyses(self._publisher, [one for one in latest if one.comment_id in known])
+        known = self._builder.memory.get(one.comment_id for one in latest)
+        changed = changed_analyses(self._builder, [one for one in latest if one.comment_id in known])
         rows = self._database.comments_by_ids(changed) if changed else []
-        return self._publisher.publish(list(filter(is_readable, rows)), changed), len(changed) == limit
+        return self._builder.build(list(filter(is_readable, rows)), changed), len(changed) == limit
 
 
 # What can't be understood any more is the sweep's, and its brake's.
 
 
-def _is_news(row: CommentRow, known: Remembered) -> bool:
-    return known[:3] != remember(row, None)[:3] and is_readable(row)
+def _changed(row: CommentRow, known: Fingerprint) -> bool:
+    return known[:3] != fingerprint_of(row, None)[:3] and is_readable(row)

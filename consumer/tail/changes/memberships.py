@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from consumer.tail.changes.backlog import Task
-from consumer.tail.changes.blocked_deletions import Brake, Ended
-from consumer.tail.rows.event_builder import Publisher, gone
+from consumer.tail.changes.blocked_deletions import DeletionCount, DeletionGuard
+from consumer.tail.rows.event_builder import EventBuilder, removed_event
 from projections.comments.events import Event
 from projections.comments.groups import Groups
 from projections.comments.rows import CommentRow
@@ -15,7 +15,7 @@ from projections.database.database import Database
 _PAGE = 2_000
 
 
-class Regrouping:
+class MembershipChanges:
     """Compares all memberships and titles with the last ones.
 
     Where several of them ended at once and take too many comments along, they are kept in force until somebody
@@ -23,13 +23,13 @@ class Regrouping:
     """
 
     def __init__(
-        self, database: Database, publisher: Publisher, brake: Brake, add_task: Callable[[Task], object]
+        self, database: Database, builder: EventBuilder, guard: DeletionGuard, add_task: Callable[[Task], object]
     ) -> None:
         self._database = database
-        self._publisher = publisher
-        self._brake = brake
+        self._builder = builder
+        self._guard = guard
         self._add_task = add_task
-        self._last = publisher.groups
+        self._last = builder.groups
 
     def look(self) -> bool:
         """Read them; what differs becomes tasks."""
@@ -40,21 +40,21 @@ class Regrouping:
         return True
 
     def _change(self, new: Groups) -> None:
-        old = self._publisher.groups
-        ended = len(lost(old, new))
-        departures = Departures(self._publisher, concerned(old, new) if ended else (), new, count=ended > 1)
-        leaving = [Ended("comments", len(departures), departures.counted)] if ended > 1 else []
-        if self._brake.holds("groups", *leaving):
-            new = keeping(old, new)
-            departures = Departures(self._publisher, (), new)
-        users = concerned(old, new)
-        departures.begin(self._publisher.revisions.next())
+        old = self._builder.groups
+        ended = len(ended_facts(old, new))
+        departures = Removals(self._builder, affected_users(old, new) if ended else (), new, count=ended > 1)
+        leaving = [DeletionCount("comments", len(departures), departures.counted)] if ended > 1 else []
+        if self._guard.blocks("groups", *leaving):
+            new = merged(old, new)
+            departures = Removals(self._builder, (), new)
+        users = affected_users(old, new)
+        departures.begin(self._builder.revisions.next())
         self._add_task(departures)
-        self._add_task(Arrivals(self._publisher, self._database, users, new))
-        self._publisher.groups = new
+        self._add_task(Additions(self._builder, self._database, users, new))
+        self._builder.groups = new
 
 
-class Lost(NamedTuple):
+class EndedFacts(NamedTuple):
     """Facts that no longer hold: memberships (user, slug) and titles (group name, request)."""
 
     memberships: set[tuple[int, str]]
@@ -64,7 +64,7 @@ class Lost(NamedTuple):
         return len(self.memberships) + len(self.titles)
 
 
-def lost(old: Groups, new: Groups) -> Lost:
+def ended_facts(old: Groups, new: Groups) -> EndedFacts:
     """Name the memberships that ended or got another group's name, and the titles that went."""
     memberships = {
         (user, slug)
@@ -76,10 +76,10 @@ def lost(old: Groups, new: Groups) -> Lost:
     titles = {
         (name, request) for name, ids in old.requests.items() for request in ids - new.requests.get(name, frozenset())
     }
-    return Lost(memberships, titles)
+    return EndedFacts(memberships, titles)
 
 
-def keeping(old: Groups, new: Groups) -> Groups:
+def merged(old: Groups, new: Groups) -> Groups:
     """Give the old groups with all that the new ones add."""
     members: dict[int, Mapping[str, str]] = dict(new.members)
     for user, groups in old.members.items():
@@ -90,7 +90,7 @@ def keeping(old: Groups, new: Groups) -> Groups:
     return Groups(members, requests)
 
 
-def concerned(old: Groups, new: Groups) -> set[int]:
+def affected_users(old: Groups, new: Groups) -> set[int]:
     """Name the users whose comments may count elsewhere than before."""
     names = {name for name in old.requests.keys() | new.requests.keys() if _ids(old, name) != _ids(new, name)}
     none: Mapping[str, str] = {}
@@ -106,20 +106,20 @@ def _ids(groups: Groups, name: str) -> frozenset[int]:
     return groups.requests.get(name, frozenset())
 
 
-class Departures:
+class Removals:
     """Comments that leave profiles although their rows stay as they are; `counted` is how many counted anywhere.
 
     All are found at once when the groups change, and have that moment's revision: whatever is read of them later,
     and published before their turn comes, is newer.
     """
 
-    def __init__(self, publisher: Publisher, users: Collection[int], new: Groups, *, count: bool = False) -> None:
-        self._old, self._new = publisher.groups, new
+    def __init__(self, builder: EventBuilder, users: Collection[int], new: Groups, *, count: bool = False) -> None:
+        self._old, self._new = builder.groups, new
         self._revision = 0
         self._ids, self._users, self._requests = array("q"), array("q"), array("q")
         self._at = 0
         self.counted = 0
-        for part in publisher.memory.columns() if users else ():
+        for part in builder.memory.columns() if users else ():
             for comment_id, user, request in zip(part.ids, part.users, part.requests, strict=True):
                 if user in users:
                     self._add(comment_id, user, request)
@@ -141,7 +141,7 @@ class Departures:
         self._at += _PAGE
         columns = zip(self._ids[part], self._users[part], self._requests[part], strict=True)
         return [
-            gone(comment_id, user, slug, request, self._revision)
+            removed_event(comment_id, user, slug, request, self._revision)
             for comment_id, user, request in columns
             for slug in self._left(user, request)
         ]
@@ -158,14 +158,14 @@ class Departures:
         return (slug for slug in self._old.slugs(user, request) if slug not in now)
 
 
-class Arrivals:
+class Additions:
     """Comments that come into profiles, read user by user."""
 
-    def __init__(self, publisher: Publisher, database: Database, users: Collection[int], new: Groups) -> None:
-        self._publisher = publisher
+    def __init__(self, builder: EventBuilder, database: Database, users: Collection[int], new: Groups) -> None:
+        self._builder = builder
         self._database = database
-        self._old = publisher.groups
-        self._users = sorted(user for user in users if _gains(user, publisher.groups, new))
+        self._old = builder.groups
+        self._users = sorted(user for user in users if _gains(user, builder.groups, new))
         self._done = 0
         self._after: tuple[int, int] | None = None
 
@@ -175,7 +175,7 @@ class Arrivals:
             return None
         user = self._users[self._done]
         rows = self._database.comments_of_users(user, user, self._after, _PAGE)
-        found = self._publisher.publish([row for row in rows if self._arrives(row)], entering=True)
+        found = self._builder.build([row for row in rows if self._arrives(row)], joins_profile=True)
         if len(rows) < _PAGE:
             self._done += 1
             self._after = None
@@ -185,7 +185,7 @@ class Arrivals:
 
     def _arrives(self, row: CommentRow) -> bool:
         before = self._old.slugs(row.user_id, row.help_request_id)
-        now = self._publisher.groups.slugs(row.user_id, row.help_request_id)
+        now = self._builder.groups.slugs(row.user_id, row.help_request_id)
         return not set(now) <= set(before)
 
 

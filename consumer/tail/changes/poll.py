@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from consumer.tail.changes.backlog import SHARE
-from consumer.tail.changes.gaps import NARROW, Gap, Gaps
-from consumer.tail.rows.event_builder import Publisher
+from consumer.tail.changes.backlog import DUTY_CYCLE
+from consumer.tail.changes.gaps import NARROW, Gaps, MissingIds
+from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.rows.fingerprints import analysis_print, ids_of
 from projections.comments.events import Event
 from projections.comments.rows import AnalysisRow, CommentRow
@@ -19,7 +19,7 @@ class Moment(NamedTuple):
     token: str
 
 
-class Whole(Protocol):
+class FullRead(Protocol):
     """Something small that is read whole after a change."""
 
     def look(self) -> bool:
@@ -27,13 +27,13 @@ class Whole(Protocol):
         ...
 
 
-class Resting:
-    """A `Whole` that is not looked at again before it has rested, however often something is committed.
+class ThrottledRead:
+    """A `FullRead` that is not looked at again before it has rested, however often something is committed.
 
     `moment` is the last one that it is in step with.
     """
 
-    def __init__(self, whole: Whole, now: Callable[[], float]) -> None:
+    def __init__(self, whole: FullRead, now: Callable[[], float]) -> None:
         self._whole = whole
         self._now = now
         self._rested_at = now()
@@ -45,7 +45,7 @@ class Resting:
         complete = moment.token == self.moment.token
         if not complete and began >= self._rested_at:
             complete = self._whole.look()
-            self._rested_at = self._now() + SHARE * (self._now() - began)
+            self._rested_at = self._now() + DUTY_CYCLE * (self._now() - began)
         if complete:
             self.moment = moment
 
@@ -55,8 +55,8 @@ class Heads(NamedTuple):
 
     comment_id: int
     analysis_comment_id: int
-    comment_gaps: Sequence[Gap] = ()
-    analysis_gaps: Sequence[Gap] = ()
+    comment_gaps: Sequence[MissingIds] = ()
+    analysis_gaps: Sequence[MissingIds] = ()
 
 
 def first_heads(database: Database) -> Heads:
@@ -77,7 +77,7 @@ def first_heads(database: Database) -> Heads:
 
 def _missing_below(
     head: int, database: Database, read: Callable[[int], list[int]], *, insights: bool = False
-) -> list[Gap]:
+) -> list[MissingIds]:
     after = max(0, head - NARROW)
     found = [key for key in read(after) if key <= head]
     horizon = database.horizon(insights=insights)
@@ -96,19 +96,19 @@ class Polling:
     def __init__(  # noqa: PLR0913 - the parts that the tail wires
         self,
         database: Database,
-        publisher: Publisher,
+        builder: EventBuilder,
         heads: Heads,
-        wholes: Iterable[Whole],
+        wholes: Iterable[FullRead],
         *,
         dated: Callable[[], Iterator[list[Event]]],
         page: int,
         now: Callable[[], float],
     ) -> None:
         self._database = database
-        self._publisher = publisher
+        self._builder = builder
         self._comment_head, self._analysis_head = heads.comment_id, heads.analysis_comment_id
         self._comment_gaps, self._analysis_gaps = Gaps(heads.comment_gaps), Gaps(heads.analysis_gaps)
-        self._wholes = [Resting(whole, now) for whole in wholes]
+        self._wholes = [ThrottledRead(whole, now) for whole in wholes]
         self._dated = dated
         self._page = page
         self._rows_token: str | None = None
@@ -148,7 +148,7 @@ class Polling:
                 return
             keys = ids_of(rows)
             horizon = self._horizon_where_missing(self._comment_head, keys)
-            found = self._publisher.publish(rows)
+            found = self._builder.build(rows)
             if horizon:
                 self._comment_gaps.note(self._comment_head, keys, at, horizon.xmax)
             self._comment_head = keys[-1]
@@ -166,7 +166,7 @@ class Polling:
             within = self._database.comments_after(gap.low - 1, self._page)
             rows += [row for row in within if row.comment_id <= gap.high]
         after = self._database.horizon() if rows else None
-        found = self._publisher.publish(rows)
+        found = self._builder.build(rows)
         gaps.fill(ids_of(rows), at, after.xmax if after else 0)
         gaps.expire(at, horizon.xmin if horizon else 0)
         yield found
@@ -180,7 +180,7 @@ class Polling:
                 return
             keys = [one.comment_id for one in analyses]
             horizon = self._horizon_where_missing(self._analysis_head, keys, insights=True)
-            found = publish_analyses(self._database, self._publisher, analyses)
+            found = publish_analyses(self._database, self._builder, analyses)
             if horizon:
                 self._analysis_gaps.note(self._analysis_head, keys, at, horizon.xmax)
             self._analysis_head = keys[-1]
@@ -193,7 +193,7 @@ class Polling:
             return
         horizon = self._database.horizon(insights=True)
         analyses = self._database.analyses_by_ids(gaps.narrow_ids())
-        found = publish_analyses(self._database, self._publisher, analyses.values())
+        found = publish_analyses(self._database, self._builder, analyses.values())
         gaps.fill(analyses, at, 0)
         gaps.expire(at, horizon.xmin if horizon else 0)
         yield found
@@ -207,14 +207,14 @@ class Polling:
         return self._database.horizon(insights=insights) if found[-1] - after > len(found) else None
 
 
-def changed_analyses(publisher: Publisher, analyses: Iterable[AnalysisRow]) -> dict[int, AnalysisRow]:
+def changed_analyses(builder: EventBuilder, analyses: Iterable[AnalysisRow]) -> dict[int, AnalysisRow]:
     """Those that are not as remembered, by comment id."""
     found = {one.comment_id: one for one in analyses}
-    known = publisher.memory.get(found)
+    known = builder.memory.get(found)
     return {key: one for key, one in found.items() if key not in known or known[key].analysis != analysis_print(one)}
 
 
-def publish_analyses(database: Database, publisher: Publisher, analyses: Iterable[AnalysisRow]) -> list[Event]:
+def publish_analyses(database: Database, builder: EventBuilder, analyses: Iterable[AnalysisRow]) -> list[Event]:
     """Give the present state of the comments whose analyses are not as remembered."""
-    changed = changed_analyses(publisher, analyses)
-    return publisher.publish(database.comments_by_ids(changed), changed) if changed else []
+    changed = changed_analyses(builder, analyses)
+    return builder.build(database.comments_by_ids(changed), changed) if changed else []

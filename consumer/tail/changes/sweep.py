@@ -8,9 +8,9 @@ So is a row that can no longer be understood: where all of them can't, a migrati
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from consumer.tail.changes.blocked_deletions import Brake, Ended
-from consumer.tail.rows.event_builder import Publisher
-from consumer.tail.rows.fingerprints import Remembered, ids_of, remember, tally
+from consumer.tail.changes.blocked_deletions import DeletionCount, DeletionGuard
+from consumer.tail.rows.event_builder import EventBuilder
+from consumer.tail.rows.fingerprints import Fingerprint, counts, fingerprint_of, ids_of
 from projections.comments.events import Event
 from projections.comments.rows import is_readable
 from projections.database.database import Database, analyses_of
@@ -34,16 +34,16 @@ class Sweep:
     def __init__(  # noqa: PLR0913 - the parts that the tail wires
         self,
         database: Database,
-        publisher: Publisher,
-        brake: Brake,
+        builder: EventBuilder,
+        guard: DeletionGuard,
         *,
         head: Callable[[], int],
         rows_per_second: int,
         now: Callable[[], float],
     ) -> None:
         self._database = database
-        self._publisher = publisher
-        self._brake = brake
+        self._builder = builder
+        self._guard = guard
         self._head = head
         self._rate = rows_per_second
         self._now = now
@@ -84,21 +84,23 @@ class Sweep:
         rows = self._database.comments_after(self._after, _PAGE)
         high = rows[-1].comment_id if len(rows) == _PAGE else HIGHEST_ID
         analyses = analyses_of(self._database, rows) if rows else {}
-        memory = self._publisher.memory
-        entries = {row.comment_id: remember(row, analyses.get(row.comment_id)) for row in rows}
+        memory = self._builder.memory
+        entries = {row.comment_id: fingerprint_of(row, analyses.get(row.comment_id)) for row in rows}
         changed, missing = memory.compare(self._after, high, entries)
         known = memory.get(changed)
         head = self._head()
         wanted = {key for key in changed if key in known or key <= head}
-        vanished = [key for key in changed if key in known and known[key].analysis and not entries[key].analysis]
+        analysis_deleted = [
+            key for key in changed if key in known and known[key].analysis and not entries[key].analysis
+        ]
         # Only the analysis is gone: nothing to say before the end of the round.
-        wanted.difference_update(key for key in vanished if entries[key][:3] == known[key][:3])
+        wanted.difference_update(key for key in analysis_deleted if entries[key][:3] == known[key][:3])
         shown = wanted & known.keys()
         garbled = [row.comment_id for row in rows if row.comment_id in shown and not is_readable(row)]
         wanted.difference_update(garbled)
-        found = self._publisher.publish([row for row in rows if row.comment_id in wanted], analyses)
+        found = self._builder.build([row for row in rows if row.comment_id in wanted], analyses)
         self._missing.extend([*missing, *garbled])
-        self._vanished.extend(vanished)
+        self._vanished.extend(analysis_deleted)
         self._after = high
         self.due_at = max(self.due_at, began - _BEHIND) + len(rows) / self._rate
         return found
@@ -106,46 +108,49 @@ class Sweep:
     # ------------------------------------------------------------------------------------------- the round's end
 
     def _end(self) -> Iterator[list[Event]]:
-        memory = self._publisher.memory
-        counts = ended(self._publisher, self._missing, self._vanished) if self._missing or self._vanished else []
-        if self._brake.holds("sweep", *counts):
+        memory = self._builder.memory
+        counts = ended(self._builder, self._missing, self._vanished) if self._missing or self._vanished else []
+        if self._guard.blocks("sweep", *counts):
             return
         for ids in _pages(self._missing):
             rows = self._database.comments_by_ids(ids)
             there = set(ids_of(rows))
-            yield self._publisher.publish(rows)  # each by itself: either may fail, and what was published is remembered
-            yield self._publisher.end([one for one in ids if one not in there])
+            yield self._builder.build(rows)  # each by itself: either may fail, and what was published is remembered
+            yield self._builder.removed_events([one for one in ids if one not in there])
         for ids in _pages(self._vanished):
             rows = self._database.comments_by_ids(list(memory.get(ids)))
-            yield self._publisher.publish(rows, vanished=True)
+            yield self._builder.build(rows, analysis_deleted=True)
 
 
-def ended(publisher: Publisher, missing: Collection[int], vanished: Collection[int]) -> list[Ended]:
+def ended(builder: EventBuilder, missing: Collection[int], analysis_deleted: Collection[int]) -> list[DeletionCount]:
     """Count what would end: comments, the profiles that would have none left, and analyses."""
-    comments, analyses = tally(publisher.memory)
-    found = [Ended("comments", len(missing), comments), Ended("analyses", len(vanished), analyses)]
+    comments, analyses = counts(builder.memory)
+    found = [
+        DeletionCount("comments", len(missing), comments),
+        DeletionCount("analyses", len(analysis_deleted), analyses),
+    ]
     if len(missing) >= LEAST:  # fewer can't end more profiles
-        found.append(_profiles(publisher, publisher.memory.get(missing)))
+        found.append(_profiles(builder, builder.memory.get(missing)))
     return found
 
 
-def _profiles(publisher: Publisher, missing: dict[int, Remembered]) -> Ended:
+def _profiles(builder: EventBuilder, missing: dict[int, Fingerprint]) -> DeletionCount:
     left: dict[tuple[int, int], int] = {}
-    for part in publisher.memory.columns():
+    for part in builder.memory.columns():
         for place in zip(part.users, part.requests, strict=True):
             left[place] = left.get(place, 0) + 1
-    before = _with_comments(publisher, left)
+    before = _with_comments(builder, left)
     for one in missing.values():
         left[one.user_id, one.help_request_id] -= 1
-    return Ended("profiles", len(before - _with_comments(publisher, left)), len(before))
+    return DeletionCount("profiles", len(before - _with_comments(builder, left)), len(before))
 
 
-def _with_comments(publisher: Publisher, left: dict[tuple[int, int], int]) -> set[ProfileKey]:
+def _with_comments(builder: EventBuilder, left: dict[tuple[int, int], int]) -> set[ProfileKey]:
     return {
         ProfileKey(user, slug)
         for (user, request), count in left.items()
         if count
-        for slug in publisher.groups.slugs(user, request)
+        for slug in builder.groups.slugs(user, request)
     }
 
 

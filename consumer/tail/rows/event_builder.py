@@ -5,11 +5,11 @@ from datetime import datetime
 
 import structlog
 
-from consumer.tail.rows.fingerprints import Memory, Remembered, ids_of, remember
+from consumer.tail.rows.fingerprints import Fingerprint, RowFingerprints, fingerprint_of, ids_of
 from consumer.tail.rows.revisions import Revisions
 from projections.comments.events import CommentCreated, Event
 from projections.comments.groups import Groups
-from projections.comments.rows import AnalysisRow, CommentRow, UnreadableRowError, events, insight
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, events, insight
 from projections.database.database import Database, analyses_of
 from snapshot.runtime.metrics import Metrics
 
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 _NO_TIME = datetime(1970, 1, 1)  # noqa: DTZ001 - a comment that is gone counts nowhere, so its time is never looked at
 
 
-class Publisher:
+class EventBuilder:
     """Says what rows mean, and remembers what it said.
 
     `groups` and `memory` together tell in which profiles each comment was published; so `groups` is only ever changed
@@ -26,7 +26,7 @@ class Publisher:
     """
 
     def __init__(
-        self, database: Database, groups: Groups, memory: Memory, revisions: Revisions, metrics: Metrics
+        self, database: Database, groups: Groups, memory: RowFingerprints, revisions: Revisions, metrics: Metrics
     ) -> None:
         self._database = database
         self._metrics = metrics
@@ -34,20 +34,20 @@ class Publisher:
         self.memory = memory
         self.revisions = revisions
 
-    def publish(
+    def build(
         self,
         rows: Sequence[CommentRow],
         analyses: Mapping[int, AnalysisRow] | None = None,
         *,
-        entering: bool = False,
-        vanished: bool = False,
-        pristine: bool = False,
+        joins_profile: bool = False,
+        analysis_deleted: bool = False,
+        empty_store: bool = False,
     ) -> list[Event]:
         """Give the present state of comments that were just read, for all their profiles.
 
-        Without `analyses` they are read here. `entering`: to some of these profiles the comments are new. An analysis
-        that is no longer there is passed over unless `vanished` says that it was meant to go. `pristine`: the store
-        is new, so it has no labels of analyses that went.
+        Without `analyses` they are read here. `joins_profile`: to some of these profiles the comments are new. An
+        analysis that is no longer there is passed over unless `analysis_deleted` says that it was meant to go.
+        `empty_store`: the store is new, so it has no labels of analyses that went.
         """
         if not rows:
             return []
@@ -56,22 +56,22 @@ class Publisher:
         revision = self.revisions.next()
         unreadable: set[int] = set()
 
-        def left_out(error: UnreadableRowError) -> None:
+        def left_out(error: InvalidRowError) -> None:
             log.warning("a row can't be understood", reason=str(error))
             self._metrics.count("signal_glaze.rows_unreadable")
             unreadable.add(error.row.comment_id)
 
         found = list(events(rows, analyses, self.groups, revision, left_out))
         known = self.memory.get(ids_of(rows))
-        entries: dict[int, Remembered] = {}
+        entries: dict[int, Fingerprint] = {}
         for row in rows:
             old, analysis = known.get(row.comment_id), analyses.get(row.comment_id)
-            entry = remember(row, analysis)
-            if analysis is None and old is not None and not vanished:
+            entry = fingerprint_of(row, analysis)
+            if analysis is None and old is not None and not analysis_deleted:
                 entry = entry._replace(analysis=old.analysis)
             if row.comment_id in unreadable:
-                found += self._gone(row.comment_id, Remembered(*row[1:3], 0, 0), None, revision)
-            elif entry.analysis == 0 and not pristine and (entering or self._may_have_labels(row, old)):
+                found += self._gone(row.comment_id, Fingerprint(*row[1:3], 0, 0), None, revision)
+            elif entry.analysis == 0 and not empty_store and (joins_profile or self._may_have_labels(row, old)):
                 slugs = self.groups.slugs(row.user_id, row.help_request_id)
                 found += (insight(row, slug, None, revision) for slug in slugs)
             if old is not None:
@@ -80,23 +80,23 @@ class Publisher:
         self.memory.put(entries)
         return found
 
-    def end(self, comment_ids: Sequence[int]) -> list[Event]:
+    def removed_events(self, comment_ids: Sequence[int]) -> list[Event]:
         """Say that comments, which were just looked for in vain, are gone from all their profiles; forget them."""
         revision = self.revisions.next()
         known = self.memory.get(comment_ids)
         self.memory.forget(comment_ids)
         return [event for key, old in known.items() for event in self._gone(key, old, None, revision)]
 
-    def _gone(self, comment_id: int, old: Remembered, row: CommentRow | None, revision: int) -> Iterator[Event]:
+    def _gone(self, comment_id: int, old: Fingerprint, row: CommentRow | None, revision: int) -> Iterator[Event]:
         """To the profiles that the comment was in and is not in any more."""
         here: tuple[str, ...] = ()
         if row is not None and row.user_id == old.user_id:
             here = self.groups.slugs(row.user_id, row.help_request_id)
         for slug in self.groups.slugs(old.user_id, old.help_request_id):
             if slug not in here:
-                yield gone(comment_id, old.user_id, slug, old.help_request_id, revision)
+                yield removed_event(comment_id, old.user_id, slug, old.help_request_id, revision)
 
-    def _may_have_labels(self, row: CommentRow, old: Remembered | None) -> bool:
+    def _may_have_labels(self, row: CommentRow, old: Fingerprint | None) -> bool:
         """Whether a profile may hold labels for this comment, from an analysis that it no longer has.
 
         A comment with an id that was never seen can't. One that moved may have been there before.
@@ -106,7 +106,7 @@ class Publisher:
         return bool(old.analysis) or (old.user_id, old.help_request_id) != (row.user_id, row.help_request_id)
 
 
-def gone(comment_id: int, user_id: int, slug: str, help_request_id: int, revision: int) -> CommentCreated:
+def removed_event(comment_id: int, user_id: int, slug: str, help_request_id: int, revision: int) -> CommentCreated:
     """Say that a comment is no longer part of a profile."""
     return CommentCreated(
         comment_id=comment_id,

@@ -17,7 +17,7 @@ _FEW = 100
 _LOWEST = -(2**63)
 
 
-class Remembered(NamedTuple):
+class Fingerprint(NamedTuple):
     """Where a comment was, and fingerprints of its row and of its analysis (0: none). This process' own."""
 
     user_id: int
@@ -26,10 +26,10 @@ class Remembered(NamedTuple):
     analysis: int
 
 
-def remember(row: CommentRow, analysis: AnalysisRow | None) -> Remembered:
+def fingerprint_of(row: CommentRow, analysis: AnalysisRow | None) -> Fingerprint:
     """Reduce a comment's rows to what is remembered of them."""
     content = hash((row.body, row.created_at, row.deleted_at))
-    return Remembered(row.user_id, row.help_request_id, content, analysis_print(analysis))
+    return Fingerprint(row.user_id, row.help_request_id, content, analysis_print(analysis))
 
 
 def analysis_print(analysis: AnalysisRow | None) -> int:
@@ -53,7 +53,7 @@ class Columns(NamedTuple):
     analyses: "array[int]"
 
 
-class Memory:
+class RowFingerprints:
     """All remembered comments, packed in blocks of 1,024 ids. `highest` is the highest id that was ever seen."""
 
     def __init__(self, highest: int = 0) -> None:
@@ -65,7 +65,7 @@ class Memory:
     def __len__(self) -> int:
         return self._count
 
-    def get(self, comment_ids: Iterable[int]) -> dict[int, Remembered]:
+    def get(self, comment_ids: Iterable[int]) -> dict[int, Fingerprint]:
         """Look up those of these comments that are remembered."""
         found = {}
         for comment_id in comment_ids:
@@ -73,10 +73,10 @@ class Memory:
             if block is not None:
                 at = _place(block, comment_id)
                 if at < len(block) and block[at] == comment_id:
-                    found[comment_id] = Remembered(*block[at + 1 : at + _WIDTH])
+                    found[comment_id] = Fingerprint(*block[at + 1 : at + _WIDTH])
         return found
 
-    def put(self, entries: Mapping[int, Remembered]) -> None:
+    def put(self, entries: Mapping[int, Fingerprint]) -> None:
         """Remember these, in place of what was known of them."""
         for number, part in _by_block(entries).items():
             if len(part) < _FEW and number in self._blocks:
@@ -84,7 +84,7 @@ class Memory:
             else:
                 self._replace(number, {**self._unpacked(number), **part})
 
-    def fill(self, entries: Mapping[int, Remembered]) -> None:
+    def fill(self, entries: Mapping[int, Fingerprint]) -> None:
         """Remember those of which nothing is known."""
         for number, part in _by_block(entries).items():
             self._replace(number, {**part, **self._unpacked(number)})
@@ -94,7 +94,7 @@ class Memory:
         for number, part in _by_block(self.get(comment_ids)).items():
             self._replace(number, {key: one for key, one in self._unpacked(number).items() if key not in part})
 
-    def compare(self, above: int, high: int, entries: Mapping[int, Remembered]) -> Differences:
+    def compare(self, above: int, high: int, entries: Mapping[int, Fingerprint]) -> Differences:
         """Compare with all rows whose ids are in (above, high]; entries ascend."""
         changed: list[int] = []
         missing: list[int] = []
@@ -120,16 +120,16 @@ class Memory:
         last = bisect_left(self._order, (high >> _BLOCK) + 1)
         return self._order[first:last]
 
-    def _unpacked(self, number: int) -> dict[int, Remembered]:
+    def _unpacked(self, number: int) -> dict[int, Fingerprint]:
         block = self._blocks.get(number)
         if block is None:
             return {}
         return {
-            block[at]: Remembered(block[at + 1], block[at + 2], block[at + 3], block[at + 4])
+            block[at]: Fingerprint(block[at + 1], block[at + 2], block[at + 3], block[at + 4])
             for at in range(0, len(block), _WIDTH)
         }
 
-    def _insert(self, block: "array[int]", entries: Mapping[int, Remembered]) -> None:
+    def _insert(self, block: "array[int]", entries: Mapping[int, Fingerprint]) -> None:
         """Change a block in place: users' comments are scattered over all blocks, a few in each."""
         for comment_id, entry in entries.items():
             at = _place(block, comment_id)
@@ -138,7 +138,7 @@ class Memory:
             self._count += not there
         self.highest = max(self.highest, *entries)
 
-    def _replace(self, number: int, entries: Mapping[int, Remembered]) -> None:
+    def _replace(self, number: int, entries: Mapping[int, Fingerprint]) -> None:
         before = self._blocks.pop(number, None)
         self._count += len(entries) - (0 if before is None else len(before) // _WIDTH)
         if entries:
@@ -152,18 +152,18 @@ def _place(block: "array[int]", comment_id: int) -> int:
     return bisect_left(range(0, len(block), _WIDTH), comment_id, key=block.__getitem__) * _WIDTH
 
 
-def _by_block(entries: Mapping[int, Remembered]) -> dict[int, dict[int, Remembered]]:
-    blocks: dict[int, dict[int, Remembered]] = {}
+def _by_block(entries: Mapping[int, Fingerprint]) -> dict[int, dict[int, Fingerprint]]:
+    blocks: dict[int, dict[int, Fingerprint]] = {}
     for comment_id, entry in entries.items():
         blocks.setdefault(comment_id >> _BLOCK, {})[comment_id] = entry
     return blocks
 
 
-def _pack(entries: Mapping[int, Remembered]) -> "array[int]":
+def _pack(entries: Mapping[int, Fingerprint]) -> "array[int]":
     return array("q", [value for comment_id, entry in entries.items() for value in (comment_id, *entry)])
 
 
-def tally(memory: Memory) -> tuple[int, int]:
+def counts(memory: RowFingerprints) -> tuple[int, int]:
     """Count the comments remembered, and those of them that have an analysis."""
     return len(memory), sum(len(part.analyses) - part.analyses.count(0) for part in memory.columns())
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
-from consumer.tail.rows.event_builder import Publisher
+from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.state import HIGHEST_ID
 from projections.comments.events import Event
 from projections.database.database import Database
-from snapshot.runtime.progress import Meter
+from snapshot.runtime.progress import ProgressBar
 
 _PAGE = 2_000
 
@@ -16,8 +16,8 @@ class Backfill:
     """A stage of the relay's start. `cursor` is the user up to whom everything was handed out; it goes on after it.
 
     Comments above `head`, the tail's head when it began, are left to the tail, which publishes each of them anyway.
-    `pristine`: the store is new. What it publishes is remembered, so a first backfill needs no filling of the memory.
-    `meter` opens what shows the progress; it is closed at the end, or by `close`.
+    `empty_store`: the store is new. What it publishes is remembered, so a first backfill needs no filling of the
+    memory. `meter` opens what shows the progress; it is closed at the end, or by `close`.
     """
 
     given_up = False
@@ -25,20 +25,20 @@ class Backfill:
     def __init__(  # noqa: PLR0913 - the parts that the relay wires
         self,
         database: Database,
-        publisher: Publisher,
+        builder: EventBuilder,
         cursor: int,
-        meter: Callable[[], AbstractContextManager[Meter]],
+        meter: Callable[[], AbstractContextManager[ProgressBar]],
         *,
         head: int,
-        pristine: bool,
+        empty_store: bool,
     ) -> None:
         self._database = database
-        self._publisher = publisher
+        self._builder = builder
         self._open_meter = meter
-        self._meter: Meter | None = None
+        self._meter: ProgressBar | None = None
         self._opened = ExitStack()
         self._head = head
-        self._pristine = pristine
+        self._pristine = empty_store
         self._after: tuple[int, int] | None = None
         self.cursor = cursor
         self.done = cursor >= HIGHEST_ID
@@ -49,7 +49,7 @@ class Backfill:
             return None
         meter = self._meter = self._meter or self._begin()
         rows = self._database.comments_of_users(self.cursor + 1, HIGHEST_ID, self._after, _PAGE)
-        found = self._publisher.publish([row for row in rows if row.comment_id <= self._head], pristine=self._pristine)
+        found = self._builder.build([row for row in rows if row.comment_id <= self._head], empty_store=self._pristine)
         meter.advance(len(rows))
         if len(rows) < _PAGE:
             self.cursor, self.done = HIGHEST_ID, True
@@ -63,7 +63,7 @@ class Backfill:
         """Take the progress away."""
         self._opened.close()
 
-    def _begin(self) -> Meter:
+    def _begin(self) -> ProgressBar:
         ahead = self._database.comments_above(self.cursor)
         meter = self._opened.enter_context(self._open_meter())
         meter.phase("Backfill", ahead)

@@ -1,12 +1,12 @@
 """The first thing that a tail does: remember every row."""
 
 from consumer.tail.changes.sweep import _PAGE, HIGHEST_ID
-from consumer.tail.rows.fingerprints import Memory, remember
+from consumer.tail.rows.fingerprints import RowFingerprints, fingerprint_of
 from projections.comments.events import Event
 from projections.database.database import Database, analyses_of
 
 
-class Filling:
+class Fill:
     """Before the first round: remember all comments up to the head, without saying anything about them.
 
     Whatever is remembered here is compared with the store later (`consumer.tail.startup.verify`), never earlier.
@@ -14,7 +14,7 @@ class Filling:
 
     given_up = False
 
-    def __init__(self, database: Database, memory: Memory, head: int) -> None:
+    def __init__(self, database: Database, memory: RowFingerprints, head: int) -> None:
         self._database = database
         self._memory = memory
         self._head = head
@@ -30,7 +30,7 @@ class Filling:
         analyses = analyses_of(self._database, rows) if rows else {}
         self._memory.fill(
             {
-                row.comment_id: remember(row, analyses.get(row.comment_id))
+                row.comment_id: fingerprint_of(row, analyses.get(row.comment_id))
                 for row in rows
                 if row.comment_id <= self._head
             }

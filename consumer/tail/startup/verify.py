@@ -8,17 +8,26 @@ from collections.abc import Callable, Iterator
 
 import structlog
 
-from consumer.tail.changes.blocked_deletions import Brake
-from consumer.tail.rows.event_builder import Publisher
-from consumer.tail.rows.fingerprints import tally
-from projections.comments.events import LEAD, Event, InsightCreated
-from projections.comments.rows import UnreadableRowError
+from consumer.tail.changes.blocked_deletions import DeletionGuard
+from consumer.tail.rows.event_builder import EventBuilder
+from consumer.tail.rows.fingerprints import counts
+from projections.comments.events import MAX_CLOCK_SKEW, Event, InsightCreated
+from projections.comments.rows import InvalidRowError
 from projections.database.database import Database
 from projections.projection import Projection
-from snapshot.deletion_guard import Endings, Totals, held
-from snapshot.reconcile.comparison import count_endings
+from snapshot.deletion_guard import PendingDeletions, Totals, blocked
+from snapshot.reconcile.comparison import count_deletions
 from snapshot.reconcile.digests import Digests, StoredDigests, differing, stored_digests, subtract, sum_rows
-from snapshot.reconcile.reconcile import Part, PartComparison, Scope, cut, mend_unfit, read_part, remove_damaged, warn
+from snapshot.reconcile.reconcile import (
+    Part,
+    PartComparison,
+    Scope,
+    cut,
+    read_part,
+    recompute_inconsistent,
+    remove_damaged,
+    warn,
+)
 
 log = structlog.get_logger()
 
@@ -26,7 +35,7 @@ _PAGE = 2_000
 _COMMENTS_A_RANGE = 5_000
 
 
-class Verification:
+class StartupCheck:
     """One pass over all users, after the memory was filled.
 
     `ready` says whether the store holds everything that earlier tails sent: before that, a register that is in step
@@ -41,23 +50,23 @@ class Verification:
         self,
         projection: Projection,
         database: Database,
-        publisher: Publisher,
-        brake: Brake,
+        builder: EventBuilder,
+        guard: DeletionGuard,
         *,
         ready: Callable[[], bool | None],
         in_process: bool,
     ) -> None:
         self._projection = projection
         self._database = database
-        self._publisher = publisher
-        self._brake = brake
+        self._builder = builder
+        self._guard = guard
         self._ready = ready
         self._in_process = in_process
         self._todo: list[Part] | None = None
         self._pages: Iterator[list[Event]] | None = None
         self._stored = StoredDigests()
-        self._held: list[Event] = []
-        self._endings = Endings()
+        self._blocked: list[Event] = []
+        self._endings = PendingDeletions()
         self.done = False
         self.given_up = False
 
@@ -111,7 +120,7 @@ class Verification:
     def _subtracted(self, digests: Digests) -> Iterator[list[Event]]:
         after = -1
         while rows := self._database.comments_after(after, _PAGE):
-            groups = self._publisher.groups
+            groups = self._builder.groups
             subtract(digests, sum_rows(self._database, after + 1, rows[-1].comment_id, groups, _quietly))
             after = rows[-1].comment_id
             yield []
@@ -126,20 +135,20 @@ class Verification:
         for page in parting.pages():
             taken = self._taken(page)
             for event in taken:
-                self._publisher.revisions.saw(event.revision)
+                self._builder.revisions.saw(event.revision)
             ending += filter(_ends, taken)
             yield [event for event in taken if not _ends(event)]
-        self._held += ending
+        self._blocked += ending
         for one in parting.comparison.tallies.values():
-            count_endings(self._endings, one)
+            count_deletions(self._endings, one)
         if self._in_process:
-            mend_unfit(self._projection, stored)
+            recompute_inconsistent(self._projection, stored)
 
     def _taken(self, page: list[Event]) -> list[Event]:
         """Leave out what consumers would refuse: above a register that is far ahead of the clock."""
         if self._in_process or not page:
             return page
-        latest = self._database.clock() + LEAD
+        latest = self._database.clock() + MAX_CLOCK_SKEW
         early = [event for event in page if event.revision > latest]
         for event in early:
             self.given_up = True
@@ -147,21 +156,21 @@ class Verification:
                 "a comment's register is ahead of the clock, so the relay can't mend it; snapshot-rebuild can",
                 comment_id=event.comment_id,
                 user_id=event.user_id,
-                seconds=(event.revision - latest + LEAD) // 1_000_000,
+                seconds=(event.revision - latest + MAX_CLOCK_SKEW) // 1_000_000,
             )
         return [event for event in page if event.revision <= latest]
 
     # ------------------------------------------------------------------------------------------------------- step 3
 
     def _release(self) -> Iterator[list[Event]]:
-        labelled = max(self._endings.labelled, tally(self._publisher.memory)[1])
-        reason = held(self._endings, Totals(self._stored.shown, self._stored.comments, labelled))
-        if not self._brake.hold("start", reason if self._held else None):
-            yield self._held
-        self._held = []
+        labelled = max(self._endings.labelled, counts(self._builder.memory)[1])
+        reason = blocked(self._endings, Totals(self._stored.shown, self._stored.comments, labelled))
+        if not self._guard.block("start", reason if self._blocked else None):
+            yield self._blocked
+        self._blocked = []
 
 
-def _quietly(_error: UnreadableRowError) -> None:
+def _quietly(_error: InvalidRowError) -> None:
     """It is said when the user is compared."""
 
 

@@ -74,11 +74,11 @@ def using(storage: Path) -> Iterator[str]:
                 _stop_if_unused(folder)
 
 
-def ensure_running(storage: Path, *, patience: float = 30.0) -> str:
+def ensure_running(storage: Path, *, timeout: float = 30.0) -> str:
     """Find or start the storage folder's Redis and give its `unix://` URL, once it has loaded its data.
 
     Also the way to have it back after it died under a running `using`. A server that gives no answer at all for
-    `patience` seconds, one that ends at its start, a folder that can't be written: OperatorError.
+    `timeout` seconds, one that ends at its start, a folder that can't be written: OperatorError.
     """
     folder = _private_folder(storage / "redis")
     started = False
@@ -97,7 +97,7 @@ def ensure_running(storage: Path, *, patience: float = 30.0) -> str:
             return f"unix://{quote(address)}"
         if state == "loading":
             heard = time.monotonic()
-        elif time.monotonic() - heard > patience:
+        elif time.monotonic() - heard > timeout:
             raise OperatorError(_silence(folder, address))
         time.sleep(0.02)
 

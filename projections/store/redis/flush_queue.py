@@ -7,7 +7,7 @@ import redis
 
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, parse_member
 from projections.store import keys as b
-from projections.store.protocol import ABSENT, Claim, Folder, Reading, Settlement
+from projections.store.protocol import ABSENT, Claim, FlushReading, Folder, Settlement
 from projections.store.redis import folders as folders_
 from projections.store.redis.scripts import Argument, Call, ask, run
 
@@ -21,11 +21,11 @@ class RedisQueue:
     _client: redis.Redis
     _debounce_ms: int
 
-    def register(self, folder: Folder) -> bool:
+    def add_folder(self, folder: Folder) -> bool:
         """See the protocol."""
         arguments = [folders_.spell_id(folder), folders_.spell(folder), folder.group_slug or ""]
         calls = [
-            Call("register", [b.mark_key(bucket), b.index_key(bucket), b.due_key(bucket, folder.id)], arguments)
+            Call("add_folder", [b.state_key(bucket), b.index_key(bucket), b.due_key(bucket, folder.id)], arguments)
             for bucket in _ALL
         ]
         return any(run(self._client, calls))
@@ -40,12 +40,12 @@ class RedisQueue:
         calls = []
         for bucket in buckets:
             due, leases, tokens, force, _ = b.folder_keys(bucket, folder)
-            keys = [b.mark_key(bucket), due, leases, tokens, force, b.claim_key(bucket, folder, token)]
+            keys = [b.state_key(bucket), due, leases, tokens, force, b.claim_key(bucket, folder, token)]
             calls.append(Call("claim", keys, [token, limit, _millis(seconds)]))
         pairs = (pair for reply in run(self._client, calls) for pair in zip(reply[::2], reply[1::2], strict=True))
         return [Claim(parse_member(name), flags == _FORCED, flags == _TAKEN_OVER) for name, flags in pairs]
 
-    def read(self, folder: str, claims: Sequence[Claim]) -> list[Reading]:
+    def read(self, folder: str, claims: Sequence[Claim]) -> list[FlushReading]:
         """See the protocol."""
         groups = _by_bucket([claim.key for claim in claims])
         calls = []
@@ -115,9 +115,9 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode()
 
 
-def _reading(fields: Sequence[bytes | None]) -> Reading:
+def _reading(fields: Sequence[bytes | None]) -> FlushReading:
     version, head, settled, announced, sequence = fields
-    return Reading(version or ABSENT, head, _text(settled), _text(_hash(announced)), int(sequence or b"0"))
+    return FlushReading(version or ABSENT, head, _text(settled), _text(_hash(announced)), int(sequence or b"0"))
 
 
 def _hash(announced: bytes | None) -> bytes | None:

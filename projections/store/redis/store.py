@@ -9,7 +9,17 @@ import redis
 
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, parse_member
 from projections.store import keys as b
-from projections.store.protocol import ABSENT, EpochError, Healing, HoleError, Loaded, Mark, Origin, Save, Write
+from projections.store.protocol import (
+    ABSENT,
+    BucketState,
+    EpochError,
+    InitialPositions,
+    Loaded,
+    PositionGapError,
+    RecoveryGoal,
+    Save,
+    Write,
+)
 from projections.store.redis import client as redis_client
 from projections.store.redis import folders as folders_
 from projections.store.redis.client import connect
@@ -74,7 +84,7 @@ class RedisStore(RedisQueue):
     def _save_call(self, save: Save) -> Call:
         spelled = self._folders[save.bucket]
         folders = folders_.parse(spelled)
-        keys = [b.mark_key(save.bucket), b.index_key(save.bucket)]
+        keys = [b.state_key(save.bucket), b.index_key(save.bucket)]
         keys += [b.due_key(save.bucket, folder.id) for folder in folders]
         arguments: list[Argument] = ["" if save.epoch is None else save.epoch, spelled, self._debounce_ms]
         arguments += [len(folders), len(save.intervals)]
@@ -108,32 +118,39 @@ class RedisStore(RedisQueue):
 
         def call(_: int) -> Call:
             spelled = self._folders[bucket]
-            keys = [b.mark_key(bucket), b.index_key(bucket), b.profile_key(key)]
+            keys = [b.state_key(bucket), b.index_key(bucket), b.profile_key(key)]
             keys += [b.announced_key(bucket), b.sequence_key(bucket)]
             keys += [name for folder in folders_.parse(spelled) for name in b.folder_keys(bucket, folder.id)]
             return Call("remove", keys, [spelled, version, member(key)])
 
         return bool(self._knowing_folders([bucket], call)[0][1])
 
-    def marks(self) -> list[Mark | None]:
+    def bucket_states(self) -> list[BucketState | None]:
         """See the protocol."""
-        return [_mark(pairs) for pairs in ask(self._client, [("HGETALL", b.mark_key(bucket)) for bucket in _ALL])]
+        return [_state(pairs) for pairs in ask(self._client, [("HGETALL", b.state_key(bucket)) for bucket in _ALL])]
 
-    def bear(self, origin: Origin) -> None:
+    def initialize(self, origin: InitialPositions) -> None:
         """See the protocol."""
-        arguments = [secrets.token_hex(8), origin.meaning, *_flat(origin)]
-        run(self._client, [Call("bear", [b.mark_key(bucket)], arguments) for bucket in _ALL])
+        arguments = [secrets.token_hex(8), origin.rules_version, *_flat(origin)]
+        run(self._client, [Call("initialize", [b.state_key(bucket)], arguments) for bucket in _ALL])
 
-    def raise_epoch(self, bucket: int, seen: int | None, healing: Healing, origin: Origin) -> bool:
+    def raise_epoch(self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions) -> bool:
         """See the protocol."""
         before, after = ("", 1) if seen is None else (str(seen), seen + 1)
-        arguments = [before, after, secrets.token_hex(8), origin.meaning, msgspec.json.encode(healing), *_flat(origin)]
-        return bool(run(self._client, [Call("raise_epoch", [b.mark_key(bucket)], arguments)])[0])
+        arguments = [
+            before,
+            after,
+            secrets.token_hex(8),
+            origin.rules_version,
+            msgspec.json.encode(recovery),
+            *_flat(origin),
+        ]
+        return bool(run(self._client, [Call("raise_epoch", [b.state_key(bucket)], arguments)])[0])
 
-    def heal(self, bucket: int, epoch: int, healing: Healing | None) -> bool:
+    def recover(self, bucket: int, epoch: int, recovery: RecoveryGoal | None) -> bool:
         """See the protocol."""
-        left = b"" if healing is None else msgspec.json.encode(healing)
-        return bool(run(self._client, [Call("heal", [b.mark_key(bucket)], [epoch, left])])[0])
+        left = b"" if recovery is None else msgspec.json.encode(recovery)
+        return bool(run(self._client, [Call("recover", [b.state_key(bucket)], [epoch, left])])[0])
 
     def lease(self, name: str, token: str, seconds: float) -> bool:
         """See the protocol."""
@@ -175,25 +192,25 @@ def _conflicts(save: Save, reply: list[Any]) -> list[ProfileKey]:
     if reply[0] == b"hole":
         partition = reply[1].decode()
         stored = int(reply[2]) if reply[2] else None
-        raise HoleError(save.bucket, partition, stored, save.intervals[partition][0])
+        raise PositionGapError(save.bucket, partition, stored, save.intervals[partition][0])
     return [save.writes[index].key for index in reply[1:]]
 
 
-def _mark(fields: Mapping[bytes, bytes]) -> Mark | None:
+def _state(fields: Mapping[bytes, bytes]) -> BucketState | None:
     if b"birth" not in fields:
         return None
     named = {name.decode(): value for name, value in fields.items()}
-    return Mark(
-        birth=named["birth"].decode(),
+    return BucketState(
+        instance_id=named["birth"].decode(),
         epoch=int(named["epoch"]),
-        meaning=named["meaning"].decode(),
+        rules_version=named["meaning"].decode(),
         writes=int(named.get("writes", b"0")),
         positions={name[2:]: int(value) for name, value in named.items() if name.startswith("p:")},
         topic_ids={name[2:]: value.decode() for name, value in named.items() if name.startswith("t:")},
-        healing=msgspec.json.decode(named["healing"], type=Healing) if "healing" in named else None,
+        recovery=msgspec.json.decode(named["healing"], type=RecoveryGoal) if "healing" in named else None,
     )
 
 
-def _flat(origin: Origin) -> list[Argument]:
+def _flat(origin: InitialPositions) -> list[Argument]:
     flat = [item for pairs in (origin.positions, origin.topic_ids) for pair in pairs.items() for item in pair]
     return [len(origin.positions), *flat]

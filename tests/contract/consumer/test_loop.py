@@ -11,8 +11,8 @@ from consumer.source import Batch, Invalid
 from projections.comments.events import Event
 from projections.errors import OperatorError
 from projections.profile_key import BUCKETS, bucket_of
-from projections.projection import MEANING, Projection
-from projections.store.protocol import Healing, Origin, Store, StoreUnavailableError
+from projections.projection import RULES_VERSION, Projection
+from projections.store.protocol import InitialPositions, RecoveryGoal, Store, StoreUnavailableError
 from snapshot.runtime.metrics import NoMetrics
 from support.flushing import Interrupted, fail_at
 from support.histories import KEYS, check, comment, insight
@@ -74,18 +74,18 @@ def assert_all(store: Store, broker: Broker, history: Sequence[Event] = HISTORY)
     check(Projection(store), history)
     ends = {name: broker.end(name) for name in broker.logs}
     assert broker.committed == ends
-    for mark in store.marks():
-        assert mark is not None
-        assert mark.positions == ends
-        assert mark.healing is None
+    for state in store.bucket_states():
+        assert state is not None
+        assert state.positions == ends
+        assert state.recovery is None
 
 
-def heal(store: Store, history: Sequence[Event]) -> None:
+def recover(store: Store, history: Sequence[Event]) -> None:
     """What the healer does, with the history in the database's place."""
-    for bucket, mark in enumerate(store.marks()):
-        if mark is not None and mark.healing is not None and mark.healing.reconcile:
+    for bucket, state in enumerate(store.bucket_states()):
+        if state is not None and state.recovery is not None and state.recovery.reconcile:
             Projection(store).apply([event for event in history if bucket_of(event.user_id) == bucket])
-            store.heal(bucket, mark.epoch, Healing(mark.healing.ends, reconcile=False, reason=""))
+            store.recover(bucket, state.epoch, RecoveryGoal(state.recovery.ends, reconcile=False, reason=""))
 
 
 def test_events_become_profiles_and_are_committed(store: Store) -> None:
@@ -144,7 +144,7 @@ def test_while_the_store_is_away_one_batch_is_held_and_the_source_is_polled_on(s
     away[0] = True
     broker.publish(*HISTORY)
     assert running.steps(20) == 0
-    assert running.loop.away
+    assert running.loop.unavailable
     assert "away" in running.loop.reason
     assert polls[0] == 20, "the membership lives"
     assert sum(running.source._positions.values()) <= 4, "bounded memory"  # noqa: SLF001  what it has given out
@@ -155,7 +155,10 @@ def test_while_the_store_is_away_one_batch_is_held_and_the_source_is_polled_on(s
     assert_all(store, broker)
 
 
-CALLS = [("bear", 1), *[(name, at) for name in ("marks", "load", "save", "raise_epoch") for at in (1, 2, 5)]]
+CALLS = [
+    ("initialize", 1),
+    *[(name, at) for name in ("bucket_states", "load", "save", "raise_epoch") for at in (1, 2, 5)],
+]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -175,7 +178,7 @@ def test_a_store_that_goes_away_at_any_call_costs_nothing(store: Store, name: st
     broker.publish(*HISTORY, garbage(1))
     for _ in range(3):
         running.steps(5)
-        heal(store, HISTORY)
+        recover(store, HISTORY)
     running.steps(5)
     assert calls[0] >= at
     assert_all(store, broker)
@@ -196,7 +199,7 @@ def test_dead_letters_that_can_not_be_kept_hold_the_batch(store: Store) -> None:
     running = Running(store, broker, Buried(failing=5))
     broker.publish(*HISTORY, garbage(1))
     assert running.steps(6) == 0
-    assert running.loop.away
+    assert running.loop.unavailable
     assert broker.committed.get("comment-created/0", 0) == 0
     assert running.steps() == len(HISTORY)
     assert running.buried.all == [garbage(1)]
@@ -230,7 +233,7 @@ def test_a_rebalance_drops_what_is_held(store: Store) -> None:
     first = Running(Interrupted(store, fail_at("save", "before", 1)), broker)
     broker.publish(*HISTORY)
     first.steps(2)
-    assert first.loop.away, "it holds a batch"
+    assert first.loop.unavailable, "it holds a batch"
     second = Running(store, broker)
     for _ in range(30):
         second.steps(1)
@@ -264,7 +267,7 @@ def test_a_source_that_is_away_is_waited_for(store: Store) -> None:
     broker.publish(*HISTORY)
     broker.away = True
     assert running.steps(5) == 0
-    assert running.loop.away
+    assert running.loop.unavailable
     assert "broker" in running.loop.reason
     broker.away = False
     running.steps()
@@ -281,10 +284,10 @@ def test_offsets_that_are_gone_are_said_read_from_the_earliest_and_reconciled(st
     del log[:6]
     broker.earliest["comment-created/0"] = 6
     running.steps(20)
-    marks = store.marks()
-    assert all(mark is not None and mark.epoch == 1 and mark.healing is not None for mark in marks)
+    states = store.bucket_states()
+    assert all(state is not None and state.epoch == 1 and state.recovery is not None for state in states)
     assert not running.loop.caught_up()
-    heal(store, HISTORY)
+    recover(store, HISTORY)
     running.steps()
     assert_all(store, broker)
     assert running.loop.finish()
@@ -300,7 +303,7 @@ def test_a_topic_made_anew_is_read_from_its_beginning(store: Store) -> None:
     broker.rebalance()  # a source begins a generation when it sees another id
     running.steps(20)
     history = [*HISTORY, *[comment(KEY, 100 + number, 1) for number in range(8)]]
-    heal(store, history)
+    recover(store, history)
     running.steps()
     assert_all(store, broker, history)
 
@@ -315,7 +318,7 @@ def test_partitions_that_were_added_are_read_from_their_beginning(store: Store) 
     broker.rebalance()
     running.steps()
     assert_all(store, broker)
-    assert all(mark is not None and mark.epoch == 0 for mark in store.marks())
+    assert all(state is not None and state.epoch == 0 for state in store.bucket_states())
 
 
 def test_a_store_that_fell_back_is_read_again_and_healed(store: Store) -> None:
@@ -329,10 +332,10 @@ def test_a_store_that_fell_back_is_read_again_and_healed(store: Store) -> None:
     fall_back()
     running.steps(20)
     assert not running.loop.caught_up(), "it heals"
-    heal(store, HISTORY)
+    recover(store, HISTORY)
     running.steps()
     assert_all(store, broker)
-    assert {mark.epoch for mark in store.marks() if mark} == {1}
+    assert {state.epoch for state in store.bucket_states() if state} == {1}
 
 
 def test_a_store_that_was_emptied_while_it_was_away_is_healed(store: Store) -> None:
@@ -352,10 +355,10 @@ def test_a_store_that_was_emptied_while_it_was_away_is_healed(store: Store) -> N
     empty()
     away[0] = False
     running.steps(20)
-    heal(store, HISTORY)
+    recover(store, HISTORY)
     running.steps()
     assert_all(store, broker)
-    assert all(mark is not None and mark.epoch == 1 for mark in store.marks())
+    assert all(state is not None and state.epoch == 1 for state in store.bucket_states())
 
 
 def test_another_process_new_epoch_is_adopted(store: Store) -> None:
@@ -364,13 +367,15 @@ def test_another_process_new_epoch_is_adopted(store: Store) -> None:
     broker.publish(*HISTORY[:5])
     running.steps()
     for bucket in range(BUCKETS):
-        store.raise_epoch(bucket, 0, Healing({}, reconcile=True, reason="a test"), Origin({}, {}, MEANING))
+        store.raise_epoch(
+            bucket, 0, RecoveryGoal({}, reconcile=True, reason="a test"), InitialPositions({}, {}, RULES_VERSION)
+        )
     broker.publish(*HISTORY[5:])
     running.steps(20)
-    heal(store, HISTORY)
+    recover(store, HISTORY)
     running.steps()
     assert_all(store, broker)
-    assert {mark.epoch for mark in store.marks() if mark} == {1}
+    assert {state.epoch for state in store.bucket_states() if state} == {1}
 
 
 def test_a_source_that_skips_something_is_not_believed(store: Store) -> None:
@@ -396,10 +401,12 @@ def test_a_source_that_skips_something_is_not_believed(store: Store) -> None:
 
 def test_finishing_survives_whatever_comes_back(store: Store) -> None:
     broker = Broker()
-    running = Running(Interrupted(store, fail_at("marks", "before", 0)), broker)
+    running = Running(Interrupted(store, fail_at("bucket_states", "before", 0)), broker)
     broker.publish(*HISTORY)
     running.steps()
-    store.raise_epoch(BUCKET, 0, Healing({}, reconcile=False, reason="a test"), Origin({}, {}, MEANING))
+    store.raise_epoch(
+        BUCKET, 0, RecoveryGoal({}, reconcile=False, reason="a test"), InitialPositions({}, {}, RULES_VERSION)
+    )
     broker.publish(comment(KEY, 50, 1))
     assert not running.loop.finish()
     running.steps()

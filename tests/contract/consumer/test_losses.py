@@ -31,11 +31,11 @@ class Losses(RuleBasedStateMachine):
     def one(self, index: int) -> Any:  # noqa: ANN401  a Process
         return self.fleet.processes[index % len(self.fleet.processes)]
 
-    @rule(events=st.lists(histories.events, min_size=1, max_size=6), remember=st.booleans())
-    def publish(self, events: list[Event], remember: bool) -> None:
+    @rule(events=st.lists(histories.events, min_size=1, max_size=6), fingerprint_of=st.booleans())
+    def publish(self, events: list[Event], fingerprint_of: bool) -> None:
         for event in events:
             self.fleet.publish(event)
-        if remember:
+        if fingerprint_of:
             self.fleet.kept.append(keep(self.fleet.store))
 
     @rule(number=st.integers(0, 1))
@@ -55,17 +55,17 @@ class Losses(RuleBasedStateMachine):
             self.one(index).flush()
 
     @precondition(lambda self: self.fleet.processes)
-    @rule(index=indexes, times=st.integers(1, 4), heal=st.booleans())
-    def work(self, index: int, times: int, heal: bool) -> None:
+    @rule(index=indexes, times=st.integers(1, 4), recover=st.booleans())
+    def work(self, index: int, times: int, recover: bool) -> None:
         for _ in range(times):
             self.one(index).step()
             self.one(index).flush()
-            if heal:
-                self.fleet.heal()
+            if recover:
+                self.fleet.recover()
 
     @rule()
-    def heal(self) -> None:
-        self.fleet.heal()
+    def recover(self) -> None:
+        self.fleet.recover()
 
     @precondition(lambda self: len(self.fleet.processes) < 3)
     @rule()
@@ -141,12 +141,12 @@ class Alone(Losses):
         self.shown: dict[str, int] = {}
         self.number = 0
 
-    @rule(events=st.lists(st.sampled_from(histories.KEYS), min_size=1, max_size=6), remember=st.booleans())
-    def publish(self, events: list[ProfileKey], remember: bool) -> None:
+    @rule(events=st.lists(st.sampled_from(histories.KEYS), min_size=1, max_size=6), fingerprint_of=st.booleans())
+    def publish(self, events: list[ProfileKey], fingerprint_of: bool) -> None:
         for key in events:
             self.number += 1
             self.fleet.publish(histories.comment(key, self.number, 0, f"https://example.org/{self.number % 7}"))
-        if remember:
+        if fingerprint_of:
             self.fleet.kept.append(keep(self.fleet.store))
 
     def kill(self) -> None:

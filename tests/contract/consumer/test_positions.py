@@ -10,9 +10,9 @@ from consumer.positions import Positions
 from consumer.source import Offsets, SourceUnavailableError
 from projections.errors import OperatorError
 from projections.profile_key import BUCKETS, bucket_of
-from projections.projection import MEANING, Projection
-from projections.store.protocol import EpochError, Healing, HoleError, Mark, Origin, Store
-from projections.store.rollback import Witness
+from projections.projection import RULES_VERSION, Projection
+from projections.store.protocol import BucketState, EpochError, InitialPositions, PositionGapError, RecoveryGoal, Store
+from projections.store.rollback import RollbackDetector
 from support.histories import KEYS, comment
 from support.rollback import keep
 
@@ -54,20 +54,20 @@ class Process:
             self.set(name, committed=end)
 
 
-def marks(store: Store) -> list[Mark]:
-    found = store.marks()
-    assert all(mark is not None for mark in found)
-    return [mark for mark in found if mark is not None]
+def states(store: Store) -> list[BucketState]:
+    found = store.bucket_states()
+    assert all(state is not None for state in found)
+    return [state for state in found if state is not None]
 
 
-def healing(store: Store, bucket: int = BUCKET) -> Healing:
-    found = marks(store)[bucket].healing
+def recovery(store: Store, bucket: int = BUCKET) -> RecoveryGoal:
+    found = states(store)[bucket].recovery
     assert found is not None
     return found
 
 
 def ends(store: Store, bucket: int = BUCKET) -> Mapping[str, int]:
-    return healing(store, bucket).ends
+    return recovery(store, bucket).ends
 
 
 # ----------------------------------------------------------------------------------------------------- no loss at all
@@ -78,8 +78,8 @@ def test_a_new_store_begins_at_the_earliest_offset(store: Store) -> None:
     one.set(P0, earliest=7)
     assert one.assign() == {P0: 7, I0: 0}
     assert one.lost == {}
-    assert all(mark.positions == {P0: 7, I0: 0} for mark in marks(store))
-    assert all(mark.healing is None for mark in marks(store))
+    assert all(state.positions == {P0: 7, I0: 0} for state in states(store))
+    assert all(state.recovery is None for state in states(store))
     assert one.positions.check()
 
 
@@ -169,9 +169,9 @@ def test_a_position_below_the_commit(store: Store) -> None:
     again.set(P0, committed=9, end=30)
     assert again.assign() == {P0: 5}
     assert len(again.lost) == BUCKETS
-    assert (healing(store).ends, healing(store).reconcile) == ({P0: 30}, True)
+    assert (recovery(store).ends, recovery(store).reconcile) == ({P0: 30}, True)
     assert "9 was committed" in again.lost[BUCKET]
-    assert marks(store)[BUCKET].epoch == 1
+    assert states(store)[BUCKET].epoch == 1
 
 
 def test_a_missing_mark_although_something_was_committed(store: Store) -> None:
@@ -230,7 +230,7 @@ def test_a_hole_is_met_by_the_save_itself(store: Store) -> None:
     fall_back = keep(store)
     one.read(1, comment_0=5)
     fall_back()
-    with pytest.raises(HoleError):
+    with pytest.raises(PositionGapError):
         one.read(2, comment_0=7)
     one.assign()
     assert list(one.lost) == [BUCKET]
@@ -240,8 +240,10 @@ def test_an_epoch_that_fell_back(store: Store) -> None:
     one = Process(store, P0)
     one.assign()
     fall_back = keep(store)
-    store.raise_epoch(BUCKET, 0, Healing({}, reconcile=False, reason="a test"), Origin({}, {}, MEANING))
-    store.heal(BUCKET, 1, None)
+    store.raise_epoch(
+        BUCKET, 0, RecoveryGoal({}, reconcile=False, reason="a test"), InitialPositions({}, {}, RULES_VERSION)
+    )
+    store.recover(BUCKET, 1, None)
     one.assign()
     one.projection.apply([comment(KEY, 1, 1)])
     assert one.positions.check()
@@ -262,7 +264,7 @@ def test_an_offset_out_of_retention(store: Store) -> None:
     one.set(P0, earliest=40, end=90)
     assert one.assign() == {P0: 40}
     assert len(one.lost) == BUCKETS
-    assert all(mark.positions == {P0: 40} for mark in marks(store))
+    assert all(state.positions == {P0: 40} for state in states(store))
     assert ends(store) == {P0: 90}
     one.read(2, comment_0=50)
 
@@ -295,23 +297,23 @@ def test_a_topic_made_anew_is_read_from_its_beginning_by_every_reader(store: Sto
 
 
 def test_other_rules_of_meaning_reconcile_first(store: Store) -> None:
-    store.bear(Origin({P0: 5}, {P0: "first"}, "0"))
+    store.initialize(InitialPositions({P0: 5}, {P0: "first"}, "0"))
     one = Process(store, P0)
     one.set(P0, committed=5)
     assert one.assign() == {P0: 5}
     assert len(one.lost) == BUCKETS
-    assert healing(store).reconcile
-    assert {mark.meaning for mark in marks(store)} == {MEANING}
+    assert recovery(store).reconcile
+    assert {state.rules_version for state in states(store)} == {RULES_VERSION}
     one.assign()
     assert one.lost == {}
 
 
 def test_newer_rules_of_meaning_stop_an_older_program(store: Store) -> None:
     """Else the two would undo each other's epochs for ever."""
-    store.bear(Origin({P0: 5}, {P0: "first"}, "999"))
+    store.initialize(InitialPositions({P0: 5}, {P0: "first"}, "999"))
     with pytest.raises(OperatorError, match="install the newer version"):
         Process(store, P0).assign()
-    assert {mark.meaning for mark in marks(store)} == {"999"}
+    assert {state.rules_version for state in states(store)} == {"999"}
 
 
 # --------------------------------------------------------------------------------------------- several processes
@@ -339,7 +341,7 @@ def test_one_loss_is_answered_once_and_the_others_join(store: Store) -> None:
     for _ in range(3):
         assert one.positions.check()
         assert other.positions.check()
-    assert marks(store)[BUCKET].epoch == 1
+    assert states(store)[BUCKET].epoch == 1
 
 
 def test_two_that_raise_at_the_same_moment_end_in_one_epoch(store: Store) -> None:
@@ -357,10 +359,10 @@ def test_two_that_raise_at_the_same_moment_end_in_one_epoch(store: Store) -> Non
 
     one.positions.assign(looked_up)
     assert len(one.lost) + len(other.lost) == BUCKETS
-    assert {mark.epoch for mark in marks(store)} == {1}
+    assert {state.epoch for state in states(store)} == {1}
     assert ends(store) == {P0: 100, P1: 100}
-    assert {mark.positions[P0] for mark in marks(store)} == {0}
-    assert {mark.positions[P1] for mark in marks(store)} == {0}
+    assert {state.positions[P0] for state in states(store)} == {0}
+    assert {state.positions[P1] for state in states(store)} == {0}
     other.read(1, comment_1=2)
     one.read(2, comment_0=2)
 
@@ -374,7 +376,7 @@ def test_a_raise_that_another_beat_us_to_is_followed_by_what_is_left_for_us(stor
         process.commit()
     for process, name in ((one, P0), (other, P1)):
         process.set(name, topic_id="second", committed=None)
-    witness = Witness(store)
+    detector = RollbackDetector(store)
 
     class Beaten:
         def __getattr__(self, name: str) -> Any:  # noqa: ANN401  the rest of the store as it is
@@ -386,9 +388,9 @@ def test_a_raise_that_another_beat_us_to_is_followed_by_what_is_left_for_us(stor
             return store.raise_epoch(*arguments)
 
     beaten: Any = Beaten()
-    positions = Positions(beaten, one.lost.update, witness)
+    positions = Positions(beaten, one.lost.update, detector)
     assert positions.assign(lambda: one.offsets) == {P0: 0}
-    assert {mark.epoch for mark in marks(store)} == {2}
+    assert {state.epoch for state in states(store)} == {2}
     assert ends(store) == {P0: 100, P1: 100}
 
 
@@ -396,7 +398,9 @@ def test_who_missed_the_new_epoch_is_refused_and_joins(store: Store) -> None:
     one, other = Process(store, P0), Process(store, P1)
     one.assign()
     other.assign()
-    store.raise_epoch(BUCKET, 0, Healing({P0: 7}, reconcile=True, reason="a test"), Origin({}, {}, MEANING))
+    store.raise_epoch(
+        BUCKET, 0, RecoveryGoal({P0: 7}, reconcile=True, reason="a test"), InitialPositions({}, {}, RULES_VERSION)
+    )
     with pytest.raises(EpochError):
         other.read(1, comment_1=3)
     assert not other.positions.check()
@@ -409,9 +413,11 @@ def test_who_missed_the_new_epoch_is_refused_and_joins(store: Store) -> None:
 def test_joining_leaves_what_was_there_to_reach(store: Store) -> None:
     one = Process(store, P0)
     one.assign()
-    store.raise_epoch(BUCKET, 0, Healing({P0: 7}, reconcile=False, reason="a test"), Origin({}, {}, MEANING))
+    store.raise_epoch(
+        BUCKET, 0, RecoveryGoal({P0: 7}, reconcile=False, reason="a test"), InitialPositions({}, {}, RULES_VERSION)
+    )
     one.assign()
-    assert healing(store) == Healing({P0: 7}, reconcile=False, reason="a test")
+    assert recovery(store) == RecoveryGoal({P0: 7}, reconcile=False, reason="a test")
 
 
 def test_a_second_loss_while_it_heals_adds_up(store: Store) -> None:
@@ -430,15 +436,17 @@ def test_a_second_loss_while_it_heals_adds_up(store: Store) -> None:
     one.set(P0, end=200)
     one.assign()
     assert list(one.lost) == [BUCKET]
-    assert healing(store).ends == {P0: 200, P1: 100}
-    assert healing(store).reconcile
+    assert recovery(store).ends == {P0: 200, P1: 100}
+    assert recovery(store).reconcile
 
 
 def test_what_nobody_reads_any_more_is_not_waited_for(store: Store) -> None:
     """The source was another one, or the topic has fewer partitions since it was made anew."""
-    store.bear(Origin({"tail/0": 3, P0: 4, P1: 4}, {"tail/0": "tail", P0: "first", P1: "first"}, MEANING))
-    old = Healing({"tail/0": 90, P0: 90, P1: 90, I0: 90}, reconcile=True, reason="a test")
-    store.raise_epoch(BUCKET, 0, old, Origin({}, {}, MEANING))
+    store.initialize(
+        InitialPositions({"tail/0": 3, P0: 4, P1: 4}, {"tail/0": "tail", P0: "first", P1: "first"}, RULES_VERSION)
+    )
+    old = RecoveryGoal({"tail/0": 90, P0: 90, P1: 90, I0: 90}, reconcile=True, reason="a test")
+    store.raise_epoch(BUCKET, 0, old, InitialPositions({}, {}, RULES_VERSION))
     one = Process(store, P0)
     one.set(P0, topic_id="second", end=10)
     one.assign()
@@ -487,6 +495,6 @@ def test_healing_as_last_seen(store: Store) -> None:
     one = Process(store, P0)
     one.set(P0, committed=4)
     one.assign()
-    found = list(one.positions.healing())
+    found = list(one.positions.recovery())
     assert [bucket for bucket, _, _ in found] == list(range(BUCKETS))
-    assert found[BUCKET][1] == msgspec.structs.replace(marks(store)[BUCKET])
+    assert found[BUCKET][1] == msgspec.structs.replace(states(store)[BUCKET])

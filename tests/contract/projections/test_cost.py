@@ -98,7 +98,7 @@ def test_showing_costs_one_load_whatever_the_history(store: Store) -> None:
     projection = Projection(counted.as_store())
     projection.apply(history(2_000))
     counted.cost = Cost(0, 0, 0, 0, 0, 0)
-    projection.shown([KEY])
+    projection.read_current([KEY])
     assert counted.cost == Cost(1, 1, 1, 0, 0, 0)
 
 
@@ -127,12 +127,12 @@ def test_a_newer_reading_of_the_same_content_writes_its_revision_alone(store: St
     counted = Counted(store)
     projection = Projection(counted.as_store())
     projection.apply([comment(KEY, 1, 1, "https://a.org"), insight(KEY, 1, 1, ("tag",))])
-    head = projection.shown([KEY])[KEY].head
+    head = projection.read_current([KEY])[KEY].head
     counted.cost = Cost(0, 0, 0, 0, 0, 0)
     applied = projection.apply([comment(KEY, 1, 9, "https://a.org"), insight(KEY, 1, 9, ("tag",))])
     assert applied.dirty == frozenset()
     assert counted.cost.sets == 1
-    assert projection.shown([KEY])[KEY].head == head
+    assert projection.read_current([KEY])[KEY].head == head
     register = projection.registers(KEY)[1]
     assert (register.comment_revision, register.insight_revision) == (9, 9)
 

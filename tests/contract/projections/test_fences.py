@@ -6,14 +6,14 @@ import pytest
 
 from projections.profile_key import ProfileKey, bucket_of
 from projections.projection import Fence, Projection
-from projections.store.protocol import EpochError, Healing, HoleError, Loaded, Origin, Save, Store
+from projections.store.protocol import EpochError, InitialPositions, Loaded, PositionGapError, RecoveryGoal, Save, Store
 from support.histories import KEYS, check, comment
 from support.stores import Passing
 
 KEY = KEYS[0]
 BUCKET = bucket_of(KEY.user_id)
 P0, P1 = "comment-created/0", "insight-created/0"
-ORIGIN = Origin({P0: 0, P1: 0}, {}, "1")
+ORIGIN = InitialPositions({P0: 0, P1: 0}, {}, "1")
 
 
 def fence(end: int, start: int = 0, epoch: int = 0) -> dict[int, Fence]:
@@ -21,13 +21,13 @@ def fence(end: int, start: int = 0, epoch: int = 0) -> dict[int, Fence]:
 
 
 def positions(store: Store) -> dict[str, int]:
-    found = store.marks()[BUCKET]
+    found = store.bucket_states()[BUCKET]
     assert found is not None
     return dict(found.positions)
 
 
 def test_positions_move_with_the_events_and_without(store: Store) -> None:
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     projection = Projection(store)
     projection.apply([comment(KEY, 1, 1)], fence(3))
     assert positions(store) == {P0: 3, P1: 2}
@@ -38,18 +38,18 @@ def test_positions_move_with_the_events_and_without(store: Store) -> None:
 
 
 def test_buckets_without_a_fence_have_no_positions(store: Store) -> None:
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     others = [ProfileKey(user, "lions") for user in range(100, 120)]
     Projection(store).apply([comment(key, 1, 1) for key in (*others, KEY)], fence(3))
-    assert [mark.positions[P0] for mark in store.marks() if mark] == [
+    assert [state.positions[P0] for state in store.bucket_states() if state] == [
         3 if bucket == BUCKET else 0 for bucket in range(64)
     ]
     assert store.profiles(0, 1000) == sorted([KEY, *others])
 
 
 def test_a_hole_writes_nothing_of_its_bucket(store: Store) -> None:
-    store.bear(ORIGIN)
-    with pytest.raises(HoleError) as caught:
+    store.initialize(ORIGIN)
+    with pytest.raises(PositionGapError) as caught:
         Projection(store).apply([comment(KEY, 1, 1)], fence(9, start=5))
     assert (caught.value.bucket, caught.value.stored, caught.value.demanded) == (BUCKET, 0, 5)
     assert store.profiles(0, 100) == []
@@ -57,8 +57,8 @@ def test_a_hole_writes_nothing_of_its_bucket(store: Store) -> None:
 
 
 def test_another_epoch_writes_nothing_of_its_bucket(store: Store) -> None:
-    store.bear(ORIGIN)
-    store.raise_epoch(BUCKET, 0, Healing({}, reconcile=False, reason="a test"), ORIGIN)
+    store.initialize(ORIGIN)
+    store.raise_epoch(BUCKET, 0, RecoveryGoal({}, reconcile=False, reason="a test"), ORIGIN)
     with pytest.raises(EpochError):
         Projection(store).apply([comment(KEY, 1, 1)], fence(9))
     assert store.profiles(0, 100) == []
@@ -66,7 +66,7 @@ def test_another_epoch_writes_nothing_of_its_bucket(store: Store) -> None:
 
 def test_the_retry_after_a_conflict_moves_the_positions(store: Store) -> None:
     """While another writer's profile stands in the way no position moves."""
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     seen: list[tuple[list[list[ProfileKey]], dict[str, int]]] = []
 
     class Overtaken(Passing):

@@ -11,7 +11,7 @@ from projections.comments.events import Event
 from projections.comments.register import CommentHalf, Register, has_row
 from projections.profile_key import ProfileKey
 from projections.profiles import fold, ranking
-from projections.projection import Projection, Shown
+from projections.projection import ProfileView, Projection
 from projections.store.protocol import Save, Store
 from support import lockstep, naive
 from support.aggregates import check_aggregates
@@ -29,9 +29,9 @@ class Counting(Projection):
         super().__init__(store)
         self.mends = 0
 
-    def mend(self, key: ProfileKey) -> Shown:
+    def recompute(self, key: ProfileKey) -> ProfileView:
         self.mends += 1
-        return super().mend(key)
+        return super().recompute(key)
 
 
 class Resending(Passing):
@@ -55,7 +55,7 @@ def rankings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Rankings as they are, and ones that keep so little that a mend is never far, nor its end."""
     if request.param == "tight":
         monkeypatch.setattr(ranking, "KEPT", 1)
-        monkeypatch.setattr(ranking, "LEADERS", naive.SHOWN)
+        monkeypatch.setattr(ranking, "CANDIDATES", naive.TOP_N)
         monkeypatch.setattr(fold, "TOUCHED_AT_MOST", 2)
 
 
@@ -142,8 +142,8 @@ def test_writers_and_readers_at_once_end_in_the_same(bench: Bench) -> None:
         def reading(mine: Store) -> None:
             projection = Counting(Resending(mine).as_store())
             for _ in range(3):
-                projection.shown(KEYS)
-            projection.mend(KEYS[0])
+                projection.read_current(KEYS)
+            projection.recompute(KEYS[0])
             counts["mends"] += projection.mends
 
         turns = iter(data.draw(st.lists(st.integers(0, 3), min_size=7, max_size=50)) * 4)

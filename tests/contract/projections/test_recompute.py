@@ -10,7 +10,7 @@ from projections.comments.events import Event
 from projections.profile_key import ProfileKey
 from projections.profiles import fold
 from projections.profiles.head import Head
-from projections.profiles.ranking import KEPT, LEADERS
+from projections.profiles.ranking import CANDIDATES, KEPT
 from projections.projection import Projection
 from projections.store.protocol import HEAD, Save, Store
 from support import lockstep, naive
@@ -41,7 +41,7 @@ def flagged(store: Store) -> Projection:
     projection = Projection(store)
     projection.apply(long_history())
     projection.apply(retracting())
-    assert head(store).needs_mend()
+    assert head(store).needs_recompute()
     return projection
 
 
@@ -52,29 +52,31 @@ def head(store: Store) -> Head:
 def test_first_appearances_are_found_again(store: Store) -> None:
     projection = flagged(store)
     check(projection, [*long_history(), *retracting()])
-    assert not head(store).needs_mend()
+    assert not head(store).needs_recompute()
 
 
 def test_a_list_that_shrinks_below_its_bar_is_filled_again(store: Store) -> None:
-    often = [insight(KEY, number, 0, tuple(f"often {label}" for label in range(LEADERS + 2))) for number in range(1, 4)]
+    often = [
+        insight(KEY, number, 0, tuple(f"often {label}" for label in range(CANDIDATES + 2))) for number in range(1, 4)
+    ]
     seldom = [insight(KEY, 10, 0, ("seldom",))]
     written = [comment(KEY, number, 0, minute=number) for number in (1, 2, 3, 10)]
     fewer = [insight(KEY, number, 1, ("often 0",)) for number in range(1, 4)]
     projection = Projection(store)
     projection.apply([*written, *often, *seldom])
-    assert head(store).tags.bar is not None
+    assert head(store).tags.cutoff is not None
     projection.apply(fewer)
-    assert head(store).needs_mend()
+    assert head(store).needs_recompute()
     assert shown(projection, KEY).tags == [("often 0", 3), ("seldom", 1)]
-    assert head(store).tags.bar is None
+    assert head(store).tags.cutoff is None
 
 
 def test_mending_changes_the_version_and_gives_the_new_one(store: Store) -> None:
     projection = flagged(store)
     before = store.load({KEY: ()})[KEY].version
-    found = projection.shown([KEY])[KEY]
+    found = projection.read_current([KEY])[KEY]
     assert found.version == store.load({KEY: ()})[KEY].version != before
-    assert projection.shown([KEY])[KEY] == found, "mended once"
+    assert projection.read_current([KEY])[KEY] == found, "mended once"
 
 
 def test_mending_repairs_what_is_wrong_without_a_flag(store: Store) -> None:
@@ -83,7 +85,7 @@ def test_mending_repairs_what_is_wrong_without_a_flag(store: Store) -> None:
     version, fields = store.load({KEY: [HEAD]})[KEY]
     wrong = {HEAD: fields[HEAD], b"tnever said": fields[HEAD], b"leverywhere": b""}
     save(store, write(KEY, version, b"wrong", wrong, [b"teverywhere", b"tonly on 7"]))
-    projection.mend(KEY)
+    projection.recompute(KEY)
     check(projection, long_history())
     assert not check_aggregates(store, KEY)
 
@@ -92,16 +94,16 @@ def test_mending_makes_a_lost_head_anew(store: Store) -> None:
     projection = Projection(store)
     projection.apply(long_history())
     save(store, write(KEY, store.load({KEY: ()})[KEY].version, b"wrong", {b"tonly on 7": b"x"}, [HEAD]))
-    assert projection.mend(KEY).head is not None
+    assert projection.recompute(KEY).head is not None
     check(projection, long_history())
 
 
 def test_there_is_nothing_to_mend_where_there_is_no_profile(store: Store) -> None:
     projection = Projection(store)
-    assert projection.mend(KEY) == (b"", None)
-    assert projection.shown([KEY]) == {KEY: (b"", None)}
+    assert projection.recompute(KEY) == (b"", None)
+    assert projection.read_current([KEY]) == {KEY: (b"", None)}
     projection.apply([insight(KEY, 1, 1)])
-    assert projection.shown([KEY])[KEY].head is None, "an analysis that says nothing makes no head"
+    assert projection.read_current([KEY])[KEY].head is None, "an analysis that says nothing makes no head"
     assert shown(projection, KEY) == naive.counted({})
 
 
@@ -118,8 +120,8 @@ def test_mending_ends_under_steady_traffic(store: Store, turn: int) -> None:
     ended = []
 
     def mending(mine: Store) -> None:
-        Projection(mine).mend(KEY)
-        ended.append(head(store).needs_mend())
+        Projection(mine).recompute(KEY)
+        ended.append(head(store).needs_recompute())
 
     def writing(mine: Store) -> None:
         while not ended:
@@ -148,7 +150,7 @@ def test_two_menders_do_not_keep_each_other_from_ending(store: Store, turn: int)
     flagged(store)
 
     def mending(mine: Store) -> None:
-        Projection(mine).mend(KEY)
+        Projection(mine).recompute(KEY)
 
     lockstep.run(store, [mending, mending], every(turn), most_calls=150)
     check(Projection(store), [*long_history(), *retracting()])
@@ -165,13 +167,13 @@ def test_a_mender_that_died_is_no_hindrance(store: Store) -> None:
             raise DyingError(key)
 
     with pytest.raises(DyingError):
-        Projection(Dying(store).as_store()).mend(KEY)
-    assert head(store).mender
+        Projection(Dying(store).as_store()).recompute(KEY)
+    assert head(store).recomputer
     more = [comment(KEY, LONG, 5, "https://later.org", minute=LONG)]
     projection.apply(more)
     assert head(store).touched == [LONG]
     check(projection, [*long_history(), *retracting(), *more])
-    assert (head(store).mender, head(store).touched) == ("", [])
+    assert (head(store).recomputer, head(store).touched) == ("", [])
 
 
 def test_a_mend_under_which_too_much_changes_begins_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,10 +187,10 @@ def test_a_mend_under_which_too_much_changes_begins_again(store: Store, monkeypa
             begun.append(key)
             if len(begun) == 1:
                 Projection(store).apply(later)
-                assert head(store).mender == ""
+                assert head(store).recomputer == ""
             return store.scan(key)
 
-    Projection(Overtaken(store).as_store()).shown([KEY])
+    Projection(Overtaken(store).as_store()).read_current([KEY])
     assert len(begun) == 2
     check(Projection(store), [*long_history(), *retracting(), *later])
 
@@ -201,7 +203,7 @@ def test_a_profile_removed_under_a_mend_stays_removed(store: Store) -> None:
             store.remove(KEY, store.load({KEY: ()})[KEY].version)
             return super().save(saves)
 
-    assert Projection(Removed(store).as_store()).mend(KEY).head is None
+    assert Projection(Removed(store).as_store()).recompute(KEY).head is None
     assert store.profiles(0, 10) == []
 
 
@@ -219,8 +221,8 @@ def test_however_many_retractions_there_is_one_mend(bench: Bench) -> None:
     for number in range(1, LONG - 1):
         projection.apply([comment(KEY, number, 1, minute=number, state=1)])
         projection.apply([insight(KEY, number, 1)])
-    projection.shown([KEY])
-    projection.shown([KEY])
+    projection.read_current([KEY])
+    projection.read_current([KEY])
     assert len(scans) == 1
 
 
@@ -233,7 +235,7 @@ def test_a_save_of_a_mend_that_arrives_late_does_nothing(store: Store) -> None:
             sent.extend(saves)
             return super().save(saves)
 
-    Projection(Noting(store).as_store()).mend(KEY)
+    Projection(Noting(store).as_store()).recompute(KEY)
     after = [comment(KEY, LONG, 9, "https://later.org", minute=LONG)]
     Projection(store).apply(after)
     assert store.save(sent) == [[KEY], [KEY]]

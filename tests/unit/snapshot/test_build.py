@@ -24,7 +24,7 @@ KEY = KEYS[0]
 def built(events: list[Event], key: ProfileKey = KEY) -> SignalProfileSnapshot | None:
     projection = Projection(MemoryStore(Clock()))
     projection.apply(events)
-    return build(key, projection.shown([key])[key].head)
+    return build(key, projection.read_current([key])[key].head)
 
 
 def micros(moment: datetime) -> int:
@@ -37,7 +37,7 @@ def test_a_snapshot_says_what_a_recount_says(batches: list[list[Event]]) -> None
     for batch in batches:
         projection.apply(batch)
     expected = naive.latest(event for batch in batches for event in batch)
-    for key, shown in projection.shown(KEYS).items():
+    for key, shown in projection.read_current(KEYS).items():
         snapshot, counted = build(key, shown.head), naive.counted(expected.get(key, {}))
         if not counted.comments:
             assert snapshot is None

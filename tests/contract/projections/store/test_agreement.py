@@ -15,9 +15,9 @@ from projections.store.protocol import (
     Claim,
     EpochError,
     Folder,
-    Healing,
-    HoleError,
-    Origin,
+    InitialPositions,
+    PositionGapError,
+    RecoveryGoal,
     Save,
     Settlement,
     Store,
@@ -55,12 +55,12 @@ _saves = st.builds(
     st.dictionaries(st.sampled_from(["p0", "p1"]), st.tuples(st.integers(0, 3), st.integers(3, 6)), max_size=2),
 )
 _origins = st.builds(
-    Origin,
+    InitialPositions,
     st.dictionaries(st.sampled_from(["p0", "p1"]), st.integers(0, 4)),
     st.dictionaries(st.sampled_from(["topic"]), _who),
     st.sampled_from(["1", "2"]),
 )
-_healings = st.builds(Healing, st.just({"p0": 5}), st.booleans(), _who)
+_healings = st.builds(RecoveryGoal, st.just({"p0": 5}), st.booleans(), _who)
 _settlements = st.builds(Settlement, _claims, _versions, _who, st.none() | _who)
 
 
@@ -72,22 +72,22 @@ CALLS = st.one_of(
     _described("save", lambda store, one: store.save([one]), _saves),
     _described("save", lambda store, one: store.save([one]), _saves),
     _described("remove", lambda store, key, version: store.remove(key, version), _keys, _versions),
-    _described("register", lambda store, folder: store.register(folder), st.sampled_from(FOLDERS)),
+    _described("add_folder", lambda store, folder: store.add_folder(folder), st.sampled_from(FOLDERS)),
     _described("claim", lambda s, f, d, w: sorted(s.claim(f, range(64), 9, d, w)), _folders, _times, _who),
     _described("claim", lambda s, f, d, w: sorted(s.claim(f, range(64), 9, d, w)), _folders, _times, _who),
     _described("settle", lambda s, f, w, o, d: s.settle(f, w, [o], d), _folders, _who, _settlements, _times),
     _described("defer", lambda s, f, w, c, d: s.defer(f, w, [c], d), _folders, _who, _claims, _times),
     _described("force", lambda store, folder, keys: store.force(folder, keys), _folders, _key_lists),
     _described("recheck", lambda store, folder, keys: store.recheck(folder, keys), _folders, _key_lists),
-    _described("bear", lambda store, origin: store.bear(origin), _origins),
+    _described("initialize", lambda store, origin: store.initialize(origin), _origins),
     _described(
         "raise_epoch",
-        lambda store, seen, healing, origin: store.raise_epoch(BUCKET, seen, healing, origin),
+        lambda store, seen, recovery, origin: store.raise_epoch(BUCKET, seen, recovery, origin),
         st.sampled_from([None, 0, 1]),
         _healings,
         _origins,
     ),
-    _described("heal", lambda s, e, h: s.heal(BUCKET, e, h), st.integers(0, 2), st.none() | _healings),
+    _described("recover", lambda s, e, h: s.recover(BUCKET, e, h), st.integers(0, 2), st.none() | _healings),
     _described("lease", lambda store, who: store.lease("relay", who, NEVER), _who),
     _described("release", lambda store, who: store.release("relay", who), _who),
     _described("put_document", lambda store, who: store.put_document("relay", who, who.encode()), _who),
@@ -97,19 +97,19 @@ CALLS = st.one_of(
 def answer(store: Store, call: Call) -> object:
     try:
         return call(store)
-    except (EpochError, HoleError) as error:
+    except (EpochError, PositionGapError) as error:
         return type(error), error.args
 
 
 def seen(store: Store) -> object:
     """All that can be seen of a store, but for the times, the birth and the count of writes."""
-    mark = store.marks()[BUCKET]
+    state = store.bucket_states()[BUCKET]
     now = store.clock()
     everybody = [Claim(key, forced=False, taken_over=False) for key in (ANN, BEN, CEM)]
     return (
         {key: (store.load({key: ()})[key].version, dict(store.scan(key))) for key in (ANN, BEN)},
         store.profiles(0, 100),
-        mark and (mark.epoch, mark.meaning, mark.positions, mark.topic_ids, mark.healing),
+        state and (state.epoch, state.rules_version, state.positions, state.topic_ids, state.recovery),
         [[at and at <= now for at in store.next_due(folder.id)] for folder in FOLDERS],
         [store.settled(folder.id, [ANN, BEN, CEM]) for folder in FOLDERS],
         [(one.version, one.head, one.announced) for one in store.read(FOLDERS[0].id, everybody)],
@@ -126,7 +126,7 @@ def pair(redis_url: str) -> Callable[[], tuple[Store, Store]]:
         made = memory.fresh(), real.fresh()
         for store in made:
             for folder in FOLDERS:
-                store.register(folder)
+                store.add_folder(folder)
         return made
 
     return fresh

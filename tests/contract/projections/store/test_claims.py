@@ -19,7 +19,7 @@ from support.stores import (
 
 
 def test_a_claim_keeps_others_away_until_it_ends(bench: Bench, store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     assert claim(store, FOLDER, seconds=0.001, who="first") == [Claim(ANN, forced=False, taken_over=False)]
     bench.wait(0.003)
@@ -28,7 +28,7 @@ def test_a_claim_keeps_others_away_until_it_ends(bench: Bench, store: Store) -> 
 
 
 def test_a_claim_is_due_when_it_ends(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     began = store.clock()
     claim(store, FOLDER, seconds=NEVER)
@@ -37,7 +37,7 @@ def test_a_claim_is_due_when_it_ends(store: Store) -> None:
 
 
 def test_a_change_during_a_claim_waits_for_it(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,) = claim(store, FOLDER, who="first")
     save(store, write(ANN, b"one", b"two"))
@@ -47,7 +47,7 @@ def test_a_change_during_a_claim_waits_for_it(store: Store) -> None:
 
 
 def test_a_settled_profile_that_is_still_the_one_read_is_done(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,) = claim(store, FOLDER)
     save(store, write(ANN, b"one", b"two"))
@@ -58,7 +58,7 @@ def test_a_settled_profile_that_is_still_the_one_read_is_done(store: Store) -> N
 
 def test_a_settled_profile_that_moved_is_due_after_the_debounce(bench: Bench) -> None:
     store = bench.open(NEVER)
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one", dirty=False))
     store.force(FOLDER.id, [ANN])
     (mine,) = claim(store, FOLDER)
@@ -72,7 +72,7 @@ def test_a_settled_profile_that_moved_is_due_after_the_debounce(bench: Bench) ->
 
 
 def test_a_taken_over_claim_is_flushed_once_more_after_one_more_lease(bench: Bench, store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     claim(store, FOLDER, seconds=0.001, who="paused")
     bench.wait(0.003)
@@ -88,7 +88,7 @@ def test_a_taken_over_claim_is_flushed_once_more_after_one_more_lease(bench: Ben
 
 
 def test_a_change_soon_after_a_take_over_does_not_use_up_the_later_flush(bench: Bench, store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     claim(store, FOLDER, seconds=0.001, who="paused")
     bench.wait(0.003)
@@ -104,7 +104,7 @@ def test_a_change_soon_after_a_take_over_does_not_use_up_the_later_flush(bench: 
 
 
 def test_a_flusher_that_lost_its_claim_settles_nothing(bench: Bench, store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     (lost,) = claim(store, FOLDER, seconds=0.001, who="paused")
     bench.wait(0.003)
@@ -116,7 +116,7 @@ def test_a_flusher_that_lost_its_claim_settles_nothing(bench: Bench, store: Stor
 
 
 def test_a_claim_given_back_is_due_later(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     store.defer(FOLDER.id, "claim", claim(store, FOLDER), NEVER)
     assert claim(store, FOLDER, who="second") == []
@@ -126,7 +126,7 @@ def test_a_claim_given_back_is_due_later(store: Store) -> None:
 
 
 def test_a_claim_given_back_is_still_what_it_was(bench: Bench, store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"), write(BEN, ABSENT, b"one"))
     store.force(FOLDER.id, [ANN])
     claim(store, FOLDER, seconds=0.001, who="paused")
@@ -142,7 +142,7 @@ def test_a_claim_given_back_is_still_what_it_was(bench: Bench, store: Store) -> 
 
 def test_a_forced_profile_is_due_at_once_and_forced_once(bench: Bench) -> None:
     store = bench.open(NEVER)
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     store.force(FOLDER.id, [ANN, BEN])
     taken = claim(store, FOLDER)
@@ -155,7 +155,7 @@ def test_a_forced_profile_is_due_at_once_and_forced_once(bench: Bench) -> None:
 
 
 def test_what_is_forced_during_a_claim_is_not_forgotten(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,) = claim(store, FOLDER, who="first")
     store.force(FOLDER.id, [ANN])
@@ -165,7 +165,7 @@ def test_what_is_forced_during_a_claim_is_not_forgotten(store: Store) -> None:
 
 
 def test_a_profile_to_recheck_is_due_at_once_and_its_file_unknown(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,) = claim(store, FOLDER)
     store.settle(FOLDER.id, "claim", [Settlement(mine, b"one", "hash", "hash")], NEVER)
@@ -177,7 +177,7 @@ def test_a_profile_to_recheck_is_due_at_once_and_its_file_unknown(store: Store) 
 
 
 def test_what_is_rechecked_during_a_claim_is_not_forgotten(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,) = claim(store, FOLDER, who="first")
     store.recheck(FOLDER.id, [ANN])
@@ -186,7 +186,7 @@ def test_what_is_rechecked_during_a_claim_is_not_forgotten(store: Store) -> None
 
 
 def test_the_longest_due_come_first_and_a_bucket_gives_no_more_than_asked(bench: Bench, store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     people = [ProfileKey(1, f"group {number}") for number in (3, 1, 2, 0)]
     for key in people:
         save(store, write(key, ABSENT, b"one"))
@@ -199,7 +199,7 @@ def test_the_longest_due_come_first_and_a_bucket_gives_no_more_than_asked(bench:
 
 
 def test_a_settlement_that_arrives_twice_leaves_the_next_claim_alone(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     (first,) = claim(store, FOLDER, who="first")
     settlement = Settlement(first, b"one", "hash 1", "hash 1")
@@ -213,7 +213,7 @@ def test_a_settlement_that_arrives_twice_leaves_the_next_claim_alone(store: Stor
 
 
 def test_claims_given_back_twice_are_given_back_once(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     first = claim(store, FOLDER, who="first")
     store.defer(FOLDER.id, "first", first, NOW)
@@ -223,7 +223,7 @@ def test_claims_given_back_twice_are_given_back_once(store: Store) -> None:
 
 
 def test_a_claim_that_arrives_twice_takes_the_same(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     everybody = {ProfileKey(1, f"group {number}") for number in range(9)}
     save(store, *[write(key, ABSENT, b"one") for key in everybody])
     taken = store.claim(FOLDER.id, [BUCKET], 4, NEVER, "token")

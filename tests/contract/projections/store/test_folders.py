@@ -24,17 +24,17 @@ from support.stores import (
 def test_a_new_folder_has_everything_due_and_is_new_once(store: Store) -> None:
     save(store, write(ANN, ABSENT, b"one"), write(BEN, ABSENT, b"one", dirty=False))
     save(store, write(CEM, ABSENT, b"one"))
-    assert store.register(FOLDER)
+    assert store.add_folder(FOLDER)
     assert keys(claim(store, FOLDER)) == {ANN, BEN, CEM}
-    assert not store.register(FOLDER)
+    assert not store.add_folder(FOLDER)
     assert claim(store, FOLDER, who="other") == []
 
 
 def test_a_folder_whose_id_ends_like_another_is_another(store: Store) -> None:
     save(store, write(ANN, ABSENT, b"one"))
-    assert store.register(Folder("a17", None))
-    assert store.register(Folder("17", None))
-    assert store.register(Folder("7", None))
+    assert store.add_folder(Folder("a17", None))
+    assert store.add_folder(Folder("17", None))
+    assert store.add_folder(Folder("7", None))
     assert keys(claim(store, Folder("17", None))) == {ANN}
     assert keys(claim(store, Folder("7", None))) == {ANN}
 
@@ -44,9 +44,9 @@ def test_a_folder_with_a_scope_is_about_its_group_alone(store: Store, slug: str)
     inside, outside, later = ProfileKey(1, slug), ProfileKey(1, slug + "x"), ProfileKey(2, slug)
     save(store, write(inside, ABSENT, b"one"), write(outside, ABSENT, b"one"))
     folder, other = Folder("17ab=;", slug), Folder("2c", None)
-    assert store.register(folder)
-    assert store.register(other)
-    assert not store.register(folder)
+    assert store.add_folder(folder)
+    assert store.add_folder(other)
+    assert not store.add_folder(folder)
     save(store, write(later, ABSENT, b"one"), write(ProfileKey(2, "x"), ABSENT, b"one"))
     assert keys(claim(store, folder)) == {inside, later}
     assert keys(claim(store, other)) == {inside, outside, later, ProfileKey(2, "x")}
@@ -61,7 +61,7 @@ def test_a_folder_nobody_registered_has_nothing_due(store: Store) -> None:
 
 def test_a_change_is_due_after_the_debounce_counted_from_the_first(bench: Bench) -> None:
     store = bench.open(NEVER)
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     began = store.clock()
     save(store, write(ANN, ABSENT, b"one"))
     ended = store.clock()
@@ -76,15 +76,15 @@ def test_a_change_is_due_after_the_debounce_counted_from_the_first(bench: Bench)
 
 
 def test_a_change_that_shows_nothing_new_makes_nothing_due(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one", dirty=False))
     assert store.next_due(FOLDER.id) == [None] * BUCKETS
 
 
 def test_folders_know_nothing_of_each_other(store: Store) -> None:
     other = Folder("2c", None)
-    store.register(FOLDER)
-    store.register(other)
+    store.add_folder(FOLDER)
+    store.add_folder(other)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,) = claim(store, FOLDER)
     store.settle(FOLDER.id, "claim", [Settlement(mine, b"one", "hash", None)], NEVER)
@@ -95,7 +95,7 @@ def test_folders_know_nothing_of_each_other(store: Store) -> None:
 
 
 def test_a_reading_says_what_is_known(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one", {b"h": b"head"}))
     store.force(FOLDER.id, [CEM])
     ann, cem = sorted(claim(store, FOLDER))
@@ -110,7 +110,7 @@ def test_a_reading_says_what_is_known(store: Store) -> None:
 
 
 def test_a_settlement_without_an_announcement_leaves_what_was_announced(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,) = claim(store, FOLDER)
     store.settle(FOLDER.id, "claim", [Settlement(mine, b"one", "hash 1", "told")], NOW)
@@ -123,8 +123,8 @@ def test_a_settlement_without_an_announcement_leaves_what_was_announced(store: S
 
 def test_an_announcement_with_a_lower_sequence_leaves_the_later_one(store: Store) -> None:
     other = Folder("2c", None)
-    store.register(FOLDER)
-    store.register(other)
+    store.add_folder(FOLDER)
+    store.add_folder(other)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,), (theirs,) = claim(store, FOLDER), claim(store, other)
     early, late = store.read(FOLDER.id, [mine])[0].sequence, store.read(other.id, [theirs])[0].sequence
@@ -135,14 +135,14 @@ def test_an_announcement_with_a_lower_sequence_leaves_the_later_one(store: Store
 
 
 def test_who_was_told_nothing_is_noted_by_the_first_reading(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     mine = claim(store, FOLDER)
     assert [store.read(FOLDER.id, mine)[0].announced for _ in range(2)] == [None, ""]
 
 
 def test_sequences_only_grow_and_follow_the_clock(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     mine = claim(store, FOLDER)
     began = store.clock()
@@ -152,7 +152,7 @@ def test_sequences_only_grow_and_follow_the_clock(store: Store) -> None:
 
 
 def test_thousands_of_profiles_in_one_call(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     people = [ProfileKey(1, f"group {number}") for number in range(3_000)]
     assert save(store, *[write(key, ABSENT, b"one") for key in people]) == []
     taken = store.claim(FOLDER.id, [BUCKET], 3_000, NEVER, "token")

@@ -3,7 +3,7 @@
 import pytest
 
 from projections.profile_key import BUCKETS, bucket_of
-from projections.store.protocol import ABSENT, EpochError, Healing, HoleError, Origin, Save, Store
+from projections.store.protocol import ABSENT, EpochError, InitialPositions, PositionGapError, RecoveryGoal, Save, Store
 from support.stores import (
     ANN,
     BEN,
@@ -15,43 +15,43 @@ from support.stores import (
     claim,
     fenced,
     keys,
-    mark,
     save,
+    state,
     write,
 )
 
 
 def test_a_position_moves_with_the_data(store: Store) -> None:
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     assert store.save([Save(BUCKET, [write(ANN, ABSENT, b"one")], 0, {"comment-created/0": (10, 12)})]) == [[]]
-    assert mark(store).positions == {"comment-created/0": 12}
+    assert state(store).positions == {"comment-created/0": 12}
 
 
 def test_a_position_moves_without_data_and_never_back(store: Store) -> None:
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     store.save([fenced(20)])
     store.save([fenced(15)])
     store.save([fenced(20, start=20)])
-    assert mark(store).positions == {"comment-created/0": 20}
+    assert state(store).positions == {"comment-created/0": 20}
 
 
 def test_a_big_position_keeps_every_digit(store: Store) -> None:
     big = 2**53 - 1
-    store.bear(ORIGIN._replace(positions={"comment-created/0": big - 1}))
+    store.initialize(ORIGIN._replace(positions={"comment-created/0": big - 1}))
     store.save([fenced(big, start=big - 1)])
-    assert mark(store).positions == {"comment-created/0": big}
+    assert state(store).positions == {"comment-created/0": big}
 
 
 @pytest.mark.parametrize(("partition", "stored"), [("comment-created/0", 10), ("comment-created/1", None)])
 def test_a_hole_writes_nothing(store: Store, partition: str, stored: int | None) -> None:
-    store.bear(ORIGIN)
-    before = mark(store)
+    store.initialize(ORIGIN)
+    before = state(store)
     hole = Save(BUCKET, [write(ANN, ABSENT, b"one")], 0, {"comment-created/0": (10, 20), partition: (11, 20)})
-    with pytest.raises(HoleError) as caught:
+    with pytest.raises(PositionGapError) as caught:
         store.save([hole])
     error = caught.value
     assert (error.bucket, error.partition, error.stored, error.demanded) == (BUCKET, partition, stored, 11)
-    assert mark(store) == before
+    assert state(store) == before
     assert store.load({ANN: [b"h"]})[ANN] == (ABSENT, {})
 
 
@@ -59,45 +59,45 @@ def test_a_bucket_without_a_mark_is_another_epoch_or_a_hole(store: Store) -> Non
     with pytest.raises(EpochError) as other:
         store.save([fenced(20)])
     assert (other.value.bucket, other.value.known, other.value.present) == (BUCKET, 0, None)
-    with pytest.raises(HoleError):
+    with pytest.raises(PositionGapError):
         store.save([fenced(20, epoch=None)])
-    assert store.marks() == [None] * BUCKETS
+    assert store.bucket_states() == [None] * BUCKETS
 
 
 def test_another_epoch_writes_nothing(store: Store) -> None:
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
     with pytest.raises(EpochError) as caught:
         store.save([Save(BUCKET, [write(ANN, ABSENT, b"one")], 0, {"comment-created/0": (10, 12)})])
     assert (caught.value.known, caught.value.present) == (0, 1)
     assert store.load({ANN: [b"h"]})[ANN] == (ABSENT, {})
-    assert mark(store).positions == {"comment-created/0": 10}
+    assert state(store).positions == {"comment-created/0": 10}
 
 
 def test_no_position_moves_while_a_profile_conflicts_and_the_retry_moves_it(store: Store) -> None:
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     save(store, write(ANN, ABSENT, b"theirs"))
     writes = [write(BEN, ABSENT, b"two"), write(ANN, ABSENT, b"mine")]
     assert store.save([Save(BUCKET, writes, 0, {"comment-created/0": (10, 12)})]) == [[ANN]]
-    assert mark(store).positions == {"comment-created/0": 10}
+    assert state(store).positions == {"comment-created/0": 10}
     assert store.load({BEN: ()})[BEN].version == b"two"
     retry = Save(BUCKET, [write(ANN, b"theirs", b"mine")], 0, {"comment-created/0": (10, 12)})
     assert store.save([retry]) == [[]]
-    assert mark(store).positions == {"comment-created/0": 12}
+    assert state(store).positions == {"comment-created/0": 12}
 
 
 def test_thousands_of_partitions_fit_into_one_save(store: Store) -> None:
-    store.bear(Origin({f"comment-created/{number}": 0 for number in range(9_000)}, {}, "1"))
+    store.initialize(InitialPositions({f"comment-created/{number}": 0 for number in range(9_000)}, {}, "1"))
     store.save([Save(BUCKET, [], 0, {f"comment-created/{number}": (0, number) for number in range(9_000)})])
-    assert mark(store).positions == {f"comment-created/{number}": number for number in range(9_000)}
+    assert state(store).positions == {f"comment-created/{number}": number for number in range(9_000)}
 
 
 def test_writes_are_counted_and_calls_that_write_nothing_are_not(store: Store) -> None:
-    store.bear(ORIGIN)
-    counts = [mark(store).writes]
+    store.initialize(ORIGIN)
+    counts = [state(store).writes]
 
     def grown() -> bool:
-        counts.append(mark(store).writes)
+        counts.append(state(store).writes)
         return counts[-1] > counts[-2]
 
     save(store, write(ANN, ABSENT, b"one"))
@@ -117,80 +117,82 @@ def test_writes_are_counted_and_calls_that_write_nothing_are_not(store: Store) -
 
 
 def test_all_buckets_are_born_with_positions(store: Store) -> None:
-    assert store.marks() == [None] * BUCKETS
-    store.bear(ORIGIN)
-    for found in store.marks():
+    assert store.bucket_states() == [None] * BUCKETS
+    store.initialize(ORIGIN)
+    for found in store.bucket_states():
         assert found is not None
-        assert found.birth
-        assert (found.epoch, found.meaning, found.healing) == (0, "1", None)
+        assert found.instance_id
+        assert (found.epoch, found.rules_version, found.recovery) == (0, "1", None)
         assert (found.positions, found.topic_ids) == (ORIGIN.positions, ORIGIN.topic_ids)
 
 
 def test_a_born_bucket_learns_only_what_it_lacks(store: Store) -> None:
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     store.save([fenced(12)])
-    birth = mark(store).birth
+    instance_id = state(store).instance_id
     new = {"comment-created/0": 0, "comment-created/1": 7}
-    store.bear(Origin(new, {"comment-created": "other", "insight-created": "i"}, "2"))
-    assert mark(store).positions == {"comment-created/0": 12, "comment-created/1": 7}
-    assert mark(store).topic_ids == {"comment-created": "topic-1", "insight-created": "i"}
-    assert (mark(store).birth, mark(store).meaning) == (birth, "1")
+    store.initialize(InitialPositions(new, {"comment-created": "other", "insight-created": "i"}, "2"))
+    assert state(store).positions == {"comment-created/0": 12, "comment-created/1": 7}
+    assert state(store).topic_ids == {"comment-created": "topic-1", "insight-created": "i"}
+    assert (state(store).instance_id, state(store).rules_version) == (instance_id, "1")
 
 
 def test_a_new_epoch_replaces_positions_and_says_what_healing_means(store: Store) -> None:
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     store.save([fenced(40)])
-    birth = mark(store).birth
-    assert store.raise_epoch(BUCKET, 0, HEALING, Origin({"comment-created/0": 3}, {"comment-created": "new"}, "2"))
-    found = mark(store)
-    assert (found.epoch, found.meaning, found.healing, found.birth) == (1, "2", HEALING, birth)
+    instance_id = state(store).instance_id
+    assert store.raise_epoch(
+        BUCKET, 0, HEALING, InitialPositions({"comment-created/0": 3}, {"comment-created": "new"}, "2")
+    )
+    found = state(store)
+    assert (found.epoch, found.rules_version, found.recovery, found.instance_id) == (1, "2", HEALING, instance_id)
     assert (found.positions, found.topic_ids) == ({"comment-created/0": 3}, {"comment-created": "new"})
 
 
 @pytest.mark.parametrize("seen", [None, 1, 7])
 def test_an_epoch_rises_only_from_the_one_seen(store: Store, seen: int | None) -> None:
-    store.bear(ORIGIN)
-    before = mark(store)
+    store.initialize(ORIGIN)
+    before = state(store)
     assert not store.raise_epoch(BUCKET, seen, HEALING, ORIGIN)
-    assert mark(store) == before
+    assert state(store) == before
 
 
 def test_a_lost_mark_is_made_anew_by_whoever_sees_it_first(store: Store) -> None:
     assert not store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
     assert store.raise_epoch(BUCKET, None, HEALING, ORIGIN)
     assert not store.raise_epoch(BUCKET, None, HEALING, ORIGIN)
-    assert (mark(store).epoch, mark(store).positions) == (1, ORIGIN.positions)
-    assert mark(store).birth
+    assert (state(store).epoch, state(store).positions) == (1, ORIGIN.positions)
+    assert state(store).instance_id
 
 
 def test_healing_ends_only_in_the_epoch_it_belongs_to(store: Store) -> None:
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
-    less = Healing(HEALING.ends, reconcile=False, reason=HEALING.reason)
-    assert not store.heal(BUCKET, 0, None)
-    assert mark(store).healing == HEALING
-    assert store.heal(BUCKET, 1, less)
-    assert mark(store).healing == less
-    assert store.heal(BUCKET, 1, None)
-    assert mark(store).healing is None
-    assert store.heal(BUCKET, 1, less)
-    assert mark(store).healing is None, "what is healed stays healed"
-    assert not store.heal(bucket_of(2), 1, None)
+    less = RecoveryGoal(HEALING.ends, reconcile=False, reason=HEALING.reason)
+    assert not store.recover(BUCKET, 0, None)
+    assert state(store).recovery == HEALING
+    assert store.recover(BUCKET, 1, less)
+    assert state(store).recovery == less
+    assert store.recover(BUCKET, 1, None)
+    assert state(store).recovery is None
+    assert store.recover(BUCKET, 1, less)
+    assert state(store).recovery is None, "what is healed stays healed"
+    assert not store.recover(bucket_of(2), 1, None)
 
 
 def test_nothing_is_claimed_of_a_bucket_that_heals(store: Store) -> None:
-    store.bear(ORIGIN)
-    store.register(FOLDER)
+    store.initialize(ORIGIN)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     save(store, write(CEM, ABSENT, b"one"))
     store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
     assert keys(claim(store, FOLDER, who="first")) == {CEM}
-    store.heal(BUCKET, 1, None)
+    store.recover(BUCKET, 1, None)
     assert keys(claim(store, FOLDER, who="second")) == {ANN}
 
 
 def test_an_epoch_raised_twice_rises_once(store: Store) -> None:
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     assert store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
     assert not store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
-    assert mark(store).epoch == 1
+    assert state(store).epoch == 1

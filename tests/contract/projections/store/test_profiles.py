@@ -19,8 +19,8 @@ from support.stores import (
     ORIGIN,
     Bench,
     claim,
-    mark,
     save,
+    state,
     write,
 )
 
@@ -85,8 +85,8 @@ def test_concurrent_writers_lose_no_update(bench: Bench) -> None:
 
 
 def test_a_save_that_arrives_twice_does_nothing_the_second_time(store: Store) -> None:
-    store.bear(ORIGIN)
-    store.register(FOLDER)
+    store.initialize(ORIGIN)
+    store.add_folder(FOLDER)
     sent = Save(
         BUCKET,
         [write(ANN, ABSENT, b"one", {b"h": b"1", b"c1": b"x"}), write(BEN, ABSENT, b"two", {b"h": b"2"})],
@@ -96,20 +96,20 @@ def test_a_save_that_arrives_twice_does_nothing_the_second_time(store: Store) ->
     assert store.save([sent]) == [[]]
     (ann,) = [one for one in claim(store, FOLDER) if one.key == ANN]
     store.settle(FOLDER.id, "claim", [Settlement(ann, b"one", "hash", "hash")], NEVER)
-    before = (mark(store), store.next_due(FOLDER.id), dict(store.scan(ANN)), dict(store.scan(BEN)))
+    before = (state(store), store.next_due(FOLDER.id), dict(store.scan(ANN)), dict(store.scan(BEN)))
     assert store.save([sent]) == [[]]
-    assert (mark(store), store.next_due(FOLDER.id), dict(store.scan(ANN)), dict(store.scan(BEN))) == before
+    assert (state(store), store.next_due(FOLDER.id), dict(store.scan(ANN)), dict(store.scan(BEN))) == before
     assert claim(store, FOLDER, who="other") == []
 
 
 def test_a_save_that_arrives_again_after_another_writer_is_a_conflict(store: Store) -> None:
-    store.bear(ORIGIN)
+    store.initialize(ORIGIN)
     sent = Save(BUCKET, [write(ANN, ABSENT, b"one", {b"h": b"1"}, [b"tgone"])], 0, {"comment-created/0": (10, 12)})
     store.save([sent])
     save(store, write(ANN, b"one", b"other", {b"h": b"2", b"tgone": b"back"}))
-    before = mark(store)
+    before = state(store)
     assert store.save([sent]) == [[ANN]]
-    assert mark(store) == before
+    assert state(store) == before
     assert store.load({ANN: [b"h", b"tgone"]})[ANN] == (b"other", {b"h": b"2", b"tgone": b"back"})
 
 
@@ -136,7 +136,7 @@ def test_profiles_are_listed_by_exact_user_ids(store: Store, users: list[int]) -
 @pytest.mark.parametrize("slug", AWKWARD)
 def test_any_slug_names_a_profile(store: Store, slug: str) -> None:
     key = ProfileKey(2**63 - 1, slug)
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(key, ABSENT, b"one", {b"h": slug.encode()}))
     (mine,) = claim(store, FOLDER)
     assert mine.key == key
@@ -147,7 +147,7 @@ def test_any_slug_names_a_profile(store: Store, slug: str) -> None:
 
 
 def test_a_removed_profile_is_forgotten_wholly(store: Store) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"), write(BEN, ABSENT, b"one"))
     (ann, ben) = sorted(claim(store, FOLDER))
     store.settle(FOLDER.id, "claim", [Settlement(ann, b"one", "hash", "hash")], NOW)

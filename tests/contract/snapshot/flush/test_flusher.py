@@ -7,7 +7,7 @@ import pytest
 
 from projections.codec import pack_head, unpack_head
 from projections.profile_key import ProfileKey, bucket_of
-from projections.store.protocol import ABSENT, HEAD, Healing, Origin, Save, StoreUnavailableError, Write
+from projections.store.protocol import ABSENT, HEAD, InitialPositions, RecoveryGoal, Save, StoreUnavailableError, Write
 from snapshot.flush.unannounced import NOTES
 from support.flushing import Interrupted, Rig, fail_at, rig
 from support.histories import comment, insight
@@ -120,7 +120,7 @@ def test_a_profile_that_needs_mending_is_mended_before_it_is_shown(one: Rig) -> 
     one.apply(comment(ANN, 11, 5, "https://example.org/a"), comment(ANN, 12, 5))
     version, fields = one.store.load({ANN: [HEAD]})[ANN]
     head = unpack_head(fields[HEAD])
-    head.count, head.mend = 99, True
+    head.count, head.recompute = 99, True
     bucket = bucket_of(ANN.user_id)
     one.store.save([Save(bucket, [Write(ANN, version, b"damaged", {HEAD: pack_head(head)}, (), dirty=True)])])
     one.flush()
@@ -139,17 +139,17 @@ def test_a_head_that_can_not_be_read_holds_back_nobody_else(one: Rig) -> None:
 
 
 def test_what_heals_is_not_shown_even_where_it_was_claimed_before(one: Rig) -> None:
-    one.store.bear(Origin({}, {}, "1"))
+    one.store.initialize(InitialPositions({}, {}, "1"))
     one.apply(comment(ANN, 11, 5), comment(BEN, 12, 5))
-    healing = Healing({}, reconcile=True, reason="a test")
+    recovery = RecoveryGoal({}, reconcile=True, reason="a test")
 
     def lose(name: str, when: str) -> None:
         if (name, when) == ("claim", "after"):
-            one.store.raise_epoch(bucket_of(ANN.user_id), 0, healing, Origin({}, {}, "1"))
+            one.store.raise_epoch(bucket_of(ANN.user_id), 0, recovery, InitialPositions({}, {}, "1"))
 
     assert one.flusher(store=Interrupted(one.store, lose)).flush().written == 1
     assert sorted(one.lying()) == ["2-lions.json"]
-    one.store.heal(bucket_of(ANN.user_id), 1, None)
+    one.store.recover(bucket_of(ANN.user_id), 1, None)
     one.bench.wait(one.retry)
     one.flush()
     one.right()
@@ -157,7 +157,7 @@ def test_what_heals_is_not_shown_even_where_it_was_claimed_before(one: Rig) -> N
 
 def test_a_store_that_fell_back_is_not_shown_until_its_epoch_is_raised(one: Rig) -> None:
     flusher, _ = one.witnessed()
-    one.store.bear(Origin({}, {}, "1"))
+    one.store.initialize(InitialPositions({}, {}, "1"))
     one.apply(comment(ANN, 11, 5))
     fall_back = keep(one.store)
     one.apply(comment(ANN, 12, 5))
@@ -167,11 +167,11 @@ def test_a_store_that_fell_back_is_not_shown_until_its_epoch_is_raised(one: Rig)
     assert flusher.flush() == (0, 0, 0, 0, 0)
     assert one.lying() == shown
     bucket = bucket_of(ANN.user_id)
-    one.store.raise_epoch(bucket, 0, Healing({}, reconcile=True, reason="a test"), Origin({}, {}, "1"))
+    one.store.raise_epoch(bucket, 0, RecoveryGoal({}, reconcile=True, reason="a test"), InitialPositions({}, {}, "1"))
     one.bench.wait(one.retry)
     assert flusher.flush() == (0, 0, 0, 0, 0)
     one.apply(comment(ANN, 12, 5), comment(ANN, 13, 5))
-    one.store.heal(bucket, 1, None)
+    one.store.recover(bucket, 1, None)
     one.flush(flusher)
     assert one.content(ANN)["message_count"] == 3
     one.right()
@@ -189,7 +189,7 @@ def test_over_a_lost_store_only_what_changed_is_written_and_announced(one: Rig) 
     one.told.all.clear()
     stamps = {name: (one.folder.path / name).stat().st_mtime_ns for name in one.folder.names()}
     empty()
-    one.flusher().register()
+    one.flusher().add_folder()
     one.apply(*events, comment(BEN, 99, 1))
     assert one.flush() == (1, 0, 19, 1, 0)
     (last,) = one.told.all
@@ -205,8 +205,8 @@ def test_over_a_lost_store_a_flush_that_had_to_be_given_back_still_trusts_the_fi
     one.flush()
     empty()
     one.told.all.clear()
-    flusher = one.flusher(store=Interrupted(one.store, fail_at("marks", "before")))
-    flusher.register()
+    flusher = one.flusher(store=Interrupted(one.store, fail_at("bucket_states", "before")))
+    flusher.add_folder()
     one.apply(comment(ANN, 1, 1))
     with pytest.raises(StoreUnavailableError):
         flusher.flush()
@@ -220,7 +220,7 @@ def test_sequences_grow_over_a_lost_store(one: Rig) -> None:
         one.apply(comment(ANN, number, 1, minute=number))
         one.flush()
         empty()
-        one.flusher().register()
+        one.flusher().add_folder()
     sequences = [told.sequence for told in one.told.all]
     assert len(sequences) == 3
     assert sequences == sorted(set(sequences))
@@ -275,7 +275,7 @@ def test_over_a_lost_store_what_was_never_announced_is_announced(one: Rig) -> No
     assert sorted(one.lying()) == ["1-lions.json", "2-lions.json"]
     empty()
     one.told.failing = None
-    other.register()
+    other.add_folder()
     one.apply(*events)
     assert one.flush(other) == (0, 0, 2, 2, 0), "another process, that knew nothing of it"
     one.right()

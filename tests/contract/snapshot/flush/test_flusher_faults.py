@@ -10,7 +10,7 @@ import pytest
 
 from projections.profile_key import ProfileKey
 from projections.store.protocol import StoreUnavailableError
-from snapshot.files.folder import LeftError, ProfileFolder, UnsafeError
+from snapshot.files.folder import NotDurableError, NotStartedError, ProfileFolder
 from support.flushing import Crash, Interrupted, Rig, fail_at, rig
 from support.histories import comment
 from support.stores import Bench
@@ -64,7 +64,7 @@ def test_a_file_that_can_not_be_written_is_not_announced_and_tried_again(one: Ri
 
 def test_a_file_that_may_not_outlive_a_power_cut_is_written_again(one: Rig) -> None:
     def unsafe(_contents: Mapping[ProfileKey, bytes | None], *_: object) -> dict[ProfileKey, OSError]:
-        return {ANN: UnsafeError(errno.EIO, os.strerror(errno.EIO))}
+        return {ANN: NotDurableError(errno.EIO, os.strerror(errno.EIO))}
 
     folder = Interrupted(one.folder, write=unsafe)
     one.apply(comment(ANN, 11, 1))
@@ -165,7 +165,7 @@ STEPS = [
     ("claim", "after"),
     ("read", "before"),
     ("read", "after"),
-    ("marks", "after"),
+    ("bucket_states", "after"),
     ("write", "before"),
     ("write", "after"),
     ("announce", "before"),
@@ -212,7 +212,7 @@ def test_a_crash_anywhere_and_a_profile_that_is_as_before_again(one: Rig, step: 
     one.right()
 
 
-CALLS = [(name, when) for name in ("claim", "read", "marks", "settle") for when in ("before", "after")]
+CALLS = [(name, when) for name in ("claim", "read", "bucket_states", "settle") for when in ("before", "after")]
 
 
 @pytest.mark.parametrize("call", CALLS, ids="-".join)
@@ -258,7 +258,7 @@ def test_a_claim_whose_answer_never_came_is_not_asked_for_by_its_token_for_ever(
 
 
 def test_left_files_are_not_failures(one: Rig) -> None:
-    left = LeftError(errno.ETIME, "no time")
+    left = NotStartedError(errno.ETIME, "no time")
     folder = Interrupted(one.folder, write=lambda contents, _enough: dict.fromkeys(contents, left))
     one.apply(comment(ANN, 11, 1))
     flusher = one.flusher(folder=folder)

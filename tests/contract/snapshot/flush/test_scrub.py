@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 
 from projections.errors import OperatorError
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
-from projections.store.protocol import Healing, Origin
+from projections.store.protocol import InitialPositions, RecoveryGoal
 from projections.watermark import TAIL, Watermark
 from snapshot.files.folder import open_folder
-from snapshot.flush.scrub import EPOCHS, Inspection
+from snapshot.flush.scrub import EPOCHS, Scrub
 from snapshot.schema import parse_file
 from support.flushing import Rig, rig
 from support.histories import comment
@@ -24,13 +24,13 @@ from support.stores import Bench
 
 ANN, BEN, CEM = ProfileKey(1, "lions"), ProfileKey(2, "lions"), ProfileKey(3, "tigers")
 FAR = ProfileKey(2**63 - 1, "lions")
-RAISED = Healing({}, reconcile=False, reason="a test")
+RAISED = RecoveryGoal({}, reconcile=False, reason="a test")
 
 
 @pytest.fixture
 def one(bench: Bench, tmp_path: Path) -> Iterator[Rig]:
     with rig(bench, tmp_path / "profiles") as found:
-        found.store.bear(Origin({"tail/0": 0}, {}, "1"))
+        found.store.initialize(InitialPositions({"tail/0": 0}, {}, "1"))
         found.apply(*[comment(key, 10 + key.user_id % 7, 1) for key in (ANN, BEN, CEM, FAR)])
         found.flush()
         yield found
@@ -41,7 +41,7 @@ class Looking:
 
     def __init__(self, found: Rig) -> None:
         self.now = 0.0
-        self.inspection = Inspection(found.store, found.folder, lambda: self.now)
+        self.inspection = Scrub(found.store, found.folder, lambda: self.now)
 
     def round(self) -> set[ProfileKey]:
         """Look until everything was seen and confirmed."""
@@ -114,15 +114,15 @@ def test_what_is_not_in_scope_is_not_looked_at(bench: Bench, tmp_path: Path) -> 
 
 def test_a_new_epoch_has_all_its_files_looked_at_at_once(one: Rig) -> None:
     looking = Looking(one)
-    assert looking.inspection.behind() == list(range(BUCKETS))
+    assert looking.inspection.pending_buckets() == list(range(BUCKETS))
     looking.inspection.step()
-    assert looking.inspection.behind() == []
+    assert looking.inspection.pending_buckets() == []
     one.folder.place(ANN).unlink()
     bucket = bucket_of(ANN.user_id)
-    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
-    assert looking.inspection.behind() == [bucket]
+    one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
+    assert looking.inspection.pending_buckets() == [bucket]
     assert looking.inspection.step() == [ANN]
-    one.store.heal(bucket, 1, None)
+    one.store.recover(bucket, 1, None)
     one.flush()
     one.right()
 
@@ -132,8 +132,8 @@ def test_a_new_epoch_without_any_loss_writes_and_tells_nothing(one: Rig) -> None
     looking.inspection.step()
     stamps = {name: (one.folder.path / name).stat().st_mtime_ns for name in one.folder.names()}
     for bucket in range(BUCKETS):
-        one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
-        one.store.heal(bucket, 1, None)
+        one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
+        one.store.recover(bucket, 1, None)
     assert looking.round() == set()
     assert one.flush() == (0, 0, 0, 0, 0)
     assert {name: (one.folder.path / name).stat().st_mtime_ns for name in one.folder.names()} == stamps
@@ -148,10 +148,10 @@ def test_downstream_hears_of_what_it_was_told_before_the_store_fell_back(one: Ri
     one.flush()
     fall_back()
     bucket = bucket_of(ANN.user_id)
-    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     one.apply(comment(ANN, 11, 3))
     looking.inspection.step()
-    one.store.heal(bucket, 1, None)
+    one.store.recover(bucket, 1, None)
     one.flush()
     assert one.content(ANN)["top_links"] == []
     one.right()
@@ -168,9 +168,9 @@ def test_downstream_hears_so_too_while_files_of_nobody_wait_for_the_tail(one: Ri
     assert one.told.of(ANN)[-1] is None
     fall_back()
     bucket = bucket_of(ANN.user_id)
-    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     (Looking(one) if restarted else looking).inspection.step()
-    one.store.heal(bucket, 1, None)
+    one.store.recover(bucket, 1, None)
     one.flush()
     assert one.content(ANN)["message_count"] == 1
     assert one.told.of(ANN)[-1] is not None
@@ -178,9 +178,9 @@ def test_downstream_hears_so_too_while_files_of_nobody_wait_for_the_tail(one: Ri
 
 def test_epochs_that_were_looked_at_are_remembered_in_the_folder(one: Rig) -> None:
     Looking(one).inspection.step()
-    assert Looking(one).inspection.behind() == []
+    assert Looking(one).inspection.pending_buckets() == []
     (one.folder.path / EPOCHS).write_bytes(b"\xff{")
-    assert len(Looking(one).inspection.behind()) == BUCKETS
+    assert len(Looking(one).inspection.pending_buckets()) == BUCKETS
     assert not EPOCHS.endswith(".json")
 
 
@@ -215,13 +215,13 @@ def test_after_a_loss_was_healed_a_file_of_nobody_is_removed_and_downstream_told
     looking.inspection.step()
     lose(one, DAN, EVE)
     bucket = bucket_of(DAN.user_id)
-    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     assert looking.inspection.step() == []  # what heals may bring the profile back
-    assert looking.inspection.behind() == []  # nobody waits for that: a bucket that heals is waited for anyway
-    one.store.heal(bucket, 1, None)
-    assert looking.inspection.behind() == [bucket]
+    assert looking.inspection.pending_buckets() == []  # nobody waits for that: a bucket that heals is waited for anyway
+    one.store.recover(bucket, 1, None)
+    assert looking.inspection.pending_buckets() == [bucket]
     assert looking.inspection.step() == [DAN]
-    assert looking.inspection.behind() == []
+    assert looking.inspection.pending_buckets() == []
     assert one.flush().removed == 1
     assert one.folder.read(EVE) is not None  # of another bucket
     one.folder.place(EVE).unlink()
@@ -233,10 +233,10 @@ def test_a_profile_that_healing_brings_back_keeps_its_file(one: Rig) -> None:
     looking.inspection.step()
     lose(one, DAN)
     bucket = bucket_of(DAN.user_id)
-    one.store.raise_epoch(bucket, 0, RAISED, Origin({}, {}, "1"))
+    one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     assert looking.inspection.step() == []
     one.apply(comment(DAN, 40, 1, "https://example.org/back"))
-    one.store.heal(bucket, 1, None)
+    one.store.recover(bucket, 1, None)
     assert looking.inspection.step() == []
     one.flush()
     assert one.content(DAN)["message_count"] == 1
@@ -247,21 +247,21 @@ def test_in_a_store_that_was_born_anew_it_waits_for_the_tail(one: Rig) -> None:
     lose(one, DAN)
     looking = Looking(one)
     assert looking.round() == set()  # perhaps nobody has read the database yet
-    assert looking.inspection.behind() == []
+    assert looking.inspection.pending_buckets() == []
     tail(one, 0)
     assert looking.round() == set()
     assert Looking(one).round() == set()  # another process would wait as well
     tail(one, 1)
-    assert looking.inspection.behind() == list(range(BUCKETS))
+    assert looking.inspection.pending_buckets() == list(range(BUCKETS))
     assert looking.inspection.step() == [DAN]
     one.flush()
     removed(one, DAN)
-    assert Looking(one).inspection.behind() == []
+    assert Looking(one).inspection.pending_buckets() == []
 
 
 def test_a_store_that_was_born_beside_topics_may_lack_what_they_dropped(bench: Bench, tmp_path: Path) -> None:
     with rig(bench, tmp_path / "profiles") as found:
-        found.store.bear(Origin({"comment-created/0": 900}, {}, "1"))
+        found.store.initialize(InitialPositions({"comment-created/0": 900}, {}, "1"))
         found.apply(comment(ANN, 10, 1))
         found.flush()
         lose(found, DAN)
@@ -288,7 +288,7 @@ def test_a_name_that_is_not_utf_8_is_nobodys_and_stops_nothing(one: Rig) -> None
     tail(one, 1)
     looking = Looking(one)
     assert looking.round() == set()
-    assert looking.inspection.behind() == []
+    assert looking.inspection.pending_buckets() == []
 
 
 def test_so_many_files_of_nobody_are_left_and_said(one: Rig) -> None:
@@ -300,7 +300,7 @@ def test_so_many_files_of_nobody_are_left_and_said(one: Rig) -> None:
         looking = Looking(one)
         assert looking.round() == set()
     assert [line["files"] for line in said if "held back" in line["event"]] == ["20 of 24"]
-    assert looking.inspection.behind() == []
+    assert looking.inspection.pending_buckets() == []
     assert all(one.folder.read(key) for key in lost)
 
 

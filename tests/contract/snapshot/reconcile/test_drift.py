@@ -9,13 +9,13 @@ import pytest
 from projections.comments.events import CommentCreated, InsightCreated
 from projections.comments.rows import events
 from projections.profile_key import BUCKETS
-from projections.projection import MEANING, Fence
-from projections.store.protocol import Origin
+from projections.projection import RULES_VERSION, Fence
+from projections.store.protocol import InitialPositions
 from projections.watermark import TAIL, Watermark
 from snapshot.processes.spawn import Inline
-from snapshot.rebuild.detect import Surveyor
+from snapshot.rebuild.detect import Detection
 from snapshot.rebuild.report import Report
-from snapshot.runtime.progress import NoMeter
+from snapshot.runtime.progress import NoProgress
 from support.rebuilding import Town
 from support.stores import NEVER, NOW, Bench
 from support.whiteballoon import WhiteBalloon
@@ -31,7 +31,7 @@ class Tail:
         self.town = town
         self.position = self.taken = 0
         self.waiting = list[CommentCreated | InsightCreated]()
-        town.store.bear(Origin({"tail/0": 0}, {"tail": "1"}, MEANING))
+        town.store.initialize(InitialPositions({"tail/0": 0}, {"tail": "1"}, RULES_VERSION))
         assert town.store.lease(TAIL, "the tail", NEVER)
 
     def hand_on(self, *, read_at: int | None = None) -> None:
@@ -185,7 +185,7 @@ def test_of_what_is_too_much_to_remember_the_tail_tells_later(
     town.later()
     tail.publish()
     work = town.work(dry_run=True)
-    assert len(Surveyor(work, Inline(work), None, NoMeter()).survey().looks) == 1
+    assert len(Detection(work, Inline(work), None, NoProgress()).detect().looks) == 1
 
     def pass_by() -> None:
         town.later()

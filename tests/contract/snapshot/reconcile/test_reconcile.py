@@ -272,11 +272,11 @@ def test_so_many_files_of_nobody_are_held_until_that_is_confirmed(town: Town) ->
         (town.out / f"{user}-{ELM}.json").write_text("{}")
     for dry_run in (True, False):
         report = town.rebuild(dry_run=dry_run)
-        assert (report.exit_code, report.held, report.removed) == (2, "20 of 24 files", 0)
+        assert (report.exit_code, report.blocked, report.removed) == (2, "20 of 24 files", 0)
         assert report.files["foreign"] == 20
     assert town.rebuild(dry_run=True, prune_all=True).exit_code == 1
     report = town.rebuild(prune_all=True)
-    assert (report.exit_code, report.held, report.removed) == (1, None, 20)
+    assert (report.exit_code, report.blocked, report.removed) == (1, None, 20)
     town.check()
     assert town.rebuild().exit_code == 0
 

@@ -17,7 +17,7 @@ def test_the_daemon_reconciles_when_the_time_has_come(tmp_path: Path) -> None:
     storage = tmp_path / "storage"
     env = on(tmp_path / "data", storage, PROFILE_SIGNAL_GLAZE="1", SNAPSHOT_SCHEDULE="* * * * *")
     with Started("snapshot-consumer", env=env, log=tmp_path / "log") as daemon:
-        daemon.until(lambda: bool(runs(storage)), patience=100)
+        daemon.until(lambda: bool(runs(storage)), timeout=100)
         assert daemon.terminate(5) == 0, daemon.said()
     (first, *_) = runs(storage)
     assert first["command"] == "snapshot-rebuild"

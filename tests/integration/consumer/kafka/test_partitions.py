@@ -13,7 +13,7 @@ from support.feeds import QUICK, KafkaFeed, begin, comments, ids, wait_for_gener
 from support.process import wait_until
 
 # Polls of 5 ms while the new partitions are noticed stall 3 times in 3 without the nudge; longer polls don't heal that.
-SHORT_POLLS = msgspec.structs.replace(QUICK, least_poll=0.005)
+SHORT_POLLS = msgspec.structs.replace(QUICK, min_poll=0.005)
 SECONDS_OF_SHORT_POLLS = 3.0  # metadata are a second old at most
 
 
@@ -41,7 +41,7 @@ def test_the_watchdog_makes_a_stalled_consumer_anew(
     wait_for_generation(source)
     add_partitions(feed, 6)
     read_all_of(source, feed, partitions=12)
-    assert source.remade == 1
+    assert source.recreated == 1
     assert "the consumer is made anew: no assignment for 5 s" in caplog.text
 
 

@@ -62,7 +62,7 @@ def test_a_message_with_a_header_of_odd_bytes_stops_nothing(feed: KafkaFeed) -> 
     assert ids(batches) == list(range(1, 8))
     [invalid] = [one for batch in batches for one in batch.invalid]
     assert invalid.headers == [(r"\xff\xfename", b"\xff\x00"), ("who", b"relay")]
-    assert source.remade == 0
+    assert source.recreated == 0
 
 
 def test_a_body_of_five_megabytes_passes(feed: KafkaFeed) -> None:
@@ -221,7 +221,7 @@ def test_a_broker_that_is_away_is_said_in_the_log_and_everything_goes_on_when_it
     with pytest.raises(SourceUnavailableError, match="doesn't tell the offsets"):
         source.offsets(frozenset(start))
     source.commit(position)  # raises nothing: the positions are in the store
-    assert source.remade == 0
+    assert source.recreated == 0
     own_kafka.start()
     feed.publish(comments(range(11, 21)))
     batches = poll_until(source, lambda found: len(ids(found)) >= 10)

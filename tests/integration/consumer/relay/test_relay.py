@@ -92,7 +92,7 @@ def test_another_relay_takes_over_within_ten_seconds(
         working, waiting = (one, two) if "tailing" in one.said() else (two, one)
         working.kill()
         comment = white_balloon.comment(users[0], request)
-        waiting.until(lambda: "tailing" in waiting.said(), patience=10)
+        waiting.until(lambda: "tailing" in waiting.said(), timeout=10)
         waiting.until(lambda: comment in comments_on(fresh_kafka))  # once or more: a crash may repeat it
 
 
@@ -205,7 +205,7 @@ def drift(white_balloon: WhiteBalloon, redis_url: str, relay: Started, consumer:
             if document is None:
                 return False
             state = decode(document)
-            stand = [mark.positions for mark in store.marks() if mark is not None]
+            stand = [state.positions for state in store.bucket_states() if state is not None]
             return min(state.polled_until, state.swept_until) >= since and all(
                 positions.get(name, -1) >= end for positions in stand for name, end in state.positions.items()
             )
@@ -213,7 +213,9 @@ def drift(white_balloon: WhiteBalloon, redis_url: str, relay: Started, consumer:
         try:
             consumer.until(consumed)
         except AssertionError as error:
-            raise AssertionError(f"{since=}: {store.document(TAIL)!r} {store.marks()[:1]} {relay.said()}") from error
+            raise AssertionError(
+                f"{since=}: {store.document(TAIL)!r} {store.bucket_states()[:1]} {relay.said()}"
+            ) from error
         found = [event for page in repairs(Projection(store), database, 0, HIGHEST_ID) for event in page]
     store.close()
     return found

@@ -9,7 +9,7 @@ from kafka import errors
 from structlog.testing import capture_logs
 
 from consumer.tail.state import decode
-from projections.comments.events import LEAD, CommentCreated, Event, InsightCreated
+from projections.comments.events import MAX_CLOCK_SKEW, CommentCreated, Event, InsightCreated
 from projections.watermark import TAIL
 from support.relaying import Running, Topics
 from support.tailing import QUICK, microseconds
@@ -296,7 +296,7 @@ def test_consumers_that_stand_still_are_not_waited_for_for_ever(
     first.close()
     document = topics.projection.store.document(TAIL)
     assert document is not None
-    second = Running(white_balloon, topics, patience=0.5)
+    second = Running(white_balloon, topics, timeout=0.5)
     with capture_logs() as said:
         second.catch_up(consume=False)
     assert any("stand still" in line["event"] for line in said)
@@ -329,7 +329,7 @@ def test_while_the_database_s_clock_is_far_ahead_nothing_is_published_and_nothin
     )
     running.catch_up()
     assert new in ids(topics.log)
-    assert max(event.revision for event in topics.log) < microseconds() + LEAD
+    assert max(event.revision for event in topics.log) < microseconds() + MAX_CLOCK_SKEW
     assert running.drift() == []
     running.close()
 
@@ -351,7 +351,7 @@ def test_a_register_that_is_ahead_of_the_clock_is_left_to_a_rebuild(
     new = white_balloon.comment(users[0], request)
     second.catch_up()
     assert new in ids(topics.log)
-    assert max(event.revision for event in topics.log) < microseconds() + LEAD
+    assert max(event.revision for event in topics.log) < microseconds() + MAX_CLOCK_SKEW
     second.close()
 
 

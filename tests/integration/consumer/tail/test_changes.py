@@ -37,7 +37,7 @@ def embedded(white_balloon: WhiteBalloon) -> Iterator[Embedded]:
 
 def counts(embedded: Embedded) -> dict[tuple[int, str], int]:
     keys = embedded.projection.store.profiles(0, 2**63 - 1)
-    shown = embedded.projection.shown(keys)
+    shown = embedded.projection.read_current(keys)
     return {
         (key.user_id, key.group_slug): one.head.count
         for key, one in shown.items()

@@ -14,9 +14,9 @@ from projections.store.memory import MemoryStore
 from projections.watermark import TAIL
 from snapshot.processes.spawn import Inline
 from snapshot.rebuild.rebuild import Order, Rebuild
-from snapshot.rebuild.tasks import Work
+from snapshot.rebuild.tasks import RebuildContext
 from snapshot.reconcile.reconcile import Scope
-from snapshot.runtime.progress import NoMeter
+from snapshot.runtime.progress import NoProgress
 from support.relaying import Running, Topics
 from support.tailing import Embedded, microseconds
 from support.whiteballoon import START, WhiteBalloon, execute
@@ -64,8 +64,8 @@ def memberships_go(white_balloon: WhiteBalloon) -> None:
 
 
 def rebuild(store: MemoryStore, database: Database, *, prune_all: bool) -> None:
-    work = Work(Projection(store), database, Scope(), None)
-    Rebuild(work, Inline(work), Order(None, prune_all=prune_all, lag_seconds=0), NoMeter()).run()
+    work = RebuildContext(Projection(store), database, Scope(), None)
+    Rebuild(work, Inline(work), Order(None, prune_all=prune_all, lag_seconds=0), NoProgress()).run()
 
 
 def state(store: MemoryStore) -> TailState:

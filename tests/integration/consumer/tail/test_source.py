@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from consumer.tail.state import decode
 from projections.comments.events import CommentCreated
-from projections.database.database import DatabaseUnavailable, Horizon
+from projections.database.database import DatabaseUnavailableError, Horizon
 from projections.profile_key import ProfileKey
 from projections.store.memory import MemoryStore
 from projections.store.protocol import StoreUnavailableError
@@ -48,7 +48,7 @@ def store() -> MemoryStore:
 def live(embedded: Embedded, user: int, slug: str = "elm") -> int:
     """How many comments count."""
     key = ProfileKey(user, slug)
-    head = embedded.projection.shown([key])[key].head
+    head = embedded.projection.read_current([key])[key].head
     return 0 if head is None else head.count
 
 
@@ -134,7 +134,7 @@ def test_a_store_that_was_away_gets_all_of_it(
         raise StoreUnavailableError("away")
 
     with monkeypatch.context() as patched:
-        for method in ("save", "load", "lease", "put_document", "marks"):
+        for method in ("save", "load", "lease", "put_document", "bucket_states"):
             patched.setattr(store, method, away)
         for _ in range(10):
             white_balloon.comment(user, request)
@@ -573,7 +573,7 @@ def test_a_transaction_that_was_open_at_the_very_first_start_is_found_without_a_
     key = ProfileKey(user, "elm")
 
     def labels() -> list[str]:
-        shown = build(key, embedded.projection.shown([key])[key].head)
+        shown = build(key, embedded.projection.read_current([key])[key].head)
         return [] if shown is None else [tag.label for tag in shown.top_tags]
 
     embedded.until(lambda: live(embedded, user) == 3 and sorted(labels()) == ["a", "ride"])
@@ -591,7 +591,7 @@ def test_a_database_that_goes_away_between_two_reads_loses_no_analysis(
     postgres.analyse(1, tags=["a"])
     embedded.until(lambda: live(embedded, user) == 3 and not embedded.drift())
     horizon = embedded.database.horizon
-    failures = [DatabaseUnavailable("away")]
+    failures = [DatabaseUnavailableError("away")]
 
     def fails_once(*, insights: bool = False) -> Horizon | None:
         if insights and failures:

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from projections.comments.rows import UnreadableRowError, events
+from projections.comments.rows import InvalidRowError, events
 from projections.database.database import HIGHEST_ID, SqlDatabase, open_databases
-from projections.database.errors import DatabaseUnavailable
+from projections.database.errors import DatabaseUnavailableError
 from projections.errors import OperatorError
 from support.whiteballoon import WhiteBalloon
 
@@ -103,7 +103,7 @@ def test_times_that_are_none_do_not_end_a_page(wb: WhiteBalloon, database: SqlDa
     wb.comment(user, request)
     wb.comment(user, request)
     execute(wb.main_url, "UPDATE request_comments SET created_at = 'infinity' WHERE id = 1")
-    reported: list[UnreadableRowError] = []
+    reported: list[InvalidRowError] = []
     found = list(events(database.comments_after(0), {}, database.groups(), 1, reported.append))
     assert [event.comment_id for event in found] == [2]
     assert [error.row.created_at for error in reported] == ["infinity"]
@@ -172,7 +172,7 @@ def test_two_databases_are_both_watched(wb: WhiteBalloon) -> None:
 
 def test_nothing_can_be_written_and_no_transaction_stays_open(wb: WhiteBalloon, database: SqlDatabase) -> None:
     reader = database._main  # noqa: SLF001 - no public way leads to a write
-    with pytest.raises(DatabaseUnavailable, match="read-only transaction"):
+    with pytest.raises(DatabaseUnavailableError, match="read-only transaction"):
         reader.read(lambda connection: connection.exec_driver_sql("DELETE FROM users"))
     database.comments_after(0)
     with psycopg.connect(plain(wb.main_url)) as other:
@@ -218,7 +218,7 @@ def test_a_connection_that_ends_in_a_query_is_said_to_pass(wb: WhiteBalloon, dat
         execute(wb.main_url, f"SELECT pg_terminate_backend({pid})")
         connection.exec_driver_sql("SELECT 1")
 
-    with pytest.raises(DatabaseUnavailable, match=r"DATABASE_URL .* cannot be reached"):
+    with pytest.raises(DatabaseUnavailableError, match=r"DATABASE_URL .* cannot be reached"):
         database._main.read(cut_off)  # noqa: SLF001 - as each method does
     assert database.heads() == (0, 0)
 
@@ -228,7 +228,7 @@ def test_a_query_that_took_too_long_is_no_server_that_is_away(database: SqlDatab
         connection.exec_driver_sql("SET LOCAL statement_timeout = 1")
         connection.exec_driver_sql("SELECT pg_sleep(10)")
 
-    with pytest.raises(DatabaseUnavailable, match=r"stopped a query: .*; let .*statement_timeout"):
+    with pytest.raises(DatabaseUnavailableError, match=r"stopped a query: .*; let .*statement_timeout"):
         database._main.read(slowly)  # noqa: SLF001 - as each method does
     assert database.heads() == (0, 0)
 

@@ -120,8 +120,8 @@ def test_a_client_with_a_certificate(guarded: Guarded) -> None:
 
 
 def test_a_wrong_password_behind_tls(guarded: Guarded) -> None:
-    for patience in (10, 30, 60):  # a broker on a busy machine may take longer to refuse than is waited for
-        text = refusal(guarded.with_password("wrong"), patience * 1000)
+    for timeout in (10, 30, 60):  # a broker on a busy machine may take longer to refuse than is waited for
+        text = refusal(guarded.with_password("wrong"), timeout * 1000)
         if "doesn't answer" not in text:
             break
     assert f"refuses the user '{USER}'" in text

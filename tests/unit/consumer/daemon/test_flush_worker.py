@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from structlog.testing import capture_logs
 
-from consumer.daemon.flush_worker import Flushing
+from consumer.daemon.flush_worker import FlushWorker
 from snapshot.flush.batch import Flushed
 
 if TYPE_CHECKING:
-    from projections.store.rollback import Witness
+    from projections.store.rollback import RollbackDetector
     from snapshot.flush.flusher import Flusher
-    from snapshot.flush.scrub import Inspection
+    from snapshot.flush.scrub import Scrub
 
 
 class Waiting:
@@ -21,7 +21,9 @@ class Waiting:
 
     def __init__(self) -> None:
         self.during: list[bool] = []
-        self.flushing = Flushing(cast("Flusher", self), cast("Inspection", self), cast("Witness", self), lambda: 0.0)
+        self.flush_worker = FlushWorker(
+            cast("Flusher", self), cast("Scrub", self), cast("RollbackDetector", self), lambda: 0.0
+        )
 
     def register(self) -> None: ...
 
@@ -34,16 +36,16 @@ class Waiting:
         return 11.0
 
     def flush(self) -> Flushed:
-        self.during.append(self.flushing.idle())
+        self.during.append(self.flush_worker.idle())
         return Flushed()
 
 
 def test_waiting_for_others_is_said_only_where_no_batch_of_ours_is_on_its_way() -> None:
     one = Waiting()
     with capture_logs() as during:
-        one.flushing.step()
+        one.flush_worker.step()
     assert one.during == [False]
     assert during == []
     with capture_logs() as after:
-        assert not one.flushing.idle()
+        assert not one.flush_worker.idle()
     assert [cast("dict[str, Any]", said)["seconds"] for said in after] == [11.0]

@@ -48,7 +48,7 @@ class Clock:
         return self.now
 
 
-class Work:
+class RebuildContext:
     """A run that ends when it is let."""
 
     def __init__(self, clock: Clock, *, at_once: bool = True) -> None:
@@ -74,7 +74,7 @@ class Work:
             self.ended.set()
 
 
-def daemon(store: Store, work: Work, name: str = "a", lease: float = 30.0) -> Nightly:
+def daemon(store: Store, work: RebuildContext, name: str = "a", lease: float = 30.0) -> Nightly:
     return Nightly(store, Schedule(DEFAULT), work, lease=lease, token=lambda: name)
 
 
@@ -150,7 +150,7 @@ def _utc(zone: Callable[[str], None]) -> None:
 
 def test_the_first_start_only_notes_the_time_and_the_night_runs_once() -> None:
     clock = Clock()
-    store, work = MemoryStore(clock), Work(clock)
+    store, work = MemoryStore(clock), RebuildContext(clock)
     nightly = daemon(store, work)
     nightly.tick()
     assert work.began == []
@@ -169,7 +169,7 @@ def test_the_first_start_only_notes_the_time_and_the_night_runs_once() -> None:
 
 def test_a_missed_run_is_made_up_once() -> None:
     clock = Clock(NIGHT + 9 * 60 * MINUTE)
-    store, work = MemoryStore(clock), Work(clock)
+    store, work = MemoryStore(clock), RebuildContext(clock)
     settled(store, NIGHT - 3 * DAY)
     nightly = daemon(store, work)
     for _ in range(3):
@@ -180,7 +180,7 @@ def test_a_missed_run_is_made_up_once() -> None:
 
 def test_a_run_that_fails_is_said_and_tried_again_after_five_minutes() -> None:
     clock = Clock(NIGHT)
-    store, work = MemoryStore(clock), Work(clock)
+    store, work = MemoryStore(clock), RebuildContext(clock)
     settled(store, NIGHT - DAY)
     nightly = daemon(store, work)
     work.error = OperatorError("the database is away")
@@ -202,13 +202,13 @@ def test_a_run_that_fails_is_said_and_tried_again_after_five_minutes() -> None:
 
 def test_a_stop_ends_the_run_early_and_leaves_it_to_do() -> None:
     clock = Clock(NIGHT)
-    store, work = MemoryStore(clock), Work(clock, at_once=False)
+    store, work = MemoryStore(clock), RebuildContext(clock, at_once=False)
     settled(store, NIGHT - DAY)
     nightly = daemon(store, work)
     nightly.tick()
     nightly.close(10)
     assert work.stopped
-    again = Work(clock)
+    again = RebuildContext(clock)
     other = daemon(store, again, "b")
     other.tick()
     finish(other)
@@ -220,12 +220,12 @@ def test_a_store_that_is_away_is_no_error() -> None:
         def clock(self) -> int:
             raise StoreUnavailableError("Redis is away")
 
-    daemon(Away(Clock()), Work(Clock())).tick()
+    daemon(Away(Clock()), RebuildContext(Clock())).tick()
 
 
 def test_a_mark_that_cannot_be_read_is_written_anew() -> None:
     clock = Clock(NIGHT)
-    store, work = MemoryStore(clock), Work(clock)
+    store, work = MemoryStore(clock), RebuildContext(clock)
     assert store.lease(NIGHTLY, "somebody", 1)
     store.put_document(NIGHTLY, "somebody", b"\xff")
     store.release(NIGHTLY, "somebody")
@@ -239,7 +239,7 @@ def test_a_mark_that_cannot_be_read_is_written_anew() -> None:
 
 def test_one_of_two_daemons_runs() -> None:
     clock = Clock(NIGHT)
-    store, first, second = MemoryStore(clock), Work(clock, at_once=False), Work(clock)
+    store, first, second = MemoryStore(clock), RebuildContext(clock, at_once=False), RebuildContext(clock)
     settled(store, NIGHT - DAY)
     one, other = daemon(store, first), daemon(store, second, "b")
     one.tick()
@@ -254,7 +254,7 @@ def test_one_of_two_daemons_runs() -> None:
 
 def test_a_killed_runner_is_replaced_when_its_lease_has_run_out() -> None:
     clock = Clock(NIGHT)
-    store, work = MemoryStore(clock), Work(clock)
+    store, work = MemoryStore(clock), RebuildContext(clock)
     settled(store, NIGHT - DAY)
     assert store.lease(NIGHTLY, "killed", 30)
     nightly = daemon(store, work)
@@ -272,7 +272,7 @@ def test_a_long_run_keeps_its_lease() -> None:
     def clock() -> int:
         return NIGHT + time.monotonic_ns() // 1000
 
-    store, long, other = MemoryStore(clock), Work(Clock(), at_once=False), Work(Clock())
+    store, long, other = MemoryStore(clock), RebuildContext(Clock(), at_once=False), RebuildContext(Clock())
     settled(store, NIGHT - DAY)
     one, two = daemon(store, long, lease=0.3), daemon(store, other, "b", lease=0.3)
     one.tick()
@@ -289,7 +289,7 @@ def test_a_long_run_keeps_its_lease() -> None:
 
 def test_a_runner_that_lost_its_lease_stops() -> None:
     clock = Clock(NIGHT)
-    store, slow, other = MemoryStore(clock), Work(clock, at_once=False), Work(clock, at_once=False)
+    store, slow, other = MemoryStore(clock), RebuildContext(clock, at_once=False), RebuildContext(clock, at_once=False)
     settled(store, NIGHT - DAY)
     one, two = daemon(store, slow, lease=0.05), daemon(store, other, "b")
     one.tick()
@@ -306,7 +306,7 @@ def test_a_runner_that_lost_its_lease_stops() -> None:
 
 def test_a_run_that_ends_after_a_later_one_does_not_turn_the_mark_back() -> None:
     clock = Clock(NIGHT)
-    store, work = MemoryStore(clock), Work(clock, at_once=False)
+    store, work = MemoryStore(clock), RebuildContext(clock, at_once=False)
     settled(store, NIGHT - DAY)
     nightly = daemon(store, work)
     nightly.tick()
@@ -321,7 +321,7 @@ def test_a_run_that_ends_after_a_later_one_does_not_turn_the_mark_back() -> None
 def test_who_comes_just_after_the_end_finds_it_done() -> None:
     """Between its own look and the lease another daemon may have done it all."""
     clock = Clock(NIGHT)
-    late = Work(clock)
+    late = RebuildContext(clock)
 
     class Store(MemoryStore):
         def lease(self, name: str, token: str, seconds: float) -> bool:

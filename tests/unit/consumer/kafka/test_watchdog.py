@@ -1,6 +1,6 @@
 from collections.abc import Callable
 
-from consumer.kafka.watchdog import Absence, Watchdog
+from consumer.kafka.watchdog import OutageLog, Watchdog
 
 Position = Callable[[int], int]
 
@@ -67,7 +67,7 @@ def first_reason(position: Position, end: int) -> str | None:
 
 
 def test_an_absence_is_said_less_and_less_often_and_its_end_once() -> None:
-    absence = Absence("Kafka", 0.0)
+    absence = OutageLog("Kafka", 0.0)
     said = [absence.observe(float(second), present=False) for second in range(1, 100)]
     assert [second for second, line in enumerate(said, 1) if line] == [10, 20, 40, 80]
     assert said[9] == "Kafka has not answered for 10 s; trying on"
@@ -76,7 +76,7 @@ def test_an_absence_is_said_less_and_less_often_and_its_end_once() -> None:
 
 
 def test_a_short_absence_is_not_said() -> None:
-    absence = Absence("Kafka", 0.0)
+    absence = OutageLog("Kafka", 0.0)
     assert absence.observe(9.0, present=False) is None
     assert absence.observe(9.5, present=True) is None
     assert absence.observe(19.0, present=False) is None

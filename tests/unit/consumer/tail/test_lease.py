@@ -3,7 +3,7 @@
 import pytest
 
 from consumer.tail.lease import TailLease
-from consumer.tail.session import Session
+from consumer.tail.session import LeaseTerm
 from consumer.tail.state import RESERVE, TailState
 from projections.store.memory import MemoryStore
 from projections.store.protocol import StoreUnavailableError
@@ -68,7 +68,7 @@ def test_while_the_store_is_away_it_is_held_only_as_long_as_nobody_can_have_it(
     monkeypatch.setattr(store, "lease", away)
     time.seconds += 4.9
     assert one.hold()
-    assert one.away
+    assert one.unavailable
     time.seconds += 0.2
     assert not one.hold()
 
@@ -96,14 +96,14 @@ def test_a_released_lease_is_free_at_once(store: MemoryStore, time: Time) -> Non
 def test_a_session_begins_above_all_that_the_one_before_reserved(store: MemoryStore, time: Time) -> None:
     one = lease(store, time, "one")
     assert one.hold()
-    first = Session(one, time.microseconds)
+    first = LeaseTerm(one, time.microseconds)
     assert first.first == 0
     handed_out = first.revisions.next()
     assert first.reserve()
     one.release()
     two = lease(store, time, "two")
     assert two.hold()
-    second = Session(two, time.microseconds)
+    second = LeaseTerm(two, time.microseconds)
     assert second.first == handed_out + RESERVE + 1
     assert second.revisions.next() > second.first
 
@@ -111,17 +111,17 @@ def test_a_session_begins_above_all_that_the_one_before_reserved(store: MemorySt
 def test_a_session_that_ended_well_keeps_nothing_reserved(store: MemoryStore, time: Time) -> None:
     one = lease(store, time, "one")
     assert one.hold()
-    first = Session(one, time.microseconds)
+    first = LeaseTerm(one, time.microseconds)
     handed_out = first.revisions.next()
     assert first.reserve()
     assert first.end()
-    assert Session(one, time.microseconds).first == handed_out + 1
+    assert LeaseTerm(one, time.microseconds).first == handed_out + 1
 
 
 def test_nothing_is_handed_out_once_the_lease_was_lost(store: MemoryStore, time: Time) -> None:
     one = lease(store, time, "one")
     assert one.hold()
-    session = Session(one, time.microseconds)
+    session = LeaseTerm(one, time.microseconds)
     time.seconds += 6
     assert lease(store, time, "two").hold()
     session.revisions.next()
@@ -154,7 +154,7 @@ def test_a_ceiling_that_could_not_be_written_reserves_nothing(
 ) -> None:
     one = lease(store, time, "one")
     assert one.hold()
-    session = Session(one, time.microseconds)
+    session = LeaseTerm(one, time.microseconds)
     handed_out = session.revisions.next()
 
     def away(*_: object) -> bool:

@@ -2,8 +2,14 @@
 
 import pytest
 
-from projections.comments.events import COMMENT_CREATED, LEAD, InvalidEventError, decode, timely
-from projections.comments.register import reading
+from projections.comments.events import (
+    COMMENT_CREATED,
+    MAX_CLOCK_SKEW,
+    InvalidEventError,
+    decode,
+    reject_future_revision,
+)
+from projections.comments.register import half_of
 
 _EVENT = b'{"comment_id":1,"user_id":2,"group_slug":"g","help_request_id":1,"body":"x","created_at":"%s","revision":3}'
 
@@ -18,11 +24,11 @@ def test_a_moment_outside_the_calendar_is_no_event(moment: bytes) -> None:
     "moment", [b"0001-01-01T00:00:00", b"9999-12-31T23:59:59.999999Z", b"0001-01-01T02:00:00+02:00"]
 )
 def test_the_first_and_the_last_moment_are_read(moment: bytes) -> None:
-    assert reading(decode(COMMENT_CREATED, _EVENT % moment)).comment is not None
+    assert half_of(decode(COMMENT_CREATED, _EVENT % moment)).comment is not None
 
 
 def test_a_revision_more_than_five_minutes_ahead_is_no_event() -> None:
     event = decode(COMMENT_CREATED, _EVENT % b"2024-05-01T12:00:00")
-    assert timely(event, event.revision - LEAD) is event
+    assert reject_future_revision(event, event.revision - MAX_CLOCK_SKEW) is event
     with pytest.raises(InvalidEventError, match="300 s ahead"):
-        timely(event, event.revision - LEAD - 1)
+        reject_future_revision(event, event.revision - MAX_CLOCK_SKEW - 1)

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from projections.comments import register
 from projections.comments.events import CommentCreated, InsightCreated
-from projections.comments.register import DELETED, GONE, LIVE, NOTHING, CommentHalf, Reading, Register, merge, reading
+from projections.comments.register import (
+    DELETED,
+    EMPTY_REGISTER,
+    GONE,
+    LIVE,
+    CommentHalf,
+    HalfUpdate,
+    Register,
+    half_of,
+    merge,
+)
 from projections.profile_key import ProfileKey
 from support.histories import comment, events, insight
 
@@ -19,7 +29,7 @@ LINKED = "https://b.org https://a.org https://b.org\n(Reactions: Ann 👍)\n[att
 
 
 def half(event: CommentCreated) -> CommentHalf:
-    found = reading(event).comment
+    found = half_of(event).comment
     assert found is not None
     return found
 
@@ -69,18 +79,18 @@ def test_an_insight_gives_its_labels_once_each_in_order() -> None:
         tags=(" c ", ""),
         revision=4,
     )
-    assert reading(event) == Reading(1, 4, None, ("b", "a", "c"))
+    assert half_of(event) == HalfUpdate(1, 4, None, ("b", "a", "c"))
 
 
 def test_the_higher_revision_wins_whatever_comes_first() -> None:
-    old, new = reading(comment(KEY, 1, 3, "old")), reading(comment(KEY, 1, 5, LINKED))
-    assert merge(NOTHING, [old, new]) == merge(merge(NOTHING, [new]), [old])
-    assert merge(NOTHING, [new, old]).comment_revision == 5
+    old, new = half_of(comment(KEY, 1, 3, "old")), half_of(comment(KEY, 1, 5, LINKED))
+    assert merge(EMPTY_REGISTER, [old, new]) == merge(merge(EMPTY_REGISTER, [new]), [old])
+    assert merge(EMPTY_REGISTER, [new, old]).comment_revision == 5
 
 
 def test_equal_content_only_raises_the_revision() -> None:
-    first = merge(NOTHING, [reading(comment(KEY, 1, 3, LINKED)), reading(insight(KEY, 1, 3, ("tag",)))])
-    second = merge(first, [reading(comment(KEY, 1, 9, LINKED)), reading(insight(KEY, 1, 8, ("tag",)))])
+    first = merge(EMPTY_REGISTER, [half_of(comment(KEY, 1, 3, LINKED)), half_of(insight(KEY, 1, 3, ("tag",)))])
+    second = merge(first, [half_of(comment(KEY, 1, 9, LINKED)), half_of(insight(KEY, 1, 8, ("tag",)))])
     assert second != first
     assert register.same_content(first, second)
     assert (second.comment_revision, second.insight_revision) == (9, 8)
@@ -89,20 +99,20 @@ def test_equal_content_only_raises_the_revision() -> None:
 @pytest.mark.parametrize("better", [1, 2])
 def test_between_readings_of_one_revision_deleted_wins(better: int) -> None:
     for order in itertools.permutations([comment(KEY, 1, 3, LINKED), comment(KEY, 1, 3, LINKED, state=better)]):
-        found = merge(NOTHING, map(reading, order)).comment
+        found = merge(EMPTY_REGISTER, map(half_of, order)).comment
         assert found is not None
         assert found.state == better
 
 
 def test_between_insights_of_one_revision_the_vanished_one_wins() -> None:
     for order in itertools.permutations([insight(KEY, 1, 3, ("z",)), insight(KEY, 1, 3), insight(KEY, 1, 3, ("a",))]):
-        assert merge(NOTHING, map(reading, order)).labels == ()
+        assert merge(EMPTY_REGISTER, map(half_of, order)).labels == ()
 
 
 def test_between_two_texts_of_one_revision_the_greater_bytes_win() -> None:
     texts = [comment(KEY, 1, 3, f"https://{letter}.org") for letter in "bca"]
     for order in itertools.permutations(texts):
-        found = merge(NOTHING, map(reading, order)).comment
+        found = merge(EMPTY_REGISTER, map(half_of, order)).comment
         assert found is not None
         assert found.links[0][0] == "https://c.org/"
 
@@ -111,24 +121,24 @@ def test_between_two_texts_of_one_revision_the_greater_bytes_win() -> None:
 def test_merging_knows_no_order_and_no_repetition(
     history: list[CommentCreated | InsightCreated], chance: object
 ) -> None:
-    readings = list(map(reading, history))
+    readings = list(map(half_of, history))
     shuffled = [*readings, *readings[:3]]
     assert hasattr(chance, "shuffle")
     chance.shuffle(shuffled)
-    assert merge(NOTHING, readings) == merge(NOTHING, shuffled)
-    assert merge(merge(NOTHING, shuffled[:4]), shuffled[4:]) == merge(NOTHING, readings)
+    assert merge(EMPTY_REGISTER, readings) == merge(EMPTY_REGISTER, shuffled)
+    assert merge(merge(EMPTY_REGISTER, shuffled[:4]), shuffled[4:]) == merge(EMPTY_REGISTER, readings)
 
 
 @given(st.lists(events, max_size=8))
 def test_a_register_is_kept_as_it_is(history: list[CommentCreated | InsightCreated]) -> None:
-    whole = merge(NOTHING, map(reading, history))
+    whole = merge(EMPTY_REGISTER, map(half_of, history))
     assert register.unpack(register.pack(whole)) == whole
 
 
 def test_packed_registers_are_fixed() -> None:
     """Another spelling would make every stored profile unreadable, and every digest different."""
     whole = merge(
-        NOTHING, [reading(comment(KEY, 1, 3, "https://a.org", request=7)), reading(insight(KEY, 1, 4, ("b",)))]
+        EMPTY_REGISTER, [half_of(comment(KEY, 1, 3, "https://a.org", request=7)), half_of(insight(KEY, 1, 4, ("b",)))]
     )
     assert register.pack(whole).hex() == (
         "94039600cf0006175fdf8aa000079193ae68747470733a2f2f612e6f72672f000190900491a162"
@@ -137,9 +147,9 @@ def test_packed_registers_are_fixed() -> None:
 
 
 def test_the_digest_sees_content_but_no_revision() -> None:
-    one = merge(NOTHING, [reading(comment(KEY, 1, 3, LINKED)), reading(insight(KEY, 1, 4, ("b",)))])
+    one = merge(EMPTY_REGISTER, [half_of(comment(KEY, 1, 3, LINKED)), half_of(insight(KEY, 1, 4, ("b",)))])
     newer = Register(9, one.comment, 9, one.labels)
-    deleted = merge(one, [reading(comment(KEY, 1, 5, LINKED, state=1))])
+    deleted = merge(one, [half_of(comment(KEY, 1, 5, LINKED, state=1))])
     relabelled = Register(3, one.comment, 4, ("c",))
     prints = [register.fingerprint(1, each) for each in (one, newer, deleted, relabelled)]
     assert prints[0] == prints[1]
@@ -149,8 +159,8 @@ def test_the_digest_sees_content_but_no_revision() -> None:
 
 
 def test_the_digest_leaves_out_what_has_no_row() -> None:
-    gone = merge(NOTHING, [reading(comment(KEY, 1, 5, state=2)), reading(insight(KEY, 1, 4, ("b",)))])
-    alone = merge(NOTHING, [reading(insight(KEY, 1, 4, ("b",)))])
-    assert [register.fingerprint(1, each) for each in (gone, alone, NOTHING)] == [0, 0, 0]
+    gone = merge(EMPTY_REGISTER, [half_of(comment(KEY, 1, 5, state=2)), half_of(insight(KEY, 1, 4, ("b",)))])
+    alone = merge(EMPTY_REGISTER, [half_of(insight(KEY, 1, 4, ("b",)))])
+    assert [register.fingerprint(1, each) for each in (gone, alone, EMPTY_REGISTER)] == [0, 0, 0]
     assert [register.has_row(each) for each in (gone, alone)] == [False, False]
     assert not register.counts(gone)

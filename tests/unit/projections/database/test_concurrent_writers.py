@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from projections.database.database import HIGHEST_ID, Database
-from projections.database.errors import DatabaseUnavailable
+from projections.database.errors import DatabaseUnavailableError
 from projections.errors import OperatorError
 from support.whiteballoon import WhiteBalloon, execute, file_of, opener
 
@@ -170,13 +170,13 @@ def test_a_writer_s_lock_is_waited_out(wb: WhiteBalloon, opened: Open) -> None:
 
 
 def test_a_lock_that_stays_is_said_to_pass(wb: WhiteBalloon, opened: Open) -> None:
-    database = opened(patience=0)
+    database = opened(timeout=0)
     with closing(sqlite3.connect(file_of(wb.main_url), isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(DatabaseUnavailable, match=r"DATABASE_URL .*locked"):
+        with pytest.raises(DatabaseUnavailableError, match=r"DATABASE_URL .*locked"):
             database.comments_after(0)
         with pytest.raises(OperatorError, match=r"DATABASE_URL .*locked"):
-            opened(patience=0)
+            opened(timeout=0)
     assert database.comments_after(0) == []
 
 
@@ -213,7 +213,7 @@ def test_a_writer_that_died_half_way_is_said_to_pass(wb: WhiteBalloon, opened: O
         writer.execute("ROLLBACK")
     for name, content in left.items():
         name.write_bytes(content)
-    with pytest.raises(DatabaseUnavailable, match="mended when WhiteBalloon next opens it"):
+    with pytest.raises(DatabaseUnavailableError, match="mended when WhiteBalloon next opens it"):
         database.comments_after(0)
     execute(wb.main_url, "SELECT count(*) FROM users")
     assert database.comments_after(0) == []

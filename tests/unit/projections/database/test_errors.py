@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from projections.database.database import HIGHEST_ID, SqlDatabase, open_databases
-from projections.database.errors import DatabaseUnavailable, Place, explain
+from projections.database.errors import DatabaseLocation, DatabaseUnavailableError, explain
 from projections.errors import OperatorError
 from support.whiteballoon import WhiteBalloon, execute, file_of, opener, sqlite_url
 
@@ -26,7 +26,7 @@ def opened(wb: WhiteBalloon) -> Iterator[Open]:
 
 def test_nothing_can_be_written(wb: WhiteBalloon, opened: Open) -> None:
     reader = opened()._main  # noqa: SLF001 - no public way leads to a write
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises(DatabaseUnavailableError):
         reader.read(lambda connection: connection.exec_driver_sql("DELETE FROM users"))
     assert wb.add_user() == 1
 
@@ -98,7 +98,7 @@ def test_a_file_that_vanishes_later_may_come_back(wb: WhiteBalloon, opened: Open
     database.change_token()
     file_of(wb.main_url).rename(file_of(wb.main_url).with_suffix(".away"))
     for read in (database.heads, database.change_token):
-        with pytest.raises(DatabaseUnavailable, match="DATABASE_URL"):
+        with pytest.raises(DatabaseUnavailableError, match="DATABASE_URL"):
             read()
     file_of(wb.main_url).with_suffix(".away").rename(file_of(wb.main_url))
     assert database.heads() == (0, 0)
@@ -128,8 +128,8 @@ def test_a_url_that_cannot_work(wb: WhiteBalloon, url: str, message: str) -> Non
 def test_a_wal_that_nobody_has_open_needs_a_folder_that_can_be_written(wb: WhiteBalloon, tmp_path: Path) -> None:
     error = sqlite3.OperationalError("attempt to write a readonly database")  # root is never refused by a folder
     error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DIRECTORY
-    explained = explain(error, Place("DATABASE_URL", wb.main_url, file_of(wb.main_url)))
-    assert isinstance(explained, DatabaseUnavailable)
+    explained = explain(error, DatabaseLocation("DATABASE_URL", wb.main_url, file_of(wb.main_url)))
+    assert isinstance(explained, DatabaseUnavailableError)
     assert f"write to the folder {tmp_path}" in str(explained)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from projections.comments.body import Message
 from projections.comments.groups import Groups
-from projections.comments.register import LIVE, NOTHING, CommentHalf, Register, merge, reading
+from projections.comments.register import EMPTY_REGISTER, LIVE, CommentHalf, Register, half_of, merge
 from projections.comments.rows import AnalysisRow, CommentRow, events
 from projections.profile_key import ProfileKey
 from projections.profiles.bulk import Census, Tally
@@ -81,7 +81,7 @@ def ordinary(comments: list[CommentRow], analyses: dict[int, AnalysisRow]) -> tu
     registers: dict[ProfileKey, dict[int, Register]] = defaultdict(dict)
     for event in events(comments, analyses, GROUPS, 0, lambda error: complaints.append(str(error))):
         mine = registers[ProfileKey(event.user_id, event.group_slug)]
-        mine[event.comment_id] = merge(mine.get(event.comment_id, NOTHING), [reading(event)])
+        mine[event.comment_id] = merge(mine.get(event.comment_id, EMPTY_REGISTER), [half_of(event)])
     return registers, complaints
 
 
@@ -123,7 +123,7 @@ def test_the_order_of_comments_does_not_matter_and_a_label_past_the_leaders_give
         registers[comment_id] = Register(0, CommentHalf(LIVE, created_at, request_id, *said), 0, labels)
     expected = aggregate(registers).head
 
-    assert expected.links.bar is not None
+    assert expected.links.cutoff is not None
     assert tally.head() == comparable(expected)
 
 

@@ -5,13 +5,13 @@ import random
 import pytest
 
 from projections.comments.events import Event
-from projections.comments.register import Register, reading
+from projections.comments.register import Register, half_of
 from projections.profile_key import ProfileKey
 from projections.profiles import fold
 from projections.profiles.fold import Changes, Slice, advance, aggregate, touched_labels, transitions
 from projections.profiles.head import Head
-from projections.profiles.ranking import KEPT, Label
-from projections.projection import Shown
+from projections.profiles.ranking import KEPT, LabelStats
+from projections.projection import ProfileView
 from support import naive
 from support.histories import comment, insight, spelled
 
@@ -35,7 +35,7 @@ class Whole:
         return changes
 
     def seen(self) -> naive.Counted:
-        return spelled(Shown(b"", self.part.head))
+        return spelled(ProfileView(b"", self.part.head))
 
 
 def test_a_comment_and_its_insight_count_once_each() -> None:
@@ -107,7 +107,7 @@ def test_edits_never_need_a_mend() -> None:
                 comment(KEY, number, revision, f"https://b.org/{revision} https://a.org", minute=number),
                 insight(KEY, number, revision, (f"other {revision}", "tag")),
             )
-            assert not whole.part.head.needs_mend()
+            assert not whole.part.head.needs_recompute()
     assert whole.part.links["https://a.org/"].first.kept[0][1:] == (1, 1)
 
 
@@ -116,7 +116,7 @@ def test_a_batch_that_empties_a_profile_and_fills_it_again_needs_no_mend() -> No
     whole.fold(*[comment(KEY, number, 1, minute=number) for number in range(1, 10)])
     deleted = [comment(KEY, number, 2, minute=number, state=1) for number in range(1, 10)]
     whole.fold(*deleted, comment(KEY, 10, 1, minute=10))
-    assert not whole.part.head.needs_mend()
+    assert not whole.part.head.needs_recompute()
     assert whole.part.head.first.complete
 
 
@@ -126,18 +126,18 @@ def test_too_many_retractions_of_the_first_ones_need_a_mend_until_all_is_gone_or
         whole.fold(comment(KEY, number, 1, "https://a.org", minute=number))
     for number in range(1, KEPT):
         whole.fold(comment(KEY, number, 2, minute=number, state=1))
-        assert not whole.part.head.needs_mend()
+        assert not whole.part.head.needs_recompute()
     whole.fold(comment(KEY, KEPT, 2, minute=KEPT, state=1))
-    assert whole.part.head.needs_mend()
+    assert whole.part.head.needs_recompute()
     whole.fold(comment(KEY, 1, 3, "https://c.org", minute=1))
-    assert whole.part.head.needs_mend(), "what is not known stays so"
-    assert not aggregate(whole.part.registers).head.needs_mend()
+    assert whole.part.head.needs_recompute(), "what is not known stays so"
+    assert not aggregate(whole.part.registers).head.needs_recompute()
 
 
 def test_transitions_are_in_order_and_leave_out_what_changes_nothing() -> None:
     known = {2: Register(5, None, -1, ())}
     batch: list[Event] = [comment(KEY, 9, 1), comment(KEY, 2, 4), insight(KEY, 4, 1), comment(KEY, 9, 2, state=1)]
-    moves = transitions(known, map(reading, batch))
+    moves = transitions(known, map(half_of, batch))
     assert [move.comment_id for move in moves] == [4, 9]
     assert moves[1].new.comment_revision == 2
 
@@ -148,13 +148,13 @@ def test_labels_before_and_after_are_touched_unless_the_comment_does_not_count()
         insight(KEY, 1, 1, ("old",)),
         insight(KEY, 2, 1, ("unseen",)),
     ]
-    known = {move.comment_id: move.new for move in transitions({}, map(reading, old))}
+    known = {move.comment_id: move.new for move in transitions({}, map(half_of, old))}
     new: list[Event] = [
         comment(KEY, 1, 2, "https://new.org"),
         insight(KEY, 1, 2, ("new",)),
         insight(KEY, 2, 2, ("still unseen",)),
     ]
-    moves = transitions(known, map(reading, new))
+    moves = transitions(known, map(half_of, new))
     assert touched_labels(moves) == ({"https://old.org/", "https://new.org/"}, {"old", "new"})
 
 
@@ -174,11 +174,11 @@ def test_folding_a_slice_equals_folding_everything_anew(seed: int) -> None:
         assert anew.head.digest == whole.part.head.digest
         assert _counts(anew.links) == {name: label.count for name, label in whole.part.links.items()}
         assert _counts(anew.tags) == {name: label.count for name, label in whole.part.tags.items()}
-        if not whole.part.head.needs_mend():
-            assert spelled(Shown(b"", anew.head)) == whole.seen()
+        if not whole.part.head.needs_recompute():
+            assert spelled(ProfileView(b"", anew.head)) == whole.seen()
 
 
-def _counts(labels: dict[str, Label | None]) -> dict[str, int]:
+def _counts(labels: dict[str, LabelStats | None]) -> dict[str, int]:
     return {name: label.count for name, label in labels.items() if label is not None}
 
 
@@ -186,13 +186,13 @@ def test_a_mend_in_progress_is_told_what_changed_up_to_a_limit(monkeypatch: pyte
     monkeypatch.setattr(fold, "TOUCHED_AT_MOST", 3)
     whole = Whole()
     whole.fold(comment(KEY, 1, 1))
-    whole.part.head.mender = "somebody"
+    whole.part.head.recomputer = "somebody"
     whole.fold(comment(KEY, 2, 1), comment(KEY, 1, 5), insight(KEY, 2, 1, ("tag",)))
     assert whole.part.head.touched == [2], "equal content touches nothing"
     whole.fold(comment(KEY, 2, 2, "https://a.org"), comment(KEY, 3, 1))
     assert whole.part.head.touched == [2, 3]
     whole.fold(comment(KEY, 4, 1), comment(KEY, 5, 1))
-    assert (whole.part.head.mender, whole.part.head.touched) == ("", [])
+    assert (whole.part.head.recomputer, whole.part.head.touched) == ("", [])
 
 
 def test_nothing_is_changed_by_nothing() -> None:

@@ -1,11 +1,11 @@
-"""Extremes and rankings against the sets that they stand for."""
+"""EarliestComments and rankings against the sets that they stand for."""
 
 import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.profiles.ranking import KEPT, LEADERS, SHOWN, Appearance, Extremes, Label, Ranking
+from projections.profiles.ranking import CANDIDATES, KEPT, TOP_N, Appearance, EarliestComments, LabelStats, Ranking
 
 appearances = st.tuples(st.integers(0, 3), st.integers(0, 9), st.just(0))
 
@@ -14,8 +14,8 @@ def at(second: int) -> Appearance:
     return (second, 0, 0)
 
 
-def filled(seconds: range) -> Extremes:
-    few = Extremes()
+def filled(seconds: range) -> EarliestComments:
+    few = EarliestComments()
     for second in seconds:
         few.add(at(second))
     return few
@@ -25,7 +25,7 @@ def filled(seconds: range) -> Extremes:
 def test_extremes_are_a_prefix_of_the_set_and_know_whether_they_are_all_of_it(
     steps: list[tuple[bool, Appearance]],
 ) -> None:
-    few, everything = Extremes(), set[Appearance]()
+    few, everything = EarliestComments(), set[Appearance]()
     for adding, item in steps:
         if adding and item not in everything:
             few.add(item)
@@ -69,7 +69,7 @@ def test_what_was_never_kept_is_removed_without_a_trace() -> None:
 
 
 def test_a_comment_that_names_it_elsewhere_keeps_its_place() -> None:
-    few = Extremes()
+    few = EarliestComments()
     for comment in range(1, 7):
         few.add((5, comment, 0))
     few.shift((5, KEPT, 0), (5, KEPT, 3))
@@ -87,20 +87,20 @@ def test_a_comment_with_another_time_may_leave_or_enter() -> None:
 
 
 def test_a_label_counts_occurrences_and_ranks_by_first_appearance() -> None:
-    label = Label()
+    label = LabelStats()
     label.appear((5, 2, 1), 3)
     label.appear((4, 9, 0), 1)
     assert label.rank() == (-4, 4, 9, 0)
     label.retract((4, 9, 0), 1)
     assert label.rank() == (-3, 5, 2, 1)
     label.replace(((5, 2, 1), 3), ((6, 2, 0), 1))
-    assert label == Label(1, Extremes([(6, 2, 0)]))
+    assert label == LabelStats(1, EarliestComments([(6, 2, 0)]))
     label.retract((6, 2, 0), 1)
-    assert label == Label()
+    assert label == LabelStats()
 
 
 def test_a_label_that_lost_all_it_kept_is_not_known_and_ranks_last_of_its_count() -> None:
-    label, other = Label(), Label()
+    label, other = LabelStats(), LabelStats()
     for second in range(KEPT + 2):
         label.appear(at(second), 1)
     for second in range(KEPT):
@@ -111,10 +111,10 @@ def test_a_label_that_lost_all_it_kept_is_not_known_and_ranks_last_of_its_count(
     assert label.rank() > other.rank()
     label.retract(at(KEPT), 1)
     label.retract(at(KEPT + 1), 1)
-    assert label == Label(), "with nothing left everything is known again"
+    assert label == LabelStats(), "with nothing left everything is known again"
 
 
-names = st.integers(0, LEADERS + 6).map(lambda number: f"label {number:02}")
+names = st.integers(0, CANDIDATES + 6).map(lambda number: f"label {number:02}")
 counts = st.integers(0, 4)
 
 
@@ -129,30 +129,30 @@ def test_a_ranking_lists_the_first_of_all_or_says_that_it_is_too_short(steps: li
         ranking.place(name, ranks.get(name))
         truth = sorted((*rank, label) for label, rank in ranks.items())
         assert ranking.leaders == truth[: len(ranking.leaders)]
-        assert len(ranking.leaders) <= LEADERS
-        assert ranking.bar is not None or ranking.leaders == truth
-        assert ranking.too_short() or ranking.leaders[:SHOWN] == truth[:SHOWN]
+        assert len(ranking.leaders) <= CANDIDATES
+        assert ranking.cutoff is not None or ranking.leaders == truth
+        assert ranking.too_short() or ranking.leaders[:TOP_N] == truth[:TOP_N]
 
 
 def test_on_overflow_the_last_one_leaves_and_its_rank_is_the_bar() -> None:
     ranking = Ranking()
-    for number in range(LEADERS + 1):
+    for number in range(CANDIDATES + 1):
         ranking.place(f"label {number}", (-100 + number, 0, 0, 0))
-    assert len(ranking.leaders) == LEADERS
-    assert ranking.bar == (-100 + LEADERS, 0, 0, 0)
+    assert len(ranking.leaders) == CANDIDATES
+    assert ranking.cutoff == (-100 + CANDIDATES, 0, 0, 0)
     ranking.place("weaker", (-1, 0, 0, 0))
-    assert len(ranking.leaders) == LEADERS
+    assert len(ranking.leaders) == CANDIDATES
     ranking.place("label 3", (-2, 0, 0, 0))
     assert "label 3" not in [leader[4] for leader in ranking.leaders]
-    assert ranking.bar == (-100 + LEADERS, 0, 0, 0), "the bar never falls"
+    assert ranking.cutoff == (-100 + CANDIDATES, 0, 0, 0), "the bar never falls"
 
 
 def test_too_short_is_a_list_with_a_bar_and_less_than_is_shown() -> None:
     ranking = Ranking()
     ranking.place("only", (-1, 0, 0, 0))
     assert not ranking.too_short()
-    ranking.bar = (-1, 5, 0, 0)
+    ranking.cutoff = (-1, 5, 0, 0)
     assert ranking.too_short()
     for number in itertools.takewhile(lambda _: ranking.too_short(), range(10)):
         ranking.place(f"label {number}", (-2, number, 0, 0))
-    assert len(ranking.leaders) == SHOWN
+    assert len(ranking.leaders) == TOP_N

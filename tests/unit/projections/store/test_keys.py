@@ -29,7 +29,7 @@ def test_users_spread_over_all_buckets(users: range) -> None:
 def test_keys_are_fixed() -> None:
     key = ProfileKey(1, "a:b")
     assert keys.profile_key(key) == "sis:{b39}:p:1:a:b"
-    assert keys.mark_key(7) == "sis:{b7}:mark"
+    assert keys.state_key(7) == "sis:{b7}:mark"
     assert keys.index_key(7) == "sis:{b7}:profiles"
     assert keys.folder_keys(7, "17ab") == [
         "sis:{b7}:due:17ab",

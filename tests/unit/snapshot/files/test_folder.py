@@ -21,7 +21,15 @@ from hypothesis import strategies as st
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from snapshot.files import disk
-from snapshot.files.folder import MARKER, LeftError, ProfileFolder, UnsafeError, file_name, open_folder, replace
+from snapshot.files.folder import (
+    MARKER,
+    NotDurableError,
+    NotStartedError,
+    ProfileFolder,
+    file_name,
+    open_folder,
+    replace,
+)
 
 ANN, BEN, CEM = ProfileKey(1, "lions"), ProfileKey(2, "lions"), ProfileKey(3, "tigers")
 KEPT = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -223,7 +231,7 @@ def test_what_there_is_no_time_for_is_not_begun(opened: ProfileFolder) -> None:
     errors = opened.write({ANN: b"one"}, lambda: next(answers))
     assert errors == {}
     errors = opened.write({BEN: b"two", CEM: b"three"}, lambda: next(answers))
-    assert {key: type(error) for key, error in errors.items()} == {BEN: LeftError, CEM: LeftError}
+    assert {key: type(error) for key, error in errors.items()} == {BEN: NotStartedError, CEM: NotStartedError}
     assert lying(opened.path) == {"1-lions.json": b"one"}
 
 
@@ -240,8 +248,8 @@ def test_where_the_folder_itself_is_not_flushed_no_file_counts_as_safe(
     monkeypatch.setattr(os, "fsync", failing)
     errors = opened.write({ANN: b"one", BEN: b"two"})
     assert {key: (type(error), error.strerror) for key, error in errors.items()} == {
-        ANN: (UnsafeError, "Input/output error"),
-        BEN: (UnsafeError, "Input/output error"),
+        ANN: (NotDurableError, "Input/output error"),
+        BEN: (NotDurableError, "Input/output error"),
     }
     assert lying(opened.path) == {"1-lions.json": b"one", "2-lions.json": b"two"}
 
@@ -271,12 +279,12 @@ def test_many_files_are_flushed_together_and_then_moved(opened: ProfileFolder, m
     seen: list[int] = []
     flush = disk.flush_together
 
-    def flushing(folder: str, paths: Sequence[str]) -> None:
+    def flush_worker(folder: str, paths: Sequence[str]) -> None:
         seen.append(len(paths))
         assert not list(Path(folder).glob("*.json"))
         flush(folder, paths)
 
-    monkeypatch.setattr(disk, "flush_together", flushing)
+    monkeypatch.setattr(disk, "flush_together", flush_worker)
     opened.write(dict.fromkeys(MANY, b"one"))
     assert seen == [40]
     assert len(lying(opened.path)) == 40
@@ -304,7 +312,7 @@ def test_where_flushing_all_takes_too_long_it_is_done_one_by_one(opened: Profile
         return asked > len(MANY)
 
     errors = opened.write(dict.fromkeys(MANY, b"one"), enough)
-    assert {type(errors[key]) for key in MANY} == {LeftError}
+    assert {type(errors[key]) for key in MANY} == {NotStartedError}
     assert {path.name for path in opened.path.iterdir()} == {MARKER}
     asked = 0
     assert opened.write(dict.fromkeys(MANY, b"one"), enough) == {}
@@ -314,11 +322,11 @@ def test_where_flushing_all_takes_too_long_it_is_done_one_by_one(opened: Profile
 def test_every_file_and_then_the_folder_are_flushed(opened: ProfileFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     flush, flushed = os.fsync, []
 
-    def noted(handle: int) -> None:
+    def read(handle: int) -> None:
         flushed.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
         flush(handle)
 
-    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "fsync", read)
     opened.write({ANN: b"one", BEN: b"two"})
     assert flushed == ["file", "file", "folder"]
     opened.write({ANN: None})

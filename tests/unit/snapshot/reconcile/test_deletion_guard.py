@@ -46,13 +46,13 @@ def town(tmp_path: Path, wb: WhiteBalloon) -> Iterator[Town]:
     town.database.close()
 
 
-def held(town: Town, says: str, *, dry_run: bool = False) -> None:
+def blocked(town: Town, says: str, *, dry_run: bool = False) -> None:
     """It stops with exit code 2, has changed nothing, and says what it saw; --prune-all lets it pass."""
     files, told = town.files(), len(town.told.all)
     stored = {key: town.fields(key) for key in town.store.profiles(0, 1000)}
     report = town.rebuild(dry_run=dry_run)
     assert report.exit_code == 2
-    assert report.held == says
+    assert report.blocked == says
     assert (town.files(), len(town.told.all)) == (files, told)
     assert {key: town.fields(key) for key in town.store.profiles(0, 1000)} == stored
     assert town.rebuild(prune_all=True).exit_code == 1
@@ -64,12 +64,12 @@ def held(town: Town, says: str, *, dry_run: bool = False) -> None:
 def test_a_tenth_of_the_comments(town: Town, wb: WhiteBalloon, dry_run: bool) -> None:
     for number in range(1, 22):
         wb.hard_delete(number)
-    held(town, "21 of 200 comments", dry_run=dry_run)
+    blocked(town, "21 of 200 comments", dry_run=dry_run)
 
 
 def passes(town: Town) -> Report:
     report = town.rebuild()
-    assert report.held is None
+    assert report.blocked is None
     assert report.exit_code == 1
     town.check()
     assert town.rebuild(deep=True).exit_code == 0
@@ -86,20 +86,20 @@ def test_less_than_a_tenth_passes(town: Town, wb: WhiteBalloon) -> None:
 def test_a_tenth_of_the_profiles(town: Town, wb: WhiteBalloon, dry_run: bool) -> None:
     for user in range(1, 21):
         wb.leave(user, "elm")
-    held(town, "20 of 40 profiles and 100 of 200 comments", dry_run=dry_run)
+    blocked(town, "20 of 40 profiles and 100 of 200 comments", dry_run=dry_run)
 
 
 @BOTH
 def test_all_tags(town: Town, wb: WhiteBalloon, dry_run: bool) -> None:
     for number in range(1, 101):
         wb.remove_analysis(number)
-    held(town, "100 of 100 tagged comments' tags", dry_run=dry_run)
+    blocked(town, "100 of 100 tagged comments' tags", dry_run=dry_run)
 
 
 def test_soft_deletions_end_comments_too(town: Town, wb: WhiteBalloon) -> None:
     for number in range(1, 31):
         wb.soft_delete(number)
-    held(town, "30 of 200 comments")
+    blocked(town, "30 of 200 comments")
 
 
 def test_one_request_renamed_passes_however_many_comments_it_moves(town: Town, wb: WhiteBalloon) -> None:
@@ -120,16 +120,16 @@ def test_a_request_renamed_does_not_excuse_what_is_lost_beside_it(town: Town, wb
     wb.rename_request(1, "[Signal] Another")
     for number in range(101, 131):
         wb.hard_delete(number)
-    held(town, "30 of 200 comments")
+    blocked(town, "30 of 200 comments")
 
 
 def test_some_users_are_measured_by_all_there_is(town: Town, wb: WhiteBalloon) -> None:
     for number in range(1, 21):
         wb.hard_delete(number)
-    assert town.rebuild(*range(1, 9)).held is None
+    assert town.rebuild(*range(1, 9)).blocked is None
     for number in range(21, 61):
         wb.hard_delete(number)
-    assert town.rebuild(*range(5, 13)).held == "40 of 180 comments"
+    assert town.rebuild(*range(5, 13)).blocked == "40 of 180 comments"
 
 
 def test_a_small_place_may_lose_everything_but_all_its_tags(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_small_place_may_lose_everything_but_all_its_tags(tmp_path: Path) -> N
     town.rebuild()
     for number in numbers:
         wb.remove_analysis(number)
-    held(town, "all tags, those of 6 comments")
+    blocked(town, "all tags, those of 6 comments")
     wb.leave(ann, "elm")
     assert town.rebuild().orphaned == 1
     town.database.close()

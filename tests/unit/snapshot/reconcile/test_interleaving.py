@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from projections.comments.events import CommentCreated, Event
 from projections.comments.rows import AnalysisRow, CommentRow, events, insight
 from projections.profile_key import BUCKETS, ProfileKey
-from projections.projection import MEANING, Fence, Projection
+from projections.projection import RULES_VERSION, Fence, Projection
 from projections.store.memory import MemoryStore
-from projections.store.protocol import Origin
+from projections.store.protocol import InitialPositions
 from projections.watermark import TAIL, Watermark
 from support.aggregates import check_aggregates
 from support.rebuilding import EVERYTHING, Town
@@ -86,7 +86,7 @@ class Live:
         self.queue: list[Event] = []
         self.taken = 0
         if tails:
-            town.store.bear(Origin({"tail/0": 0}, {"tail": "1"}, MEANING))
+            town.store.initialize(InitialPositions({"tail/0": 0}, {"tail": "1"}, RULES_VERSION))
             assert town.store.lease(TAIL, "tail", 10 * NEVER)
 
     # -- rows ----------------------------------------------------------------------------------------------------

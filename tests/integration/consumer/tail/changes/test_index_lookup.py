@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from consumer.tail.changes.index_lookup import Dated
-from consumer.tail.rows.event_builder import Publisher
-from consumer.tail.rows.fingerprints import Memory
+from consumer.tail.changes.index_lookup import IndexLookup
+from consumer.tail.rows.event_builder import EventBuilder
+from consumer.tail.rows.fingerprints import RowFingerprints
 from consumer.tail.rows.revisions import Revisions
 from projections.database.database import open_databases
 from snapshot.runtime.metrics import NoMetrics
@@ -94,12 +94,14 @@ def test_comments_that_cannot_be_understood_any_more_do_not_end_by_new_analyses(
     ids = [wb.comment(user, group) for _ in range(3)]
     index(wb.insights_url, ANALYSES)
     with open_databases(wb.main_url, wb.insights_url) as database:
-        publisher = Publisher(database, database.groups(), Memory(), Revisions(database.clock, 0), NoMetrics())
-        publisher.publish(database.comments_after(0))
+        builder = EventBuilder(
+            database, database.groups(), RowFingerprints(), Revisions(database.clock, 0), NoMetrics()
+        )
+        builder.build(database.comments_after(0))
         execute(wb.main_url, "UPDATE request_comments SET created_at = 'then' WHERE id < 3")
         for one in ids:
             wb.analyse(one, tags=["new"])
-        found = [event for page in Dated(database, publisher).work() for event in page]
+        found = [event for page in IndexLookup(database, builder).work() for event in page]
     assert ids == [1, 2, 3]
     assert {event.comment_id for event in found} == {3}
 

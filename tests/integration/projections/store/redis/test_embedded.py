@@ -153,7 +153,7 @@ def test_a_server_that_still_loads_is_waited_for_longer_than_a_silent_one(storag
         for _ in range(200):  # many small transactions: between two of them a loading server answers
             call(url, "EVAL", "for i = 1, 5000 do redis.call('SET', i, i) end", "0")
         kill(storage)
-        ensure_running(storage, patience=0.5)  # loading takes about twice that
+        ensure_running(storage, timeout=0.5)  # loading takes about twice that
         assert call(url, "GET", "5000") == "5000"
 
 
@@ -314,6 +314,6 @@ def test_a_server_that_never_answers_is_named_with_its_process(storage: Path) ->
         pid = int((storage / "redis" / "redis.pid").read_text())
         (storage / "redis" / "redis.sock").unlink()
         with pytest.raises(OperatorError, match=f"process {pid}.*doesn't answer"):
-            ensure_running(storage, patience=0.2)
+            ensure_running(storage, timeout=0.2)
         assert url
         kill(storage)

@@ -14,7 +14,7 @@ from projections.errors import OperatorError
 from projections.profile_key import BUCKETS, bucket_of, member
 from projections.projection import Projection
 from projections.store import keys
-from projections.store.protocol import ABSENT, Folder, Origin, Save, Store, StoreUnavailableError
+from projections.store.protocol import ABSENT, Folder, InitialPositions, Save, Store, StoreUnavailableError
 from projections.store.redis.store import RedisStore, connect
 from support.histories import KEYS, check, comment
 from support.process import free_port, wait_until
@@ -42,7 +42,7 @@ def test_scripts_that_the_server_forgot_are_sent_again(store: RedisStore, redis_
     with redis.Redis.from_url(redis_url) as client:
         for step, number in enumerate((1, 2, 3)):
             client.script_flush()
-            store.register(FOLDER)
+            store.add_folder(FOLDER)
             Projection(store).apply([comment(KEY, number, 1)])
             client.script_flush()
             assert len(claim(store, FOLDER, who=f"claim {step}")) == (step == 0)
@@ -59,10 +59,10 @@ def test_a_script_is_sent_once_not_at_each_call(store: RedisStore, redis_url: st
 
 def test_two_processes_with_different_folders_in_mind_mark_all_of_them(redis_url: str) -> None:
     one, other = opened(redis_url), opened(redis_url)
-    one.register(Folder("a", None))
+    one.add_folder(Folder("a", None))
     save(one, write(KEY, ABSENT, b"one"))
-    other.register(Folder("b", "lions"))
-    other.register(Folder("c", "no such group"))
+    other.add_folder(Folder("b", "lions"))
+    other.add_folder(Folder("c", "no such group"))
     save(one, write(KEY, b"one", b"two"))
     save(other, write(KEY, b"two", b"three"))
     assert [len(claim(one, Folder(name, None))) for name in "abc"] == [1, 1, 0]
@@ -73,7 +73,7 @@ def test_two_processes_with_different_folders_in_mind_mark_all_of_them(redis_url
 def test_removal_knows_folders_that_others_registered(redis_url: str) -> None:
     one, other = opened(redis_url), opened(redis_url)
     save(one, write(KEY, ABSENT, b"one"))
-    other.register(FOLDER)
+    other.add_folder(FOLDER)
     assert one.remove(KEY, b"one")
     assert other.next_due(FOLDER.id) == [None] * BUCKETS
     one.close()
@@ -81,8 +81,8 @@ def test_removal_knows_folders_that_others_registered(redis_url: str) -> None:
 
 
 def test_nothing_but_the_marks_is_left_of_a_removed_profile(store: RedisStore, redis_url: str) -> None:
-    store.bear(Origin({}, {}, "1"))
-    store.register(FOLDER)
+    store.initialize(InitialPositions({}, {}, "1"))
+    store.add_folder(FOLDER)
     Projection(store).apply([comment(KEY, 1, 1)])
     claims = claim(store, FOLDER, seconds=0.001)
     store.read(FOLDER.id, claims)
@@ -93,7 +93,7 @@ def test_nothing_but_the_marks_is_left_of_a_removed_profile(store: RedisStore, r
 
 
 def test_every_key_of_a_profile_lies_in_its_bucket(store: RedisStore, redis_url: str) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     Projection(store).apply([comment(KEY, 1, 1)])
     claims = claim(store, FOLDER)
     store.force(FOLDER.id, [KEY])
@@ -105,7 +105,7 @@ def test_every_key_of_a_profile_lies_in_its_bucket(store: RedisStore, redis_url:
 
 
 def test_a_sequence_grows_even_where_the_clock_went_back(store: RedisStore, redis_url: str) -> None:
-    store.register(FOLDER)
+    store.add_folder(FOLDER)
     save(store, write(KEY, ABSENT, b"one"))
     claims = claim(store, FOLDER)
     ahead = store.clock() + 10**12
@@ -133,9 +133,9 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "scan": lambda store: list(store.scan(KEY)),
     "profiles": lambda store: store.profiles(0, 1),
     "remove": lambda store: store.remove(KEY, b"one"),
-    "marks": lambda store: store.marks(),
-    "bear": lambda store: store.bear(Origin({}, {}, "1")),
-    "register": lambda store: store.register(FOLDER),
+    "bucket_states": lambda store: store.bucket_states(),
+    "initialize": lambda store: store.initialize(InitialPositions({}, {}, "1")),
+    "add_folder": lambda store: store.add_folder(FOLDER),
     "next_due": lambda store: store.next_due(FOLDER.id),
     "claim": lambda store: claim(store, FOLDER),
     "recheck": lambda store: store.recheck(FOLDER.id, [KEY]),
@@ -206,14 +206,14 @@ def test_a_server_killed_again_and_again_under_traffic_loses_nothing_that_was_ac
 
 def test_a_server_out_of_memory_writes_nothing_and_says_so(own_redis: RedisServer) -> None:
     store = opened(own_redis.url)
-    store.bear(Origin({"p": 0}, {}, "1"))
+    store.initialize(InitialPositions({"p": 0}, {}, "1"))
     with redis.Redis.from_url(own_redis.url) as client:
         client.config_set("maxmemory", 1)
-        before = store.marks()
+        before = store.bucket_states()
         with pytest.raises(StoreUnavailableError, match="raise its maxmemory"):
             store.save([Save(bucket_of(KEY.user_id), [write(KEY, ABSENT, b"one")], 0, {"p": (0, 1)})])
         assert store.load({KEY: [b"h"]})[KEY].version == ABSENT
-        assert store.marks() == before
+        assert store.bucket_states() == before
         client.config_set("maxmemory", 0)
     assert save(store, write(KEY, ABSENT, b"one")) == []
     store.close()
@@ -226,7 +226,7 @@ def test_a_replica_that_takes_no_writes_says_so(own_redis: RedisServer) -> None:
         with pytest.raises(StoreUnavailableError, match="point REDIS_URL at its primary"):
             save(store, write(KEY, ABSENT, b"one"))
         client.config_set("replica-serve-stale-data", "no")
-        for use in (store.marks, lambda: save(store, write(KEY, ABSENT, b"one"))):
+        for use in (store.bucket_states, lambda: save(store, write(KEY, ABSENT, b"one"))):
             with pytest.raises(StoreUnavailableError, match="Link with MASTER is down"):
                 use()
         client.replicaof("NO", "ONE")
@@ -245,10 +245,10 @@ def test_a_server_that_is_busy_with_somebody_s_script_is_waited_for(own_redis: R
 
         endless = threading.Thread(target=spin)
         endless.start()
-        wait_until(lambda: is_busy(store.marks), "the endless script")
+        wait_until(lambda: is_busy(store.bucket_states), "the endless script")
         client.script_kill()
         endless.join()
-    assert store.marks()
+    assert store.bucket_states()
     store.close()
 
 
@@ -353,7 +353,7 @@ def test_a_user_who_may_not_do_what_our_scripts_do(
         client.acl_setuser("guest", enabled=True, passwords=["+guest"], keys=keys, commands=commands, reset=True)
     store = opened(f"redis://guest:guest@127.0.0.1:{own_redis.port}/0")
     with pytest.raises(OperatorError, match=r"Redis refuses us.*ACL SETUSER name ~sis:\* \+@all"):
-        store.bear(Origin({"p": 0}, {}, "1"))
+        store.initialize(InitialPositions({"p": 0}, {}, "1"))
     store.close()
 
 
@@ -382,13 +382,13 @@ def test_a_cluster_is_refused_where_it_holds_a_part_of_the_keys(short_folder: Ca
     )
     store = opened(ours.tcp_url)
     with pytest.raises(StoreUnavailableError, match="Hash slot not served"):
-        store.marks()
+        store.bucket_states()
     with redis.Redis.from_url(ours.url) as client, redis.Redis.from_url(other.url) as there:
         client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 8191)
         there.execute_command("CLUSTER ADDSLOTSRANGE", 8192, 16383)
         client.execute_command("CLUSTER MEET", "127.0.0.1", other.port, ports[1])
         wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", "the cluster")
-    for use in (store.marks, lambda: store.bear(Origin({}, {}, "1"))):
+    for use in (store.bucket_states, lambda: store.initialize(InitialPositions({}, {}, "1"))):
         with pytest.raises(OperatorError, match="point REDIS_URL at a server that is no cluster"):
             use()
     store.close()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.tail.changes.gaps import NARROW, PATIENCE, Gap, Gaps
+from consumer.tail.changes.gaps import NARROW, PATIENCE, Gaps, MissingIds
 
 ID_SETS = st.sets(st.integers(1, 200), min_size=1)
 
@@ -28,7 +28,7 @@ def test_what_appears_is_missing_no_longer(found: set[int], later: set[int]) -> 
 
 
 def test_a_gap_is_kept_for_a_minute_and_until_its_transactions_have_ended() -> None:
-    gaps = Gaps([Gap(5, 6, since=0, xmax=100)])
+    gaps = Gaps([MissingIds(5, 6, since=0, xmax=100)])
     gaps.expire(PATIENCE - 1, xmin=200)
     gaps.expire(PATIENCE, xmin=99)
     assert ids(gaps) == {5, 6}
@@ -37,18 +37,18 @@ def test_a_gap_is_kept_for_a_minute_and_until_its_transactions_have_ended() -> N
 
 
 def test_above_an_id_that_appeared_a_gap_is_kept_anew() -> None:
-    gaps = Gaps([Gap(10, 10**12, since=0, xmax=100)])
+    gaps = Gaps([MissingIds(10, 10**12, since=0, xmax=100)])
     gaps.fill([12], since=50, xmax=300)
-    assert list(gaps) == [Gap(10, 11, 0, 100), Gap(13, 10**12, 50, 300)]
+    assert list(gaps) == [MissingIds(10, 11, 0, 100), MissingIds(13, 10**12, 50, 300)]
 
 
 def test_a_wide_gap_is_not_named_id_by_id() -> None:
-    gaps = Gaps([Gap(1, 3, 0, 0), Gap(10, 10 + NARROW, 0, 0)])
+    gaps = Gaps([MissingIds(1, 3, 0, 0), MissingIds(10, 10 + NARROW, 0, 0)])
     assert gaps.narrow_ids() == [1, 2, 3]
-    assert gaps.wide() == [Gap(10, 10 + NARROW, 0, 0)]
+    assert gaps.wide() == [MissingIds(10, 10 + NARROW, 0, 0)]
 
 
 def test_of_too_many_gaps_the_oldest_are_given_up() -> None:
-    gaps = Gaps([Gap(1, 1, since=7, xmax=0), Gap(3, 3, since=5, xmax=0)], limit=2)
+    gaps = Gaps([MissingIds(1, 1, since=7, xmax=0), MissingIds(3, 3, since=5, xmax=0)], limit=2)
     gaps.note(4, [6], since=9, xmax=0)
-    assert list(gaps) == [Gap(1, 1, 7, 0), Gap(5, 5, 9, 0)]
+    assert list(gaps) == [MissingIds(1, 1, 7, 0), MissingIds(5, 5, 9, 0)]

@@ -4,8 +4,8 @@ import itertools
 from pathlib import Path
 
 from consumer.tail.changes.poll import Heads, Polling
-from consumer.tail.rows.event_builder import Publisher
-from consumer.tail.rows.fingerprints import Memory
+from consumer.tail.rows.event_builder import EventBuilder
+from consumer.tail.rows.fingerprints import RowFingerprints
 from consumer.tail.rows.revisions import Revisions
 from projections.database.database import open_databases
 from snapshot.runtime.metrics import NoMetrics
@@ -28,11 +28,11 @@ def test_what_was_seen_moves_though_somebody_commits_all_the_time_and_wholes_res
     time = [0.0]
     clock = itertools.count(1)
     with open_databases(white_balloon.main_url, white_balloon.insights_url, host_clock=lambda: next(clock)) as database:
-        publisher = Publisher(database, database.groups(), Memory(), Revisions(database.clock, 0), NoMetrics())
-        wholes = [Slow(time), Slow(time)]
-        polling = Polling(
-            database, publisher, Heads(0, 0), wholes, dated=lambda: iter([]), page=10, now=lambda: time[0]
+        builder = EventBuilder(
+            database, database.groups(), RowFingerprints(), Revisions(database.clock, 0), NoMetrics()
         )
+        wholes = [Slow(time), Slow(time)]
+        polling = Polling(database, builder, Heads(0, 0), wholes, dated=lambda: iter([]), page=10, now=lambda: time[0])
         polling._wholes[1]._rested_at = 5.0  # noqa: SLF001 - the other one rests while this one is read
         seen = []
         for _ in range(20):

@@ -3,23 +3,23 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.tail.rows.fingerprints import Memory, Remembered, remember
+from consumer.tail.rows.fingerprints import Fingerprint, RowFingerprints, fingerprint_of
 from projections.comments.rows import AnalysisRow, CommentRow
 
 IDS = st.integers(0, 5_000) | st.integers(2**62, 2**63 - 1)
-ENTRIES = st.builds(Remembered, st.integers(1, 4), st.integers(1, 4), st.integers(0, 3), st.integers(0, 1))
+ENTRIES = st.builds(Fingerprint, st.integers(1, 4), st.integers(1, 4), st.integers(0, 3), st.integers(0, 1))
 MAPS = st.dictionaries(IDS, ENTRIES, max_size=300)
 
 
-def filled(known: dict[int, Remembered]) -> Memory:
-    memory = Memory()
+def filled(known: dict[int, Fingerprint]) -> RowFingerprints:
+    memory = RowFingerprints()
     memory.put(known)
     return memory
 
 
 @given(MAPS, MAPS, MAPS, st.sets(IDS))
 def test_remembers_what_a_dictionary_would(
-    first: dict[int, Remembered], later: dict[int, Remembered], unseen: dict[int, Remembered], ended: set[int]
+    first: dict[int, Fingerprint], later: dict[int, Fingerprint], unseen: dict[int, Fingerprint], ended: set[int]
 ) -> None:
     memory = filled(first)
     for part in (dict(list(later.items())[:3]), later):  # few at a time are put otherwise than many
@@ -38,7 +38,7 @@ def test_remembers_what_a_dictionary_would(
 
 
 @given(MAPS, MAPS, st.lists(IDS, max_size=5))
-def test_compares_page_by_page(known: dict[int, Remembered], rows: dict[int, Remembered], cuts: list[int]) -> None:
+def test_compares_page_by_page(known: dict[int, Fingerprint], rows: dict[int, Fingerprint], cuts: list[int]) -> None:
     memory = filled(known)
     changed: list[int] = []
     missing: list[int] = []
@@ -56,18 +56,18 @@ def test_compares_page_by_page(known: dict[int, Remembered], rows: dict[int, Rem
 def test_each_column_that_events_carry_is_remembered() -> None:
     row = CommentRow(1, 2, 3, "hello", "2024-06-01 09:00:00", None)
     analysis = AnalysisRow(1, None, None, '["a"]', "2024-06-01")
-    first = remember(row, analysis)
+    first = fingerprint_of(row, analysis)
     changed = [
-        remember(row._replace(user_id=9), analysis),
-        remember(row._replace(help_request_id=9), analysis),
-        remember(row._replace(body="other"), analysis),
-        remember(row._replace(created_at="2025"), analysis),
-        remember(row._replace(deleted_at="2025"), analysis),
-        remember(row, analysis._replace(resource_tags="b")),
-        remember(row, analysis._replace(request_tags="b")),
-        remember(row, analysis._replace(tags="b")),
-        remember(row, None),
+        fingerprint_of(row._replace(user_id=9), analysis),
+        fingerprint_of(row._replace(help_request_id=9), analysis),
+        fingerprint_of(row._replace(body="other"), analysis),
+        fingerprint_of(row._replace(created_at="2025"), analysis),
+        fingerprint_of(row._replace(deleted_at="2025"), analysis),
+        fingerprint_of(row, analysis._replace(resource_tags="b")),
+        fingerprint_of(row, analysis._replace(request_tags="b")),
+        fingerprint_of(row, analysis._replace(tags="b")),
+        fingerprint_of(row, None),
     ]
     assert first not in changed
-    assert remember(row, None).analysis == 0
-    assert remember(row, AnalysisRow(1, None, None, None, None)).analysis != 0
+    assert fingerprint_of(row, None).analysis == 0
+    assert fingerprint_of(row, AnalysisRow(1, None, None, None, None)).analysis != 0
