@@ -18,10 +18,10 @@ def work(number):
     with held:
         return number * number, os.getpid()
 
-results = list(fork.each(work, range(50), 2))
+results = list(fork.map_forked(work, range(50), 2))
 assert [square for square, _ in results] == [number * number for number in range(50)]
 assert os.getpid() not in {process for _, process in results}
-assert [process for _, process in fork.each(work, range(3), 1)] == [os.getpid()] * 3
+assert [process for _, process in fork.map_forked(work, range(3), 1)] == [os.getpid()] * 3
 print("done")
 """
 
@@ -31,7 +31,7 @@ def work(number):
         raise OperatorError("the database is away")
     return number
 
-list(fork.each(work, range(10), 2))
+list(fork.map_forked(work, range(10), 2))
 """
 
 KILLED = """
@@ -40,7 +40,7 @@ def work(number):
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
-list(fork.each(work, range(10), 2))
+list(fork.map_forked(work, range(10), 2))
 """
 
 SLEEPING = """
@@ -48,7 +48,7 @@ def work(number):
     pathlib.Path(sys.argv[1], str(os.getpid())).touch()
     time.sleep(600)
 
-list(fork.each(work, range(8), 2))
+list(fork.map_forked(work, range(8), 2))
 """
 
 
