@@ -1,4 +1,4 @@
-"""Whose profile, in which group; and the bucket that a user's profiles lie in."""
+"""Whose profile, in which group; the ids that rows may have; and the bucket that a user's profiles lie in."""
 
 from sys import intern
 from typing import NamedTuple
@@ -11,8 +11,10 @@ class ProfileKey(NamedTuple):
     group_slug: str
 
 
-BUCKETS = 64
+HIGHEST_ID = 2**63 - 1
+"""Ids of users, comments and requests are 1 to this."""
 
+BUCKETS = 64
 
 _GOLDEN = 11_400_714_819_323_198_485
 

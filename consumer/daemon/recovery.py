@@ -10,7 +10,7 @@ import structlog
 from projections.comments.rows import InvalidRowError
 from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
-from projections.profile_key import bucket_of
+from projections.profile_key import HIGHEST_ID, bucket_of
 from projections.projection import Projection
 from projections.store.protocol import BucketState
 from snapshot.deletion_guard import PendingDeletions, Totals, blocked
@@ -24,7 +24,6 @@ log = structlog.get_logger()
 _LEASE = "healing"
 _LEASE_SECONDS = 15.0
 _PAUSE = 1.0
-_HIGHEST = 2**63 - 1
 _COUNTLESS = 2**62
 
 
@@ -78,7 +77,7 @@ class RecoveryWorker:
         events = 0
         with self._database() as database:
             self._brake(database, lost)
-            for page in repairs(self._projection, database, 0, _HIGHEST, only=lambda user: bucket_of(user) in lost):
+            for page in repairs(self._projection, database, 0, HIGHEST_ID, only=lambda user: bucket_of(user) in lost):
                 self._projection.apply(page)
                 events += len(page)
                 self._renew()
@@ -93,9 +92,9 @@ class RecoveryWorker:
 
     def _brake(self, database: Database, lost: frozenset[int]) -> None:
         """Save nothing where so much would end that the database itself looks half-restored."""
-        keys = [key for key in self._store.profiles(0, _HIGHEST) if bucket_of(key.user_id) in lost]
+        keys = [key for key in self._store.profiles(0, HIGHEST_ID) if bucket_of(key.user_id) in lost]
         endings = PendingDeletions()
-        for part in cut(user_ranges(database, 0, _HIGHEST), frozenset(key.user_id for key in keys)):
+        for part in cut(user_ranges(database, 0, HIGHEST_ID), frozenset(key.user_id for key in keys)):
             compared = PartComparison(database, part, Scope(), read_part(self._store, part, Scope()), _unreadable)
             for _ in compared.pages():
                 self._renew()

@@ -23,11 +23,12 @@ from consumer.tail.session import LeaseTerm
 from consumer.tail.startup.backfill import Backfill
 from consumer.tail.startup.fill import Fill
 from consumer.tail.startup.verify import StartupCheck
-from consumer.tail.state import HIGHEST_ID, TailSettings
+from consumer.tail.state import TailSettings
 from consumer.tail.tail import UNREADABLE, StartupStage, Tail, open_tail
 from projections.comments.events import MAX_CLOCK_SKEW, Event
 from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
+from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
 from projections.store.protocol import StoreUnavailableError
 from snapshot.kafka.producer import too_large

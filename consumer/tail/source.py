@@ -17,11 +17,12 @@ from consumer.tail.rows.event_builder import EventBuilder, chunks
 from consumer.tail.session import LeaseTerm
 from consumer.tail.startup.fill import Fill
 from consumer.tail.startup.verify import StartupCheck
-from consumer.tail.state import HIGHEST_ID, TailSettings, TailState
+from consumer.tail.state import TailSettings, TailState
 from consumer.tail.tail import UNREADABLE, StartupStage, Tail, open_tail
 from projections.comments.events import Event
 from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
+from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
 from projections.store.protocol import StoreUnavailableError
 from snapshot.runtime.metrics import Metrics, NoMetrics

@@ -7,7 +7,6 @@ import msgspec
 from consumer.tail.changes.gaps import MissingIds
 from projections.watermark import Watermark
 
-HIGHEST_ID = 2**63 - 1
 RESERVE = 5_000_000
 """How far ahead, in microseconds, revisions are reserved: no more than the lease lasts, so that they don't run away
 from the clock when holders die one after the other."""

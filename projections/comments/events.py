@@ -9,7 +9,11 @@ from typing import Annotated
 
 import msgspec
 
-Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+from projections.profile_key import HIGHEST_ID
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout
+
+Id = Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_ID)]
 Slug = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -105,6 +109,12 @@ def reject_future_revision(event: Event, now: int) -> Event:
 def encode(event: Event) -> bytes:
     """Write one message's value; the same event always gives the same bytes."""
     return _ENCODER.encode(event)
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970 of a moment in UTC without a zone; exact, as floats are not."""
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def utc(moment: datetime) -> datetime:

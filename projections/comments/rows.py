@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
 from projections.comments.body import read as read_body
-from projections.comments.events import CommentCreated, Event, InsightCreated, utc
+from projections.comments.events import CommentCreated, Event, InsightCreated, micros, utc
 from projections.comments.groups import Groups
 from projections.comments.labels import labels as read_labels
 from projections.comments.labels import list_column
@@ -143,7 +143,6 @@ def _recorded_at(text: str | None) -> datetime | None:
 
 InvalidRowHandler = Callable[[InvalidRowError], object]
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout
 _ODD = datetime.max.replace(tzinfo=UTC)
 """Stands for a time that can't be read."""
 
@@ -178,10 +177,8 @@ def contents(
             if half is None:
                 continue
         else:
-            since = moment - _EPOCH
-            created_at = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
             links, reactions, attachments = read_body(body)
-            half = CommentHalf(LIVE, created_at, request_id, links, reactions, attachments)
+            half = CommentHalf(LIVE, micros(moment), request_id, links, reactions, attachments)
             labels = () if analysis is None else _labels(*analysis[1:4])
         yield row, slugs, half, labels
 

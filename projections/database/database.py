@@ -16,7 +16,6 @@ from projections.database import queries
 from projections.database.connection import Reader, open_reader
 from projections.database.errors import DatabaseUnavailableError
 from projections.database.protocol import (
-    HIGHEST_ID,
     PAGE,
     USERS_PAGE,
     Database,
@@ -27,9 +26,10 @@ from projections.database.protocol import (
 )
 from projections.database.queries import Query
 from projections.database.schema_check import check, is_indexed
+from projections.profile_key import HIGHEST_ID
 from projections.whiteballoon import comment_llm_analyses, request_comments
 
-__all__ = ["HIGHEST_ID", "Database", "DatabaseUnavailableError", "Horizon", "analyses_of", "open_databases"]
+__all__ = ["Database", "DatabaseUnavailableError", "Horizon", "analyses_of", "open_databases"]
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 

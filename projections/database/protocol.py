@@ -6,7 +6,6 @@ from typing import NamedTuple, Protocol, Self
 from projections.comments.groups import Groups
 from projections.comments.rows import AnalysisRow, CommentRow
 
-HIGHEST_ID = 2**63 - 1
 PAGE = 5_000
 """Rows that one transaction reads where the caller has no opinion: some 10 ms, for which a writer may have to wait."""
 USERS_PAGE = 50_000

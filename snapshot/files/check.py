@@ -1,12 +1,13 @@
 """The folder against the store: files that are missing, stale, or nobody's."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 
 from projections.codec import unpack_head
+from projections.paging import pages
 from projections.profile_key import ProfileKey
 from projections.profiles.head import Head
 from projections.store.protocol import HEAD, Store
@@ -65,7 +66,7 @@ class _Suspect(NamedTuple):
 def check_files(store: Store, folder: ProfileFolder, keys: Iterable[ProfileKey]) -> FileCheck:
     """Compare the files of these profiles with what their heads give, and say what is wrong with those that differ."""
     found = FileCheck([], [])
-    for page in _pages(list(keys)):
+    for page in pages(keys, _PAGE):
         loaded = store.load(dict.fromkeys(page, (HEAD,)))
         suspects = [
             _Suspect(key, version, build(key, readable(fields.get(HEAD))))
@@ -83,10 +84,6 @@ def readable(packed: bytes | None) -> Head | None:
         return None if packed is None else unpack_head(packed)
     except msgspec.DecodeError:
         return None
-
-
-def _pages(keys: list[ProfileKey]) -> Iterator[list[ProfileKey]]:
-    return (keys[start : start + _PAGE] for start in range(0, len(keys), _PAGE))
 
 
 def _judge(store: Store, folder: ProfileFolder, suspects: list[_Suspect], found: FileCheck) -> None:

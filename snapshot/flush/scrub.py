@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from projections.profile_key import ProfileKey, bucket_of
+from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
 from projections.store.protocol import BucketState, Store
 from projections.watermark import TAIL, holds, observe
 from snapshot.files.folder import ProfileFolder, replace
@@ -30,7 +30,6 @@ _PROFILES_A_STEP = 32
 _USERS_AT_FIRST = 1024
 _FEW, _MANY = 500, 5_000
 _CONFIRMED_SECONDS = 2.0
-_HIGHEST = 2**63 - 1
 
 
 class Mismatch(NamedTuple):
@@ -117,7 +116,7 @@ class Scrub:
     def _new_epochs(self, buckets: set[int], states: list[BucketState | None]) -> list[ProfileKey]:
         if not buckets:
             return []
-        keys = [key for key in self._scope(0, _HIGHEST) if bucket_of(key.user_id) in buckets]
+        keys = [key for key in self._scope(0, HIGHEST_ID) if bucket_of(key.user_id) in buckets]
         # Those of which nothing is noted too: while files of nobody wait for the tail, nothing is.
         raised = {bucket for bucket in buckets if bucket in (self._known or {}) or _raised(states[bucket])}
         found = self._mend(self._compared(keys), raised)
@@ -183,13 +182,13 @@ class Scrub:
 
     def _next_keys(self) -> list[ProfileKey]:
         """The profiles of the next users; of so many that all of them need not be in memory at once."""
-        last = min(self._next_user + self._users - 1, _HIGHEST)
+        last = min(self._next_user + self._users - 1, HIGHEST_ID)
         found = self._scope(self._next_user, last)
         if len(found) < _FEW:
-            self._users = min(4 * self._users, _HIGHEST)
+            self._users = min(4 * self._users, HIGHEST_ID)
         elif len(found) > _MANY:
             self._users = max(1, self._users // 4)
-        self._next_user = 0 if last == _HIGHEST else last + 1
+        self._next_user = 0 if last == HIGHEST_ID else last + 1
         return found
 
     def _confirmed(self) -> list[Mismatch]:

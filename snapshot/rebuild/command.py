@@ -14,9 +14,10 @@ import msgspec
 import typer
 from rich.console import Console
 
-from projections.database.database import HIGHEST_ID, Database, open_databases
+from projections.database.database import Database, open_databases
 from projections.database.errors import DatabaseUnavailableError
 from projections.errors import OperatorError
+from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
 from projections.store.memory import MemoryStore
 from projections.store.protocol import Folder, Store, StoreUnavailableError

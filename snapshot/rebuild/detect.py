@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from projections.database.database import HIGHEST_ID
-from projections.profile_key import ProfileKey
+from projections.paging import pages
+from projections.profile_key import HIGHEST_ID, ProfileKey
 from snapshot.deletion_guard import LEAST, PendingDeletions, Totals, blocked
 from snapshot.processes.spawn import Pool
 from snapshot.rebuild import tasks
@@ -102,9 +102,9 @@ class Detection:
         """Read all heads, and look at their files on the way."""
         work, digests = self._work, StoredDigests()
         keys = [key for key in work.store.profiles(0, HIGHEST_ID) if work.scope.covers(key)]
-        pages = [keys[start : start + _HEADS_A_PIECE] for start in range(0, len(keys), _HEADS_A_PIECE)]
-        self._meter.phase("reading heads", len(pages))
-        for one in self._pool.map(tasks.heads, pages):
+        parts = list(pages(keys, _HEADS_A_PIECE))
+        self._meter.phase("reading heads", len(parts))
+        for one in self._pool.map(tasks.heads, parts):
             digests.merge(one.digests)
             found.files += one.files
             self._meter.advance()

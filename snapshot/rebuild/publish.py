@@ -5,12 +5,13 @@ heads; 4 what is wrong there is flushed again.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from projections.codec import read_registers
 from projections.comments.register import GONE
 from projections.errors import OperatorError
+from projections.paging import pages
 from projections.profile_key import BUCKETS, ProfileKey
 from projections.store.protocol import ABSENT, Store
 from projections.watermark import tail_is_running
@@ -130,10 +131,10 @@ class PublishStep:
 
     def _audit(self, keys: list[ProfileKey]) -> FileCheck:
         """Compare the files of these profiles with their heads."""
-        pages = list(_pages(keys))
-        self._meter.phase("comparing files", len(pages))
+        parts = list(pages(keys, _PROFILES_A_PIECE))
+        self._meter.phase("comparing files", len(parts))
         found = FileCheck([], [])
-        for one in self._pool.map(tasks.check_files_of, pages):
+        for one in self._pool.map(tasks.check_files_of, parts):
             found.wrong.extend(one.wrong)
             found.waiting.extend(one.waiting)
             self._meter.advance()
@@ -206,8 +207,3 @@ def prune(store: Store, key: ProfileKey, now: int) -> bool:
     if tail_is_running(store) and newest > now - DAY:
         return False
     return store.remove(key, version)
-
-
-def _pages(keys: Iterable[ProfileKey]) -> Iterator[list[ProfileKey]]:
-    known = list(keys)
-    return (known[start : start + _PROFILES_A_PIECE] for start in range(0, len(known), _PROFILES_A_PIECE))

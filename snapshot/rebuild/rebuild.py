@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from projections.database.database import HIGHEST_ID
 from projections.errors import OperatorError
-from projections.profile_key import ProfileKey
+from projections.profile_key import HIGHEST_ID, ProfileKey
 from projections.store.protocol import BucketState
 from projections.watermark import Observation, covered, observe, tail_is_running
 from snapshot.processes.spawn import Pool

@@ -13,8 +13,8 @@ import msgspec
 from projections.comments.groups import Groups
 from projections.comments.register import content_fingerprint
 from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler, contents
-from projections.database.database import HIGHEST_ID, Database, analyses_of
-from projections.profile_key import ProfileKey
+from projections.database.database import Database, analyses_of
+from projections.profile_key import HIGHEST_ID, ProfileKey
 from projections.profiles.head import Head
 from projections.store.protocol import HEAD, Store
 

@@ -1,12 +1,12 @@
 """Profiles as the store has them, read whole enough to be compared with their rows."""
 
-from collections.abc import Collection, Iterator, Mapping
-from itertools import islice
+from collections.abc import Collection, Mapping
 
 import msgspec
 
 from projections.codec import is_label, is_register, link_field, tag_field, unpack_head, unpack_label
 from projections.comments.register import Register, fingerprint, unpack
+from projections.paging import pages
 from projections.profile_key import ProfileKey
 from projections.profiles.fold import aggregate
 from projections.profiles.head import Head
@@ -42,16 +42,10 @@ def read_stored(store: Store, keys: Collection[ProfileKey], *, deep: bool) -> St
     found = Stored()
     left = list(keys)
     for _ in range(_ATTEMPTS):
-        left = [key for page in _pages(left) for key in _read_page(store, page, found, deep=deep)]
+        left = [key for page in pages(left, _PAGE) for key in _read_page(store, page, found, deep=deep)]
         if not left:
             break
     return found
-
-
-def _pages(keys: list[ProfileKey]) -> Iterator[list[ProfileKey]]:
-    left = iter(keys)
-    while page := list(islice(left, _PAGE)):
-        yield page
 
 
 def _read_page(store: Store, keys: list[ProfileKey], found: Stored, *, deep: bool) -> list[ProfileKey]:

@@ -6,7 +6,7 @@ So is a row that can no longer be understood: where all of them can't, a migrati
 """
 
 from array import array
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 
 from consumer.tail.changes.blocked_deletions import DeletionCount, DeletionGuard
 from consumer.tail.rows.event_builder import EventBuilder
@@ -14,10 +14,10 @@ from consumer.tail.rows.fingerprints import Fingerprint, counts, fingerprint_of,
 from projections.comments.events import Event
 from projections.comments.rows import is_readable
 from projections.database.database import Database, analyses_of
-from projections.profile_key import ProfileKey
+from projections.paging import pages
+from projections.profile_key import HIGHEST_ID, ProfileKey
 from snapshot.deletion_guard import LEAST
 
-HIGHEST_ID = 2**63 - 1
 _PAGE = 5_000
 _ENDS = 1_000
 _BEHIND = 1.0
@@ -112,12 +112,12 @@ class Sweep:
         counts = ended(self._builder, self._missing, self._vanished) if self._missing or self._vanished else []
         if self._guard.blocks("sweep", *counts):
             return
-        for ids in _pages(self._missing):
+        for ids in pages(self._missing, _ENDS):
             rows = self._database.comments_by_ids(ids)
             there = set(ids_of(rows))
             yield self._builder.build(rows)  # each by itself: either may fail, and what was published is remembered
             yield self._builder.removed_events([one for one in ids if one not in there])
-        for ids in _pages(self._vanished):
+        for ids in pages(self._vanished, _ENDS):
             rows = self._database.comments_by_ids(list(memory.get(ids)))
             yield self._builder.build(rows, analysis_deleted=True)
 
@@ -152,7 +152,3 @@ def _with_comments(builder: EventBuilder, left: dict[tuple[int, int], int]) -> s
         if count
         for slug in builder.groups.slugs(user, request)
     }
-
-
-def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
-    return (list(ids[at : at + _ENDS]) for at in range(0, len(ids), _ENDS))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
 from consumer.tail.rows.event_builder import EventBuilder
-from consumer.tail.state import HIGHEST_ID
 from projections.comments.events import Event
 from projections.database.database import Database
+from projections.profile_key import HIGHEST_ID
 from snapshot.runtime.progress import ProgressBar
 
 _PAGE = 2_000

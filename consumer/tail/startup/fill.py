@@ -1,9 +1,10 @@
 """The first thing that a tail does: remember every row."""
 
-from consumer.tail.changes.sweep import _PAGE, HIGHEST_ID
+from consumer.tail.changes.sweep import _PAGE
 from consumer.tail.rows.fingerprints import RowFingerprints, fingerprint_of
 from projections.comments.events import Event
 from projections.database.database import Database, analyses_of
+from projections.profile_key import HIGHEST_ID
 
 
 class Fill:

@@ -8,10 +8,11 @@ from typing import Self
 
 import pytest
 
-from consumer.tail.state import HIGHEST_ID, decode
+from consumer.tail.state import decode
 from projections.comments.events import COMMENT_CREATED, Event
 from projections.comments.events import decode as decode_event
 from projections.database.database import open_databases
+from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
 from projections.store.redis.store import RedisStore, connect
 from projections.watermark import TAIL

@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import make_url
 
 from projections.comments.rows import InvalidRowError, events
-from projections.database.database import HIGHEST_ID, SqlDatabase, open_databases
+from projections.database.database import SqlDatabase, open_databases
 from projections.database.errors import DatabaseUnavailableError
 from projections.errors import OperatorError
+from projections.profile_key import HIGHEST_ID
 from support.whiteballoon import WhiteBalloon
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from projections.database.database import HIGHEST_ID, Database
+from projections.database.database import Database
 from projections.database.errors import DatabaseUnavailableError
 from projections.errors import OperatorError
+from projections.profile_key import HIGHEST_ID
 from support.whiteballoon import WhiteBalloon, execute, file_of, opener
 
 Open = Callable[..., Database]

@@ -11,7 +11,8 @@ from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
 
 from projections.database import queries
-from projections.database.database import HIGHEST_ID, Database
+from projections.database.database import Database
+from projections.profile_key import HIGHEST_ID
 from support.whiteballoon import WhiteBalloon, execute, file_of, opener
 
 Open = Callable[..., Database]
