@@ -40,8 +40,12 @@ test-docker: .venv/.dev engine  ## the integration tests on containers, and comp
 	@SNAPSHOT_TEST_SERVERS=docker $(RUN) pytest -q tests/integration
 	@$(RUN) pytest -q -m docker tests/containers
 
-chaos: .venv/.dev  ## servers killed, cut off and starved, for minutes
-	@$(RUN) pytest -q -m chaos tests
+SEEDS ?= 1-3
+SECONDS ?= 60
+MODE ?= kafka
+JOBS ?= 1
+chaos: .venv/.dev  ## random changes, random faults, real servers; `make chaos SEEDS=1-40 SECONDS=60 MODE=embedded JOBS=2`
+	@PYTHONPATH=tests $(RUN) chaos --seeds $(SEEDS) --seconds $(SECONDS) --mode $(MODE) --jobs $(JOBS)
 
 bench: .venv/.dev  ## measures, and compares with the figures that were kept
 	@$(RUN) benchmarks

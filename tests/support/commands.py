@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-_HERE = Path(sys.executable).parent
+HERE = Path(sys.executable).parent
 _OURS = (
     "DATABASE_URL",
     "INSIGHTS_DATABASE_URL",
@@ -42,7 +42,7 @@ def run(*words: str, env: Mapping[str, str], timeout: float = 240) -> subprocess
     """Run a command of ours to its end."""
     program, *arguments = words
     return subprocess.run(
-        [_HERE / program, *arguments], env=env, capture_output=True, text=True, timeout=timeout, check=False
+        [HERE / program, *arguments], env=env, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
@@ -53,7 +53,7 @@ class Started:
         program, *arguments = words
         self._log = log
         with log.open("ab") as output:
-            self.process = subprocess.Popen([_HERE / program, *arguments], env=env, stdout=output, stderr=output)
+            self.process = subprocess.Popen([HERE / program, *arguments], env=env, stdout=output, stderr=output)
 
     def __enter__(self) -> Self:
         return self

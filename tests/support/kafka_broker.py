@@ -57,9 +57,14 @@ class NativeBroker:
     """`kafka.Kafka` under Java, in `folder`; `guarded`: where else it listens, by security protocol."""
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, str] | None = None, guarded: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        guarded: Mapping[str, str] | None = None,
+        *,
+        port: int | None = None,
     ) -> None:
-        port, controller = free_port(), free_port()
+        port, controller = port or free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{port}"
         self._folder = folder
         self._config = folder / "server.properties"
@@ -73,6 +78,11 @@ class NativeBroker:
         self._config.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         self._format()
         self.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the broker was never started"
+        return self._process.pid
 
     def start(self) -> None:
         if self._process is not None and self._process.running:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -41,7 +41,15 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float = 60.0) -> N
 class Process:
     """One child process with its log; it ends with the test run, even where that is killed."""
 
-    def __init__(self, command: Sequence[str | Path], log: Path, *, user: str | None = None, cwd: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        *,
+        user: str | None = None,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         guard = ["setpriv", "--pdeathsig", "KILL", "--"] if _parent_is_watchable() else []
         self.log = log
         with log.open("ab") as output:
@@ -52,6 +60,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd=cwd,
+                env=env,
                 user=user,
                 group=user and _group_of(user),
                 extra_groups=[] if user else None,
@@ -61,6 +70,15 @@ class Process:
     @property
     def running(self) -> bool:
         return self._popen.poll() is None
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._popen.poll()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; nothing happens where it has ended."""
+        self._popen.send_signal(number)
 
     def wait_ready(self, ready: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
         """Wait until `ready()`; a process that ends before or takes longer is a ServerStartError with its log's end."""

@@ -373,7 +373,7 @@ def test_the_first_lines_of_many_are_whole(env: dict[str, str]) -> None:
 def _programs() -> Path:
     from support import commands  # noqa: PLC0415 - where the commands under test lie
 
-    return commands._HERE  # noqa: SLF001 - the same folder as for `run`
+    return commands.HERE
 
 
 def test_on_a_terminal_a_profile_looks_as_its_file(env: dict[str, str], profiles: Path) -> None:

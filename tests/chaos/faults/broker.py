@@ -1,0 +1,177 @@
+"""Faults of Kafka."""
+
+import signal
+import time
+
+from kafka import TopicPartition, errors
+
+from chaos.faults.base import Fault
+from chaos.kafka_stand import EVENTS, GROUP, KafkaStand
+from chaos.world import World
+from support.commands import run
+
+_MOST_PARTITIONS = 12
+_TRIES = 20
+
+
+class _OfBroker(Fault):
+    holds = frozenset({"broker"})
+
+    @classmethod
+    def fits(cls, world: World) -> bool:
+        return world.kafka is not None
+
+    @property
+    def kafka(self) -> KafkaStand:
+        assert self.world.kafka is not None
+        return self.world.kafka
+
+
+class BrokerStopped(_OfBroker):
+    weight = 2
+    lasts = (0.5, 8.0)
+
+    def begin(self) -> None:
+        self.kafka.broker.stop()
+
+    def end(self) -> None:
+        self.kafka.broker.start()
+
+
+class BrokerKilled(_OfBroker):
+    weight = 3
+    lasts = (0.5, 8.0)
+
+    def begin(self) -> None:
+        self.kafka.broker.kill()
+
+    def end(self) -> None:
+        self.kafka.broker.start()
+
+
+class BrokerPaused(_OfBroker):
+    """It takes connections and says nothing."""
+
+    weight = 5
+    lasts = (2.0, 22.0)
+
+    def begin(self) -> None:
+        self.kafka.signal(signal.SIGSTOP)
+
+    def end(self) -> None:
+        self.kafka.signal(signal.SIGCONT)
+
+
+class BrokerRepliesCut(_OfBroker):
+    """What it was asked for it did; but the answer ends in the middle."""
+
+    weight = 5
+    lasts = (0.5, 6.0)
+
+    def begin(self) -> None:
+        self.kafka.proxy.cut_replies(self.dice.randint(1, 8))
+
+    def end(self) -> None:
+        self.kafka.proxy.cut_replies(0)
+
+
+class BrokerUnreachable(_OfBroker):
+    """The network is gone: nothing is refused, nothing comes through."""
+
+    weight = 2
+    lasts = (1.0, 15.0)
+
+    def begin(self) -> None:
+        self.kafka.proxy.freeze()
+
+    def end(self) -> None:
+        self.kafka.proxy.thaw()
+
+
+class PartitionsAdded(_OfBroker):
+    """The same number for both event topics."""
+
+    weight = 2
+    lasts = (0.0, 0.1)
+
+    def begin(self) -> None:
+        number = max(self.kafka.partitions(EVENTS).values()) + self.dice.randint(1, 2)
+        self.facts["partitions"] = number
+        if number <= _MOST_PARTITIONS:
+            with self.kafka.admin() as admin:
+                admin.create_partitions(dict.fromkeys(EVENTS, number))
+
+
+class TopicRecreated(_OfBroker):
+    """Deleted with all that is in it, and made again by our own command."""
+
+    weight = 2
+    lasts = (0.5, 4.0)
+
+    def begin(self) -> None:
+        topics = [one for one in EVENTS if self.dice.random() < 0.7] or [EVENTS[0]]
+        self.facts["topics"] = topics
+        with self.kafka.admin() as admin:
+            admin.delete_topics(topics)
+
+    def end(self) -> None:
+        for _ in range(_TRIES):  # deleting takes its time, and until then a topic can't be made
+            if run("snapshot-admin", "topics", env=self.world.env()).returncode == 0:
+                return
+            time.sleep(0.5)
+
+
+class RetentionRunsOut(_OfBroker):
+    """All events so far are dropped, perhaps while the consumers are away."""
+
+    weight = 3
+    lasts = (1.0, 6.0)
+
+    def begin(self) -> None:
+        if self.dice.random() < 0.6:
+            for process in self.world.processes:
+                if "consumer" in process.name:
+                    process.kill(down=self.seconds + 1)
+
+    def end(self) -> None:
+        ends = self.kafka.ends(EVENTS)
+        below = {TopicPartition(*_split(name)): end for name, end in ends.items() if end}
+        with self.kafka.admin() as admin:
+            admin.delete_records(below)
+
+
+class OffsetsLost(_OfBroker):
+    """The group's committed offsets are gone, as after a week without consumers."""
+
+    weight = 1
+    lasts = (11.0, 14.0)
+
+    def begin(self) -> None:
+        for process in self.world.processes:
+            if "consumer" in process.name:
+                process.kill(down=self.seconds + 2)
+
+    def end(self) -> None:
+        with self.kafka.admin() as admin:
+            try:
+                self.facts["answer"] = str(admin.delete_groups([GROUP]))
+            except errors.KafkaError as error:
+                self.facts["answer"] = repr(error)
+
+
+def _split(name: str) -> tuple[str, int]:
+    topic, number = name.rsplit("/", 1)
+    return topic, int(number)
+
+
+FAULTS: tuple[type[Fault], ...] = (
+    BrokerStopped,
+    BrokerKilled,
+    BrokerPaused,
+    BrokerRepliesCut,
+    BrokerUnreachable,
+    PartitionsAdded,
+    TopicRecreated,
+    RetentionRunsOut,
+    OffsetsLost,
+)

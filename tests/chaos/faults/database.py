@@ -1,0 +1,138 @@
+"""Faults of WhiteBalloon's database."""
+
+from sqlalchemy import delete, select
+
+from chaos.database_stand import PostgresStand, copy_of, patiently, restore
+from chaos.faults.base import Fault
+from chaos.world import World
+from projections.whiteballoon import request_comments, users
+
+_FEW = 0.05
+
+
+class _OfDatabase(Fault):
+    holds = frozenset({"database"})
+
+
+class DatabaseLocked(_OfDatabase):
+    """By a writer that takes its time."""
+
+    weight = 4
+    lasts = (1.0, 12.0)
+
+    def begin(self) -> None:
+        self._unlock = self.world.database.lock()
+
+    def end(self) -> None:
+        self._unlock()
+
+
+class DatabaseAway(_OfDatabase):
+    """Its folder is renamed; or the server refuses connections."""
+
+    weight = 3
+    lasts = (1.0, 12.0)
+
+    def begin(self) -> None:
+        self.world.writers.rest()
+        self.world.database.take_away()
+
+    def end(self) -> None:
+        self.world.database.bring_back()
+        self.world.writers.go_on()
+
+
+class DatabaseRepliesCut(_OfDatabase):
+    """PostgreSQL's answers end in the middle."""
+
+    weight = 4
+    lasts = (0.5, 6.0)
+
+    @classmethod
+    def fits(cls, world: World) -> bool:
+        return isinstance(world.database, PostgresStand)
+
+    def begin(self) -> None:
+        assert isinstance(self.world.database, PostgresStand)
+        self.world.database.proxy.cut_replies(self.dice.randint(1, 6))
+
+    def end(self) -> None:
+        assert isinstance(self.world.database, PostgresStand)
+        self.world.database.proxy.cut_replies(0)
+
+
+class HalfRestored(_OfDatabase):
+    """Most people's comments are missing for a while. Where nobody confirmed that, their files have to stay."""
+
+    weight = 3
+    lasts = (3.0, 12.0)
+
+    def begin(self) -> None:
+        self.world.writers.rest()
+        wb = self.world.database.wb
+        self._copy = copy_of(wb)
+        with wb.main.connect() as connection:
+            everybody = list(connection.execute(select(users.c.id)).scalars())
+        gone = self.dice.sample(everybody, len(everybody) * 3 // 4)
+        self._before = self._files()
+        patiently(lambda: self._delete(gone))
+
+    def _delete(self, gone: list[int]) -> None:
+        with self.world.database.wb.main.begin() as connection:
+            connection.execute(delete(request_comments).where(request_comments.c.user_id.in_(gone)))
+
+    def end(self) -> None:
+        missing = self._before - self._files()
+        self.facts["files missing"] = len(missing)
+        if not self.world.traits.confirmed and len(missing) * 2 > len(self._before):
+            self.world.failures.append(
+                f"the deletion guard let {len(missing)} of {len(self._before)} files go while the database was restored"
+            )
+        patiently(lambda: restore(self.world.database.wb, self._copy))
+        self.world.writers.go_on()
+
+    def _files(self) -> set[str]:
+        return {path.name for path in self.world.profiles.glob("*.json")}
+
+
+class FewRowsLost(_OfDatabase):
+    """Fewer than the deletion guard blocks, for good."""
+
+    weight = 2
+    lasts = (0.0, 0.1)
+
+    def begin(self) -> None:
+        with self.world.writers.resting():
+            patiently(self._delete)
+
+    def _delete(self) -> None:
+        comment = request_comments.c.id
+        with self.world.database.wb.main.begin() as connection:
+            ids = list(connection.execute(select(comment)).scalars())
+            gone = self.dice.sample(ids, int(len(ids) * _FEW))
+            connection.execute(delete(request_comments).where(comment.in_(gone)))
+
+
+class BackupRestored(_OfDatabase):
+    """The database becomes, for good, what it was a while ago; ids that were given are given again."""
+
+    weight = 2
+    lasts = (3.0, 15.0)
+
+    def begin(self) -> None:
+        with self.world.writers.resting():
+            self._copy = copy_of(self.world.database.wb)
+
+    def end(self) -> None:
+        with self.world.writers.resting():
+            patiently(lambda: restore(self.world.database.wb, self._copy))
+
+
+FAULTS: tuple[type[Fault], ...] = (
+    DatabaseLocked,
+    DatabaseAway,
+    DatabaseRepliesCut,
+    HalfRestored,
+    FewRowsLost,
+    BackupRestored,
+)

@@ -1,0 +1,61 @@
+"""What is different from one run to the next, beside the faults: decided by the seed and by what the machine allows."""
+
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+Mode = Literal["kafka", "embedded"]
+
+LIBFAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+
+class Traits(NamedTuple):
+    """The world of one seed."""
+
+    mode: Mode
+    postgres: bool
+    wal: bool
+    """SQLite in WAL mode."""
+    confirmed: bool
+    """The daemons run with --prune-all: nothing is ever blocked, and nobody has to help."""
+    given_redis: bool
+    """A Redis of its own behind a proxy, not the private one."""
+    clocks: bool
+    """Processes run under libfaketime."""
+    small_disk: bool
+    """The profiles lie on a tmpfs."""
+    nightly: bool
+    """A rebuild every minute, by the daemon."""
+    strangers: bool
+    """Other people's files lie among the profiles."""
+    scoped: bool
+    """One more consumer, for one group, with a folder of its own."""
+
+
+def traits(seed: int, mode: Mode) -> Traits:
+    """The same seed gives the same, but for what this machine can't do."""
+    dice = random.Random(f"traits-{seed}")  # noqa: S311  no secret is made of it
+    drawn = Traits(
+        mode=mode,
+        postgres=dice.random() < 0.5,
+        wal=dice.random() < 0.5,
+        confirmed=dice.random() < 0.5,
+        given_redis=dice.random() < 0.5 or mode == "kafka",
+        clocks=dice.random() < 0.3,
+        small_disk=dice.random() < 0.5,
+        nightly=dice.random() < 0.25,
+        scoped=dice.random() < 0.3,
+        strangers=dice.random() < 0.5,
+    )
+    return drawn._replace(
+        clocks=drawn.clocks and LIBFAKETIME.exists(), small_disk=drawn.small_disk and cannot_mount() is None
+    )
+
+
+def cannot_mount() -> str | None:
+    """Why a tmpfs can't be mounted here; None: it can."""
+    if os.geteuid() != 0:
+        return "only root may mount a tmpfs"
+    return None if shutil.which("mount") else "no mount on PATH"
