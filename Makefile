@@ -11,7 +11,7 @@ MAKEFLAGS += --no-print-directory
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.embedded  ## a small database, its profiles, a new comment and the profile that changed: no server needed
+demo: .venv/.embedded  ## a small database, its profiles, a new comment and the changed profile; no server needed
 	@.venv/bin/snapshot-admin demo
 
 test: lint types layers tests  ## all checks and all tests but those that need Docker or minutes
@@ -20,7 +20,7 @@ lint: .venv/.dev  ## style and format
 	@$(RUN) ruff check --quiet .
 	@$(RUN) ruff format --quiet --check . || { echo "not formatted: run make format"; exit 1; }
 
-format: .venv/.dev  ## mends what lint can mend by itself
+format: .venv/.dev  ## fixes what ruff can fix
 	@$(RUN) ruff check --quiet --fix .
 	@$(RUN) ruff format --quiet .
 
@@ -47,13 +47,13 @@ JOBS ?= 1
 chaos: .venv/.dev  ## random changes, random faults, real servers; `make chaos SEEDS=1-40 SECONDS=60 MODE=embedded JOBS=2`
 	@PYTHONPATH=tests $(RUN) chaos --seeds $(SEEDS) --seconds $(SECONDS) --mode $(MODE) --jobs $(JOBS)
 
-bench: .venv/.dev  ## measures, and compares with the figures that were kept
+bench: .venv/.dev  ## measure, and compare with the kept figures
 	@$(RUN) benchmarks
 
-docs: .venv/.dev  ## writes the generated documents anew
+docs: .venv/.dev  ## write the generated documents again
 	@$(RUN) consumer.commands.documents
 
-clean:  ## removes what can be made again, .venv too; never data
+clean:  ## remove what can be recreated, .venv too; never data
 	@rm -rf .venv build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find consumer projections snapshot tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -62,12 +62,12 @@ engine:
 	  echo "no Docker engine with compose v2 answers: start it (or set DOCKER_HOST), then run make test-docker again"; exit 2; }
 
 python:
-	@test -n "$(PYTHON)" || { echo "no Python from 3.11 to 3.13 found: install one, or say make PYTHON=/path/to/python3"; exit 2; }
-	@"$(PYTHON)" -c '$(FITS)' || { echo "$(PYTHON) is not Python 3.11 to 3.13: say make PYTHON=/path/to/another"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "no Python from 3.11 to 3.13 found: install one, or run make PYTHON=/path/to/python3"; exit 2; }
+	@"$(PYTHON)" -c '$(FITS)' || { echo "$(PYTHON) is not Python 3.11 to 3.13: run make PYTHON=/path/to/another"; exit 2; }
 
 # Stamps: installed again only when pyproject.toml changed. The package itself is installed in place.
 .venv/bin/python: | python
-	@"$(PYTHON)" -m venv .venv || { rm -rf .venv; echo "can't make .venv: on Debian or Ubuntu, apt install python3-venv"; exit 2; }
+	@"$(PYTHON)" -m venv .venv || { rm -rf .venv; echo "can't create .venv: on Debian or Ubuntu, apt install python3-venv"; exit 2; }
 
 .venv/.embedded: pyproject.toml | .venv/bin/python
 	@echo "installing into .venv …"

@@ -6,6 +6,6 @@ import sys
 ALL = ("wb_snapshot", "rebuild", "sweep")
 
 if __name__ == "__main__":
-    words = [[sys.executable, "-m", f"benchmarks.{name}"] for name in ALL]
-    ended = [subprocess.run(one, check=False).returncode for one in words]  # noqa: S603 - our own
-    sys.exit(max(ended))
+    commands = [[sys.executable, "-m", f"benchmarks.{name}"] for name in ALL]
+    codes = [subprocess.run(one, check=False).returncode for one in commands]  # noqa: S603 - our own
+    sys.exit(max(codes))

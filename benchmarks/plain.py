@@ -1,8 +1,8 @@
-"""The yardstick: scan all rows, fold them with dicts, write the files; no pages, no memory limit, no flush to the disk.
+"""The baseline: scan all rows, fold them with dicts, write the files; no pages, no memory limit, no flush to the disk.
 
     python -m benchmarks.plain DATABASES OUT [PROCESSES]
 
-What a comment says is read by `projections.comments.body`, as everywhere. Each process scans everything and folds its
+A comment's body is read by `projections.comments.body`, as everywhere. Each process scans everything and folds its
 share of the users, as in the figures of the peers' comparison.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from benchmarks.whiteballoon import INSIGHTS_FILE, MAIN_FILE
+from projections.comments import body as bodies
 from projections.comments import labels, links
 from projections.comments.groups import Groups
 
@@ -75,12 +76,12 @@ def _fold(  # noqa: PLR0913, PLR0917 - a row
     profile.first = min(profile.first, moment)
     profile.last = max(profile.last, moment)
     profile.requests.add(request)
-    said = body.read(body)
-    for url, position, times in said.links:
+    message = bodies.read(body)
+    for url, position, times in message.links:
         _note(profile.links, url, (moment, comment_id, position), times)
-    for word, times in said.reactions:
+    for word, times in message.reactions:
         profile.reactions[word] = profile.reactions.get(word, 0) + times
-    for kind, times in said.attachments:
+    for kind, times in message.attachments:
         profile.attachments[kind] = profile.attachments.get(kind, 0) + times
     if analysis is not None:
         found = labels.labels(*map(labels.list_column, analysis))

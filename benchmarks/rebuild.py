@@ -1,7 +1,7 @@
 """`snapshot-rebuild --all` on 400,000 comments: into an empty store, and with nothing to change.
 
-The yardsticks are a plain scan and fold of the same rows in one process, with and without writing the files. Ratios are
-of one run on one machine; seconds alone say nothing here. The private Redis runs already, as beside a daemon, and its
+The baselines are a plain scan and fold of the same rows in one process, with and without writing the files. Ratios are
+of one run on one machine; seconds alone mean nothing here. The private Redis runs already, as beside a daemon, and its
 CPU seconds are not in the rebuild's.
 """
 

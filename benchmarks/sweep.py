@@ -3,8 +3,8 @@
     python -m benchmarks.sweep [COPIES [URL]]
 
 URL is a PostgreSQL database: an empty one is filled first. Without it SQLite is read. The tail runs in process; its
-events are thrown away. It prints how long filling the memory and one round
-take, how much memory, and, while nothing is committed, statements an interval and CPU seconds a minute.
+events are discarded. It prints how long filling the memory and one round take, how much memory, and, while nothing is
+committed, statements an interval and CPU seconds a minute.
 """
 
 import resource
@@ -33,7 +33,7 @@ MOST_STATEMENTS = 4
 
 
 class Statements:
-    """Counts what is asked over connections that are made from now on; of PostgreSQL, not what frames it."""
+    """Counts statements on connections opened from now on; of PostgreSQL without BEGIN and COMMIT."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -103,10 +103,10 @@ def _after(seconds: float) -> Callable[[], bool]:
     return lambda: time.monotonic() >= end
 
 
-def _until(tail: Tail, wanted: Callable[[], bool]) -> tuple[float, float]:
+def _until(tail: Tail, done: Callable[[], bool]) -> tuple[float, float]:
     """Turn the tail as its owners do; wall and CPU seconds."""
     began, cpu = time.monotonic(), time.process_time()
-    while not wanted():
+    while not done():
         if tail.turn() is None:
             time.sleep(min(0.5, tail.wait()))
     return time.monotonic() - began, time.process_time() - cpu

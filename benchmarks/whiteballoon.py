@@ -40,7 +40,7 @@ _COPIED = {
 
 
 def create(name: str = "whiteballoon", copies: int = COPIES) -> Path:
-    """Make the two SQLite files in a folder, unless they are there; a day's work is not begun anew each time."""
+    """Create the two SQLite files in a folder, unless they are there; hours of work are not repeated each time."""
     folder = FOLDER / name
     if not folder.is_dir():
         half = folder.with_name(f"{folder.name}.half")

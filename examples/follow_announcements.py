@@ -16,7 +16,7 @@ from typing import Any
 
 
 def lines(path: Path, *, once: bool) -> Iterator[bytes]:
-    """Whole lines of a file that grows. One without its end is read again: it may even be taken back (a full disk)."""
+    """Complete lines of a growing file. An incomplete one is read again: it may even be withdrawn (a full disk)."""
     with path.open("rb") as file:
         while True:
             begin = file.tell()
@@ -29,29 +29,29 @@ def lines(path: Path, *, once: bool) -> Iterator[bytes]:
 
 
 def announcement(line: bytes) -> dict[str, Any] | None:
-    """What a line says; None for one that a crash tore: what it told is told again, further down."""
+    """The announcement in a line; None for a line that a crash cut off: it is announced again further down."""
     try:
-        news: dict[str, Any] = json.loads(line)
+        found: dict[str, Any] = json.loads(line)
     except ValueError:
         return None
-    return news
+    return found
 
 
 def main(path: Path, *, once: bool) -> None:
     """Print what changed."""
     last: dict[tuple[int, str], int] = {}
     for line in lines(path, once=once):
-        news = announcement(line)
-        if news is None:
+        change = announcement(line)
+        if change is None:
             continue
-        profile = news["user_id"], news["group_slug"]
-        if news["sequence"] <= last.get(profile, 0):
+        profile = change["user_id"], change["group_slug"]
+        if change["sequence"] <= last.get(profile, 0):
             continue
-        last[profile] = news["sequence"]
-        if news["snapshot"] is None:
+        last[profile] = change["sequence"]
+        if change["snapshot"] is None:
             print(f"{profile}: gone")
         else:
-            print(f"{profile}: {news['snapshot']['message_count']} messages, because of {news['cause']}")
+            print(f"{profile}: {change['snapshot']['message_count']} messages, because of {change['cause']}")
 
 
 if __name__ == "__main__":

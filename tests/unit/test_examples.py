@@ -11,7 +11,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-def news(sequence: int, messages: int | None) -> str:
+def announcement(sequence: int, messages: int | None) -> str:
     snapshot = None if messages is None else {"message_count": messages}
     cause = {"event": "comment-created", "comment_id": sequence}
     return json.dumps({"user_id": 1, "group_slug": "elm", "sequence": sequence, "snapshot": snapshot, "cause": cause})
@@ -19,11 +19,11 @@ def news(sequence: int, messages: int | None) -> str:
 
 def test_following_announcements_ignores_what_is_older_or_torn(tmp_path: Path) -> None:
     path = tmp_path / "snapshot-changed.jsonl"
-    parts = [news(2, 5), news(1, 4), '{"torn by a crash, \u00e9', news(3, None), '{"torn']
+    parts = [announcement(2, 5), announcement(1, 4), '{"torn by a crash, \u00e9', announcement(3, None), '{"torn']
     path.write_bytes("\n".join(parts).encode().replace("\u00e9".encode(), b"\xc3"))
     program = [sys.executable, str(EXAMPLES / "follow_announcements.py"), str(path), "--once"]
-    said = subprocess.run(program, capture_output=True, text=True, check=True).stdout
-    assert said.splitlines() == [
+    output = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    assert output.splitlines() == [
         "(1, 'elm'): 5 messages, because of {'event': 'comment-created', 'comment_id': 2}",
         "(1, 'elm'): gone",
     ]
