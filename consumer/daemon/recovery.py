@@ -50,7 +50,7 @@ class RecoveryWorker:
         self._database = database
         self._token = token or secrets.token_hex(8)
         self._warning = ThrottledWarning(
-            "can't reconcile what was lost; its profiles are not written until it can", now, grave=True
+            "can't reconcile what was lost; its profiles are not written until it can", now, level="error"
         )
 
     def step(self) -> float:

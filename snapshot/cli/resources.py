@@ -67,7 +67,7 @@ def _connected(url: str, debounce: float) -> Iterator[RedisStore]:
 def _check(store: RedisStore) -> None:
     """Refuse a store that is not fit for use; one that still loads its data is waited for."""
     deadline = time.monotonic() + _LOADING_SECONDS
-    warning = ThrottledWarning("waiting for the store", time.monotonic, grave=True)
+    warning = ThrottledWarning("waiting for the store", time.monotonic, level="error")
     while True:
         try:
             store.check()

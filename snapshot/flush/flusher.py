@@ -89,9 +89,9 @@ class Flusher:
         self._stuck: set[ProfileKey] = set()
         self._untold = UnannouncedJournal(folder.path, folder.disk)
         self._unknown: set[ProfileKey] = set()
-        self._unwritten = ThrottledWarning("files not written; trying again", now, grave=True)
-        self._unannounced = ThrottledWarning("announcements not acknowledged; trying again", now, grave=True)
-        self._unreadable = ThrottledWarning("profiles in the store can't be read", now, grave=True)
+        self._unwritten = ThrottledWarning("files not written; trying again", now, level="error")
+        self._unannounced = ThrottledWarning("announcements not acknowledged; trying again", now, level="error")
+        self._unreadable = ThrottledWarning("profiles in the store can't be read", now, level="error")
 
     def add_folder(self) -> bool:
         """Make the folder known to the store; True where it is new, and everything is due."""

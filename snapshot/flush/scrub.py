@@ -61,7 +61,7 @@ class Scrub:
         self._compared_epochs: dict[int, str] = {}
         self._astray = False
         """Whether files were seen that the store knows nothing of, perhaps because it does not have all yet."""
-        self._warning = ThrottledWarning("the folder can't be looked at; trying again", now, grave=True)
+        self._warning = ThrottledWarning("the folder can't be looked at; trying again", now, level="error")
 
     def step(self) -> list[ProfileKey]:
         """Look at the buckets that are new or in a new epoch, then at a few files; the profiles that were made due.

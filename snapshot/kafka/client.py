@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from kafka.net.compat import KafkaNetClient
 from projections.errors import OperatorError
 from snapshot.kafka import tls
 from snapshot.kafka.settings import KafkaSettings, addresses
+from snapshot.runtime.throttle import Throttle
 
 MAX_MESSAGE_BYTES = 16 * 2**20
 """The largest message of the event topics: a body of 5 MB fits even where JSON has to escape much of it."""
@@ -91,21 +93,17 @@ def one_line(error: object) -> str:
 
 
 class _Relayed(logging.Handler):
-    """Passes kafka-python's warnings on as single lines of ours, each kind at most twice a minute.
+    """Passes kafka-python's warnings on as single lines of ours, each kind once a minute.
 
-    While a broker is away it logs several errors a second, some with a traceback.
+    While a broker is unreachable it logs several errors a second, some with a traceback.
     """
-
-    _PAUSE = 30.0
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._last: dict[str, float] = {}
+        self._throttle = Throttle(time.monotonic)
 
     def emit(self, record: logging.LogRecord) -> None:
-        kind = f"{record.name} {record.msg}"
-        if record.created - self._last.get(kind, -self._PAUSE) >= self._PAUSE:
-            self._last[kind] = record.created
+        if self._throttle.passes(f"{record.name} {record.msg}"):
             _log.warning("kafka-python: %s", one_line(record.getMessage()))
 
 
