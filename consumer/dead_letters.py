@@ -1,4 +1,4 @@
-"""What happens to messages that are no events: they are kept with the reason, and too many of them stop the daemon.
+"""Messages that are no events: they are kept with the reason, and too many of them stop the daemon.
 
 A crash between a dead letter and the commit after it repeats the dead letter; replaying one twice is harmless.
 """
@@ -21,19 +21,15 @@ _CUTS = (900_000, 60_000, 1_000)  # bytes: below the limits that brokers are com
 
 
 class DeadLetters(Protocol):
-    """Where messages go that are no events."""
+    """Where messages that are no events are kept."""
 
     def send(self, invalid: Sequence[Invalid]) -> None:
         """Return only when all are safe; raise otherwise, so that nothing is dropped silently."""
         ...
 
-    def close(self) -> None:
-        """Release connections and files."""
-        ...
-
 
 class DeadLetterError(Exception):
-    """Dead letters could not be kept; the text says where and why. Trying again is right."""
+    """Dead letters could not be kept; the text says where and why. Retrying is right."""
 
 
 def dead_topic(topic: str) -> str:
@@ -61,18 +57,14 @@ class KafkaDeadLetters:
             failed = [(one, error) for (one, _), error in zip(waiting, outcomes, strict=True) if error is not None]
             for one, error in failed:
                 if not too_large(error) or cut == 0:
-                    raise DeadLetterError(f"{dead_topic(one.topic)} did not take a dead letter: {error!r}") from error
+                    raise DeadLetterError(f"{dead_topic(one.topic)} did not accept a dead letter: {error!r}") from error
             waiting = [(one, self._cut(one, time, cut)) for one, _ in failed]
             if not waiting:
                 return
 
-    def close(self) -> None:
-        """Close the producer."""
-        self._producer.close()
-
     def _message(self, one: Invalid, time: str) -> Message:
         headers = [*one.headers, *_headers(one, time)]
-        # Kafka takes no message without key and value; an empty value says the same to a reader.
+        # Kafka refuses a message without key and value; an empty value means the same to a reader.
         value = b"" if one.key is None and one.value is None else one.value
         return Message(dead_topic(one.topic), one.key, value, headers)
 
@@ -87,7 +79,7 @@ class KafkaDeadLetters:
 
 
 class FileDeadLetters:
-    """Dead letters as JSON lines in one file, made when the first one comes.
+    """Dead letters as JSON lines in one file, created with the first one.
 
     Text stands as it is under `key` and `value`, other bytes as base64 under `key_base64` and `value_base64`.
     """
@@ -102,10 +94,7 @@ class FileDeadLetters:
         try:
             append_lines(self._path, [json.dumps(_record(one, time), sort_keys=True).encode() for one in invalid])
         except OSError as error:
-            raise DeadLetterError(f"{self._path} did not take a dead letter: {error}") from error
-
-    def close(self) -> None:
-        """Nothing is held open."""
+            raise DeadLetterError(f"{self._path} did not accept a dead letter: {error}") from error
 
 
 class BadStreak:
@@ -133,14 +122,14 @@ class BadStreak:
 
 
 def _headers(one: Invalid, time: str) -> Headers:
-    told = {
+    facts = {
         "error": one.error,
         "topic": one.topic,
         "partition": str(one.partition),
         "offset": str(one.offset),
         "time": time,
     }
-    return [(f"dead-letter-{name}", text.encode(errors="replace")) for name, text in told.items()]
+    return [(f"dead-letter-{name}", text.encode(errors="replace")) for name, text in facts.items()]
 
 
 def _record(one: Invalid, time: str) -> dict[str, Any]:

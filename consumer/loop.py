@@ -3,11 +3,11 @@
 1 poll the source;
 2 where the assignment changed, ask the buckets where to start;
 3 put what is no event among the dead letters;
-4 apply the events, under fences that hold the buckets' positions to them;
+4 apply the events, under fences that tie the buckets' positions to them;
 5 note how far they reach;
 6 about once a second: bring the positions of all other buckets there, then commit to the source.
-Three things come back: the store is away (hold the batch, pause, go on polling), the store lost something (start again
-from where the buckets stand), most of what arrives is no event (stop).
+Three things interrupt it: a server is unreachable (keep the batch, pause, go on polling), the store lost something
+(start again from where the buckets stand), most of what arrives is no event (stop).
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from consumer.dead_letters import BadStreak, DeadLetterError, DeadLetters
-from consumer.positions import Positions
+from consumer.positions import Positions, list_buckets
 from consumer.source import EMPTY, Batch, OffsetOutOfRangeError, Source, SourceUnavailableError
 from projections.errors import OperatorError
 from projections.profile_key import bucket_of
@@ -28,7 +28,7 @@ from snapshot.runtime.throttle import ThrottledWarning
 log = structlog.get_logger()
 
 COMMIT_SECONDS = 1.0
-_AGAIN_SECONDS = 30.0
+_REPEAT_COMMIT_SECONDS = 30.0
 
 
 class _BatchGapError(Exception):
@@ -55,18 +55,18 @@ class Loop:
         self._bad_streak = bad_streak
         self._metrics = metrics
         self._now = now
-        self._positions = Positions(projection.store, self._lost, detector)
+        self._positions = Positions(projection.store, self._on_loss, detector)
         self._generation = 0
-        self._held: Batch | None = None
+        self._pending: Batch | None = None
         self._dead_lettered = 0
         self._applied = 0
         self._unavailable = False
         self.reason = ""
-        """Why it is, or was last, `away`."""
-        self._waiting = ThrottledWarning("waiting", now)
+        """Why it is, or was last, `unavailable`."""
+        self._outage = ThrottledWarning("nothing is consumed meanwhile", now)
         self._committed_at = now()
         self._committed: dict[str, int] = {}
-        self._again_at = now()
+        self._repeat_commit_at = now()
 
     def step(self, seconds: float) -> int:
         """Do one round, waiting at most so long for events; how many were applied.
@@ -78,7 +78,7 @@ class Loop:
         return self._applied - before
 
     def finish(self) -> bool:
-        """Commit now, and say whether everything that was there is in the store, and shown."""
+        """Commit now; whether everything that was there is in the store, and no bucket recovers."""
         found = False
 
         def finish() -> None:
@@ -90,13 +90,13 @@ class Loop:
         return self._guarded(finish) and found
 
     def _guarded(self, act: Callable[[], None]) -> bool:
-        """Do it; False where it has to be done again, later or from the start."""
+        """Do it; False where it has to be repeated, later or from the start."""
         try:
             act()
         except (StoreUnavailableError, SourceUnavailableError, DeadLetterError) as error:
             self._enter_outage(str(error))
         except (EpochError, PositionGapError, OffsetOutOfRangeError, _BatchGapError) as error:
-            log.warning("reading again", reason=str(error))
+            log.warning("reading again from the stored positions", reason=str(error))
             self._restart()
         else:
             return True
@@ -105,24 +105,24 @@ class Loop:
     def _round(self, seconds: float) -> None:
         batch = self._source.poll(seconds)  # step 1
         if self._unavailable and self._generation and not self._positions.check():
-            self._restart()  # it came back without what it had
+            self._restart()  # it lost something while it was unreachable
         if self._assign():  # step 2
-            batch = EMPTY  # of partitions that were another's, or from a position that was left
+            batch = EMPTY  # of partitions that were another's, or from positions that hold no longer
         self._handle(batch)
         self._leave_outage()
 
     def _handle(self, batch: Batch) -> None:
         if batch is not EMPTY:
-            # A paused source gives nothing, so nothing is held then. If it did, `_follows` would find the gap.
-            self._held = batch
+            # A paused source gives nothing, so nothing is pending then. If it did, `_refuse_gap` would find it.
+            self._pending = batch
             self._dead_lettered = 0
-        if self._held is not None:
-            self._take(self._held)
+        if self._pending is not None:
+            self._take(self._pending)
         if self._now() - self._committed_at >= COMMIT_SECONDS:
             self.commit()  # step 6
 
     def _take(self, batch: Batch) -> None:
-        self._follows(batch)
+        self._refuse_gap(batch)
         if batch.invalid and not self._dead_lettered:
             self._dead_letters.send(batch.invalid)  # step 3
             self._dead_lettered = len(batch.invalid)  # once, however often the rest has to be tried
@@ -130,9 +130,9 @@ class Loop:
         ends = {name: end for name, (_, end) in batch.intervals.items()}
         buckets = {bucket_of(event.user_id) for event in batch.events}
         applied = self._projection.apply(batch.events, self._positions.fences(buckets, ends))  # step 4
-        self._positions.advance(buckets, ends)  # step 5
-        self._positions.read(ends)
-        self._held = None
+        self._positions.note_saved(buckets, ends)  # step 5
+        self._positions.note_read(ends)
+        self._pending = None
         self._applied += len(batch.events)
         self._metrics.count("signal_glaze.events_applied", len(batch.events))
         if applied.conflicts:
@@ -140,15 +140,15 @@ class Loop:
         if self._bad_streak.observe(len(batch.events), len(batch.invalid)):
             raise OperatorError(
                 f"most of the last messages are no events (the last: {batch.invalid[-1].error}); they are among the "
-                "dead letters; mend what publishes them, then start again"
+                "dead letters; fix what publishes them, then start again"
             )
 
-    def _follows(self, batch: Batch) -> None:
+    def _refuse_gap(self, batch: Batch) -> None:
         """Refuse a batch that leaves something out: its positions would cover what was never applied."""
         for name, (start, _) in batch.intervals.items():
-            reached = self._positions.reached.get(name)
-            if reached is None or start > reached:
-                raise _BatchGapError(f"a batch of {name} begins at {start}, and it was read up to {reached}")
+            read = self._positions.read.get(name)
+            if read is None or start > read:
+                raise _BatchGapError(f"a batch of {name} begins at {start}, and it was read up to {read}")
 
     def commit(self) -> None:
         """Bring every bucket to what was read, then tell the source."""
@@ -158,66 +158,67 @@ class Loop:
         if not self._positions.check():
             self._restart()
             return
-        ends = dict(self._positions.reached)
-        if ends != self._committed or self._now() >= self._again_at:
+        ends = dict(self._positions.read)
+        if ends != self._committed or self._now() >= self._repeat_commit_at:
             behind = self._positions.behind()
             self._projection.apply((), self._positions.fences(behind, ends))
-            self._positions.advance(behind, ends)
+            self._positions.note_saved(behind, ends)
             self._source.commit(ends)
             self._committed = ends
-            self._again_at = self._now() + _AGAIN_SECONDS  # a commit that failed is not told
-        self._heal()
+            self._repeat_commit_at = (
+                self._now() + _REPEAT_COMMIT_SECONDS
+            )  # the source does not report a commit that failed
+        self._end_recoveries()
 
-    def _heal(self) -> None:
-        """Let buckets be shown again that have reached what they had lost."""
+    def _end_recoveries(self) -> None:
+        """Let buckets be published again that have reached what they had lost."""
         recovered = []
-        for bucket, mark, recovery in self._positions.recovery():
-            reached = all(mark.positions.get(name, 0) >= end for name, end in recovery.ends.items())
-            if reached and not recovery.reconcile and self._projection.store.recover(bucket, mark.epoch, None):
+        for bucket, state, goal in self._positions.recovering():
+            reached = all(state.positions.get(name, 0) >= end for name, end in goal.ends.items())
+            if reached and not goal.reconcile and self._projection.store.recover(bucket, state.epoch, None):
                 recovered.append(bucket)
         if recovered:
-            log.info("healed", buckets=recovered)
+            log.info("recovered: the lost data is complete again", buckets=list_buckets(recovered))
 
     def caught_up(self) -> bool:
         """Whether everything that was there is in the store, and committed."""
-        reading = self._held is None and not self._unavailable and bool(self._generation)
-        return reading and self._source.exhausted() and not any(self._positions.recovery())
+        reading = self._pending is None and not self._unavailable and bool(self._generation)
+        return reading and self._source.exhausted() and not any(self._positions.recovering())
 
     @property
     def unavailable(self) -> bool:
-        """Whether the store, the source or the dead letters' place can't be reached at present."""
+        """Whether the store, the source or the place for dead letters can't be reached at present."""
         return self._unavailable
 
     def _assign(self) -> bool:
-        """Where the assignment changed: drop what is held, start where the buckets stand; whether it did."""
+        """Where the assignment changed: drop what is pending, start where the buckets stand; whether it did."""
         assignment = self._source.assignment()
         if assignment.generation == self._generation:
             return False
-        self._held = None
+        self._pending = None
         starts = self._positions.assign(lambda: self._source.offsets(assignment.partitions))
         self._source.start(assignment.generation, starts)
         self._generation = assignment.generation
         self._committed = {}
-        log.info("reading", partitions=len(starts), first=dict(sorted(starts.items())[:4]))
         return True
 
     def _restart(self) -> None:
-        """Drop what is held, and ask the buckets again where to start."""
-        self._held = None
+        """Drop what is pending, and ask the buckets again where to start."""
+        self._pending = None
         self._generation = 0
 
-    def _lost(self, losses: Mapping[int, str]) -> None:
+    def _on_loss(self, losses: Mapping[int, str]) -> None:
         self._metrics.count("signal_glaze.losses", len(losses))
         log.error(
-            "the store lost writes, or Kafka events; what is lacking is read again, and not shown before",
-            buckets=sorted(losses),
+            "Redis or Kafka lost data; rebuilding it; affected profiles are not published until then",
+            buckets=list_buckets(losses),
             reasons=sorted(set(losses.values()))[:4],
         )
 
     def _enter_outage(self, reason: str) -> None:
         """Go on polling without taking anything, so that the membership lives and memory stays bounded."""
         self.reason = reason
-        self._waiting.warn(reason)
+        self._outage.warn(reason)
         if not self._unavailable:
             self._source.pause()
         self._unavailable = True
@@ -226,4 +227,4 @@ class Loop:
         if self._unavailable:
             self._source.resume()
             self._unavailable = False
-            self._waiting.resolved()
+            self._outage.resolved()

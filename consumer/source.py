@@ -39,8 +39,8 @@ class Offsets(NamedTuple):
     """What a source knows of one assigned partition.
 
     `committed` is the position that this consumer's group last committed, None where it never did. `earliest` and
-    `end` are the first position that can still be read and the one after the last. `topic_id` tells a topic that was
-    deleted and made again from the one before.
+    `end` are the first position that can still be read and the one after the last. `topic_id` tells a recreated topic
+    from the one before.
     """
 
     committed: int | None
@@ -50,43 +50,43 @@ class Offsets(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """The partitions that are this process' now. The generation grows with every change; 0 means none was given yet."""
+    """The partitions that are this process' now. The generation grows with every change; 0: none assigned yet."""
 
     generation: int
     partitions: frozenset[str]
 
 
 class SourceUnavailableError(Exception):
-    """The source can't be reached at present; the text says which and what to do. Trying again is right."""
+    """The source can't be reached at present; the text says which and what to do. Retrying is right."""
 
 
 class OffsetOutOfRangeError(Exception):
-    """Partitions whose positions the source no longer has (retention, a topic made anew, a log that lost its end).
+    """Partitions whose positions the source no longer has (retention, a recreated topic, a log that lost its end).
 
-    Raised by `poll`. Those `partitions` stand still until they are started again: from their `earliest` offset, and
+    Raised by `poll`. Those `partitions` are paused until they are started again: from their `earliest` offset, and
     with a raised epoch, because events were missed. All others go on.
     """
 
     def __init__(self, positions: Mapping[str, int]) -> None:
         self.partitions = frozenset(positions)
-        told = ", ".join(f"{name} at {position}" for name, position in sorted(positions.items()))
-        super().__init__(f"the source no longer has the position of {told}")
+        lost = ", ".join(f"{name} at {position}" for name, position in sorted(positions.items()))
+        super().__init__(f"the source no longer has the position of {lost}")
 
 
 class Source(Protocol):
     """One consumer's view of a source. Used by one thread.
 
-    The course: `poll` until `assignment` has a new generation; ask for the `offsets`, decide where to start,
+    The sequence: `poll` until `assignment` has a new generation; ask for the `offsets`, decide where to start,
     `start(...)`. Partitions that were not started deliver nothing, so no event can come from a position that the
     caller did not choose. After a rewind, `start` again.
     """
 
     def poll(self, seconds: float) -> Batch:
-        """Wait at most so long for the next batch. Must be called often, paused or not: it keeps the membership."""
+        """Wait at most so long for the next batch. Must be called often, paused too: it keeps the membership."""
         ...
 
     def assignment(self) -> Assignment:
-        """Whose partitions are read; cheap."""
+        """Which partitions are read; cheap."""
         ...
 
     def offsets(self, partitions: frozenset[str]) -> Mapping[str, Offsets]:
@@ -106,7 +106,7 @@ class Source(Protocol):
         ...
 
     def commit(self, positions: Mapping[str, int]) -> None:
-        """Make it known that everything below these positions is in the store."""
+        """Record that everything below these positions is in the store."""
         ...
 
     def exhausted(self) -> bool:

@@ -7,7 +7,7 @@ import typer
 from consumer.commands.tail_options import TailOptions
 from consumer.daemon.daemon import NightlySettings, Settings, Summary, open_daemon
 from consumer.daemon.nightly import nightly_rebuild
-from consumer.daemon.signals import stopping
+from consumer.daemon.signals import handle_signals
 from snapshot.cli.command import command
 from snapshot.cli.options import (
     DatabaseOptions,
@@ -45,17 +45,17 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
         ),
     ] = None,
     until_caught_up: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--until-caught-up", help="Handle what is there, flush all that is due, and end.")
+        bool, typer.Option("--until-caught-up", help="Process what is there, flush all that is due, and exit.")
     ] = False,
 ) -> None:
     """Keep every profile current: from each comment to its snapshot file within two seconds.
 
     Reads from Kafka where KAFKA_BOOTSTRAP_SERVERS is set, else straight from WhiteBalloon's database.
     """
-    rebuilding = None
+    nightly_settings = None
     if nightly.profile_signal_glaze:
         environment = environment_of(database, files, store, kafka, metrics)
-        rebuilding = NightlySettings(nightly.schedule, nightly_rebuild(files.profiles, environment))
+        nightly_settings = NightlySettings(nightly.schedule, nightly_rebuild(files.profiles, environment))
     settings = Settings(
         database,
         files,
@@ -64,20 +64,20 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
         group_id,
         instance_id,
         until_caught_up,
-        rebuilding,
+        nightly_settings,
         tail.settings(),
     )
     with (
-        stopping() as signals,
-        open_metrics(metrics) as figures,
-        open_daemon(settings, figures) as (daemon, restart_embedded_redis),
+        handle_signals() as signals,
+        open_metrics(metrics) as opened_metrics,
+        open_daemon(settings, opened_metrics) as (daemon, restart_embedded_redis),
     ):
         signals.call(daemon.stop)
         summary = daemon.run(restart_embedded_redis, until_caught_up=until_caught_up)
-    _tell(summary)
+    _print_summary(summary)
 
 
-def _tell(summary: Summary) -> None:
+def _print_summary(summary: Summary) -> None:
     flushed = summary.flushed
     typer.echo(
         f"{summary.events} events applied; profiles: {flushed.written} written, {flushed.removed} removed, "

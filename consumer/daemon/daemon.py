@@ -1,7 +1,7 @@
 """The daemon: the one place where the parts of `snapshot-consumer` are wired.
 
-The loop runs in the calling thread, the flusher and the healer beside it. Without a broker the source is the database's
-tail in this process; several daemons on one store share the work either way.
+The loop runs in the calling thread, the flush worker and the recovery worker in threads beside it. Without a broker the
+source is the database's tail in this process; several daemons on one store share the work either way.
 """
 
 import threading
@@ -44,12 +44,12 @@ log = structlog.get_logger()
 
 POLL_SECONDS = 0.5
 _DEAD_LETTER_SECONDS = 10.0
-_DATABASE_PATIENCE = 2.0
-_BEAT_SECONDS = 1.0
-_LAST_WORDS_SECONDS = 3.0
-_AWAY_SECONDS = 60.0
+_DATABASE_TIMEOUT = 2.0
+_HEARTBEAT_SECONDS = 1.0
+_SHUTDOWN_SECONDS = 3.0
+_OUTAGE_SECONDS = 60.0
 _FAILURES = 3
-_SHOWN_GROUPS = 10
+_NAMED_GROUPS = 10
 
 
 class Settings(NamedTuple):
@@ -96,10 +96,10 @@ class Daemon:
         self._source = source
         self._flush_worker = flush_worker
         self._recovery_worker = recovery_worker
-        self._workers = [Worker("flusher", flush_worker.step), Worker("healer", recovery_worker.step)]
+        self._workers = [Worker("flusher", flush_worker.step), Worker("recovery", recovery_worker.step)]
         self._nightly = nightly
         self._heartbeat = heartbeat
-        self._away_since: float | None = None
+        self._unavailable_since: float | None = None
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -117,11 +117,11 @@ class Daemon:
         try:
             while not self._stopping.is_set():
                 events += self._loop.step(POLL_SECONDS)
-                self._look_at_workers()
+                self._raise_worker_errors()
                 if self._loop.unavailable:
                     restart_embedded_redis()
-                if time.monotonic() - beaten >= _BEAT_SECONDS:
-                    self._alive()
+                if time.monotonic() - beaten >= _HEARTBEAT_SECONDS:
+                    self._beat()
                     if self._nightly is not None:
                         self._nightly.tick()
                     beaten = time.monotonic()
@@ -129,11 +129,11 @@ class Daemon:
                     break
         finally:
             self._end()
-        self._look_at_workers()
+        self._raise_worker_errors()
         return Summary(events, self._flush_worker.flushed)
 
-    def _alive(self) -> None:
-        """Show a health check that the loop goes round; a disk that takes no file is the flusher's to report."""
+    def _beat(self) -> None:
+        """Show a health check that the loop goes round; a disk that can't be written is reported by the flusher."""
         with suppress(OSError):
             self._heartbeat.touch()
 
@@ -152,13 +152,13 @@ class Daemon:
         if self._recovery_worker.failures >= _FAILURES and self._recovery_worker.trouble is not None:
             raise OperatorError(self._recovery_worker.trouble)
         if not self._loop.unavailable:
-            self._away_since = None
+            self._unavailable_since = None
             return
-        self._away_since = self._away_since or time.monotonic()
-        if time.monotonic() - self._away_since > _AWAY_SECONDS:
-            raise OperatorError(f"gave up after {_AWAY_SECONDS:.0f} s: {self._loop.reason}")
+        self._unavailable_since = self._unavailable_since or time.monotonic()
+        if time.monotonic() - self._unavailable_since > _OUTAGE_SECONDS:
+            raise OperatorError(f"gave up after {_OUTAGE_SECONDS:.0f} s: {self._loop.reason}")
 
-    def _look_at_workers(self) -> None:
+    def _raise_worker_errors(self) -> None:
         for worker in self._workers:
             if worker.error is not None:
                 raise worker.error
@@ -170,21 +170,21 @@ class Daemon:
             if not self._loop.unavailable:
                 self._loop.commit()
         except Exception as error:  # noqa: BLE001 - the end goes on: what is not committed is read again
-            log.warning("the last positions are not committed; they are read again", reason=str(error))
+            log.warning("the last positions could not be committed; they are read again", reason=str(error))
         try:
             self._source.close()
         except Exception as error:  # noqa: BLE001 - the end goes on: others take over when the membership runs out
-            log.warning("the source is not left in order; others take over a little later", reason=str(error))
-        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+            log.warning("closing the source failed; others take over after a timeout", reason=str(error))
+        deadline = time.monotonic() + _SHUTDOWN_SECONDS
         if self._nightly is not None:
-            self._nightly.close(_LAST_WORDS_SECONDS)
+            self._nightly.close(_SHUTDOWN_SECONDS)
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
 
 
 @contextmanager
 def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Callable[[], None]]]:
-    """Wire a daemon; gives it with what revives a private Redis. Raises OperatorError for whatever is in the way."""
+    """Wire a daemon; gives it with what restarts an embedded Redis. Raises OperatorError for whatever is in the way."""
     with ExitStack() as stack:
         files = settings.files
         make_storage(files)
@@ -213,10 +213,10 @@ def _source(
 ) -> tuple[Source, DeadLetters]:
     if settings.kafka is None:
         database = stack.enter_context(_database(settings.database))
-        letters = FileDeadLetters(settings.files.storage_dir / "dead-letters.jsonl", lambda: datetime.now(UTC))
-        return DatabaseTail(projection, database, settings.tail, metrics=metrics), letters
+        dead_letters = FileDeadLetters(settings.files.storage_dir / "dead-letters.jsonl", lambda: datetime.now(UTC))
+        return DatabaseTail(projection, database, settings.tail, metrics=metrics), dead_letters
     for difference in ensure_topics(settings.kafka).differences:
-        log.warning("a topic is not as it should be", difference=difference)
+        log.warning("a topic is not configured as it should be", difference=difference)
     producer = Producer(settings.kafka, delivery_timeout=_DEAD_LETTER_SECONDS)
     stack.callback(producer.close)
     options = SourceOptions(instance_id=settings.instance_id)
@@ -235,15 +235,13 @@ def _refuse_unknown_group(settings: Settings) -> None:
     except (OperatorError, DatabaseUnavailableError) as error:
         if settings.kafka is None:
             raise
-        log.warning("can't tell whether there is such a group", group_slug=slug, reason=str(error))
+        log.warning("the group could not be checked: the database is unreachable", group_slug=slug, reason=str(error))
         return
     if slug not in known:
-        shown = ", ".join(known[:_SHOWN_GROUPS]) or "none"
-        more = ", …" if len(known) > _SHOWN_GROUPS else ""
-        raise OperatorError(
-            f"nobody is in the group {slug!r} of GROUP_SLUG; DATABASE_URL has these groups: {shown}{more}"
-        )
+        named = ", ".join(known[:_NAMED_GROUPS]) or "none"
+        more = ", …" if len(known) > _NAMED_GROUPS else ""
+        raise OperatorError(f"GROUP_SLUG={slug}: this group has no members; the groups of DATABASE_URL: {named}{more}")
 
 
 def _database(options: DatabaseOptions) -> AbstractContextManager[Database]:
-    return open_databases(options.database_url, options.insights_database_url, timeout=_DATABASE_PATIENCE)
+    return open_databases(options.database_url, options.insights_database_url, timeout=_DATABASE_TIMEOUT)

@@ -1,4 +1,4 @@
-"""The flusher's thread: the flusher, and the inspection of its files."""
+"""The flusher's thread: the flusher, and the scrub of its files."""
 
 from collections.abc import Callable
 
@@ -11,29 +11,27 @@ from snapshot.flush.scrub import Scrub
 
 log = structlog.get_logger()
 
-_LOOK_SECONDS = 1.0
+_SCRUB_SECONDS = 1.0
 _IDLE_SECONDS = 0.25
-_LEAST_SECONDS = 0.02
+_MIN_SECONDS = 0.02
 _BLOCKED_SECONDS = 0.1
-_WAIT_SECONDS = 20.0
+_WAITING_SECONDS = 20.0
 
 
 class FlushWorker:
-    """Flushes while anything is due, and looks at a few files every second. `now` is a monotonic clock in seconds.
+    """Flushes while anything is due, and checks a few files every second. `now` is a monotonic clock in seconds.
 
-    Does nothing before the `detector` has accepted the store: one that lost something while no process ran is found out
-    by its positions, when the loop first looks at them.
+    Does nothing before the `detector` has accepted the store: whether it lost something while no process ran shows in
+    its positions, when the loop first looks at them.
     """
 
-    def __init__(
-        self, flusher: Flusher, inspection: Scrub, detector: RollbackDetector, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, flusher: Flusher, scrub: Scrub, detector: RollbackDetector, now: Callable[[], float]) -> None:
         self.flushed = Flushed()
         self._detector = detector
         self._flusher = flusher
-        self._inspection = inspection
+        self._scrub = scrub
         self._now = now
-        self._look_at = self._tell_at = now()
+        self._scrub_at = self._log_at = now()
         self._failing = 0
         """How many rounds in a row ended with nothing but failures."""
         self._busy = False
@@ -43,11 +41,11 @@ class FlushWorker:
         """Flush a batch; the seconds until the next."""
         if not self._detector.accepted:
             return _BLOCKED_SECONDS
-        if self._now() >= self._look_at:
-            self._look_at = self._now() + _LOOK_SECONDS
+        if self._now() >= self._scrub_at:
+            self._scrub_at = self._now() + _SCRUB_SECONDS
             self._flusher.add_folder()  # a store that was lost knows nothing of the folder
-            self._inspection.step()
-            self._failing += self._inspection.trouble is not None
+            self._scrub.step()
+            self._failing += self._scrub.trouble is not None
         self._busy = True
         try:
             flushed = self._flusher.flush()
@@ -63,19 +61,19 @@ class FlushWorker:
         due = self._flusher.wait()
         if due is None:
             return _IDLE_SECONDS
-        # What is due and can't be had is in a bucket that heals.
-        return min(max(due, _LEAST_SECONDS), _IDLE_SECONDS) if due > 0 else _BLOCKED_SECONDS
+        # What is due and can't be claimed is in a bucket that recovers.
+        return min(max(due, _MIN_SECONDS), _IDLE_SECONDS) if due > 0 else _BLOCKED_SECONDS
 
     def refuse_failures(self, rounds: int) -> None:
         """Raise OperatorError where so many rounds ended with nothing but failures."""
-        trouble = self._flusher.trouble or self._inspection.trouble
+        trouble = self._flusher.trouble or self._scrub.trouble
         if self._failing >= rounds and trouble is not None:
             raise OperatorError(trouble)
 
     def idle(self) -> bool:
-        """Whether nothing is due, claimed, or still to be looked at."""
+        """Whether nothing is due, claimed, or still to be checked."""
         due = self._flusher.wait()
-        if due is not None and due > 1 and not self._busy and self._now() >= self._tell_at:
-            self._tell_at = self._now() + _WAIT_SECONDS
+        if due is not None and due > 1 and not self._busy and self._now() >= self._log_at:
+            self._log_at = self._now() + _WAITING_SECONDS
             log.info("waiting for profiles that another flusher claimed, or that have to be flushed again", seconds=due)
-        return due is None and not self._inspection.pending_buckets()
+        return due is None and not self._scrub.pending_buckets()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from projections.errors import OperatorError
 
-_LOOK_SECONDS = 0.5
-_PATIENCE_SECONDS = 2.0
+_POLL_SECONDS = 0.5
+_TERMINATE_SECONDS = 2.0
 _RAN = (0, 1)
 _PROGRAM = "from snapshot.rebuild.command import main; main()"
 
@@ -27,16 +27,18 @@ def _run(words: Sequence[str], environment: Mapping[str, str], stopping: threadi
     environment = {**inherited, **environment}
     with subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL) as process:  # noqa: S603 - our own words
         while process.poll() is None:
-            if stopping.wait(_LOOK_SECONDS):
+            if stopping.wait(_POLL_SECONDS):
                 _end(process)
                 return
     if process.returncode not in _RAN:
-        raise OperatorError(f"snapshot-rebuild ended with exit code {process.returncode}; it said why above")
+        raise OperatorError(
+            f"snapshot-rebuild failed with exit code {process.returncode}; its reason is in the log above"
+        )
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     try:
-        process.wait(_PATIENCE_SECONDS)
+        process.wait(_TERMINATE_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()

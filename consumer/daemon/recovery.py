@@ -1,4 +1,4 @@
-"""Healing lost buckets: their users' rows are reconciled with the registers, by one process, under a lease."""
+"""Recovery of lost buckets: their users' rows are reconciled with the registers, by one process, under a lease."""
 
 import secrets
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 import msgspec
 import structlog
 
+from consumer.positions import list_buckets
 from projections.comments.rows import InvalidRowError
 from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
@@ -23,16 +24,16 @@ log = structlog.get_logger()
 
 _LEASE = "healing"
 _LEASE_SECONDS = 15.0
-_PAUSE = 1.0
+_STEP_SECONDS = 1.0
 _COUNTLESS = 2**62
 
 
 class _LeaseLostError(Exception):
-    """It took too long; whoever has the lease now does it again."""
+    """It took too long; the process that holds the lease now repeats it."""
 
 
 class RecoveryWorker:
-    """Looks for buckets whose healing asks for a reconcile; `database` opens WhiteBalloon's database."""
+    """Reconciles buckets whose recovery asks for it; `database` opens WhiteBalloon's database."""
 
     def __init__(
         self,
@@ -50,63 +51,65 @@ class RecoveryWorker:
         self._database = database
         self._token = token or secrets.token_hex(8)
         self._warning = ThrottledWarning(
-            "can't reconcile what was lost; its profiles are not written until it can", now, level="error"
+            "lost data can't be rebuilt yet; its profiles are not published until then", now, level="error"
         )
 
     def step(self) -> float:
-        """Reconcile what asks for it; the seconds until the next look."""
-        lost = [bucket for bucket, state in enumerate(self._store.bucket_states()) if _asks(state)]
+        """Reconcile the buckets that ask for it; the seconds until the next step."""
+        lost = [bucket for bucket, state in enumerate(self._store.bucket_states()) if _needs_reconcile(state)]
         if lost and self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
             try:
                 self._reconcile(frozenset(lost))
             except (DatabaseUnavailableError, OperatorError) as error:
                 self.trouble, self.failures = str(error), self.failures + 1
-                self._warning.warn(str(error), buckets=lost)
+                self._warning.warn(str(error), buckets=list_buckets(lost))
             except _LeaseLostError:
-                log.info("another process goes on with reconciling what was lost")
+                log.info("another process took over rebuilding lost data")
             else:
                 self.trouble, self.failures = None, 0
                 self._warning.resolved()
             finally:
                 self._store.release(_LEASE, self._token)
-        return _PAUSE
+        return _STEP_SECONDS
 
     def _reconcile(self, lost: frozenset[int]) -> None:
-        log.warning("reconciling what was lost with the database", buckets=sorted(lost))
+        log.warning("rebuilding lost data from the database", buckets=list_buckets(lost))
         states = self._store.bucket_states()
         events = 0
         with self._database() as database:
-            self._brake(database, lost)
+            self._refuse_mass_deletion(database, lost)
             for page in repairs(self._projection, database, 0, HIGHEST_ID, only=lambda user: bucket_of(user) in lost):
                 self._projection.apply(page)
                 events += len(page)
                 self._renew()
         self._done(lost, states)
-        log.info("reconciled", buckets=sorted(lost), events=events)
+        log.info("lost data rebuilt from the database", buckets=list_buckets(lost), events=events)
 
     def _done(self, lost: frozenset[int], before: list[BucketState | None]) -> None:
-        """Note it, but for buckets that were lost again; others may have added to what healing has to reach."""
+        """Note it, except for buckets that were lost again; others may have added to what the recovery has to reach."""
         for bucket, (was, state) in enumerate(zip(before, self._store.bucket_states(), strict=True)):
             if bucket in lost and was is not None and state is not None and state.recovery is not None:
                 self._store.recover(bucket, was.epoch, msgspec.structs.replace(state.recovery, reconcile=False))
 
-    def _brake(self, database: Database, lost: frozenset[int]) -> None:
-        """Save nothing where so much would end that the database itself looks half-restored."""
+    def _refuse_mass_deletion(self, database: Database, lost: frozenset[int]) -> None:
+        """Save nothing where so much would be removed that the database itself looks half-restored."""
         keys = [key for key in self._store.profiles(0, HIGHEST_ID) if bucket_of(key.user_id) in lost]
-        endings = PendingDeletions()
+        deletions = PendingDeletions()
         for part in cut(user_ranges(database, 0, HIGHEST_ID), frozenset(key.user_id for key in keys)):
-            compared = PartComparison(database, part, Scope(), read_part(self._store, part, Scope()), _unreadable)
+            compared = PartComparison(
+                database, part, Scope(), read_part(self._store, part, Scope()), _ignore_invalid_row
+            )
             for _ in compared.pages():
                 self._renew()
-            for tally in compared.comparison.tallies.values():
-                count_deletions(endings, tally)
-        if not endings.worth_asking():
+            for counts in compared.comparison.tallies.values():
+                count_deletions(deletions, counts)
+        if not deletions.worth_asking():
             return
         stored = stored_digests(self._store, keys)
-        much = blocked(endings, Totals(stored.shown, stored.comments, _COUNTLESS))
+        much = blocked(deletions, Totals(stored.shown, stored.comments, _COUNTLESS))
         if much is not None:
             raise OperatorError(
-                f"the store lost writes, and reconciling it with the database would end {much}; restore the database, "
+                f"Redis lost data, and rebuilding it from the database would remove {much}; restore the database, "
                 "or confirm it with `snapshot-rebuild --all --prune-all`"
             )
 
@@ -115,9 +118,9 @@ class RecoveryWorker:
             raise _LeaseLostError
 
 
-def _asks(state: BucketState | None) -> bool:
+def _needs_reconcile(state: BucketState | None) -> bool:
     return state is not None and state.recovery is not None and state.recovery.reconcile
 
 
-def _unreadable(_error: InvalidRowError) -> None:
-    """Said when the row is reconciled."""
+def _ignore_invalid_row(_error: InvalidRowError) -> None:
+    """It is logged when the row is reconciled."""

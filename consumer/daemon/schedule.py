@@ -1,7 +1,7 @@
 """The nightly run inside the daemon: one of several daemons does it, a killed one is replaced, a missed run is made up.
 
-Due when the last *done* mark is older than the last scheduled time. The mark is a document in the store, written under
-the lease of the same name; whoever holds the lease runs, and renews it as long as it does.
+Due when the last completed run is older than the last scheduled time. Its time is a document in the store, written
+under the lease of the same name; the holder of the lease runs, and renews it meanwhile.
 """
 
 import secrets
@@ -20,7 +20,7 @@ from projections.store.protocol import Store, StoreUnavailableError
 log = structlog.get_logger()
 
 NIGHTLY = "nightly"
-"""Name of the lease and of the document with the mark."""
+"""Name of the lease and of the document with the last completed run."""
 DEFAULT = "5 4 * * *"
 
 _FIELDS = 5
@@ -28,13 +28,13 @@ _LEASE_SECONDS = 30.0
 _RETRY_SECONDS = 300.0
 
 
-class BucketState(msgspec.Struct):
+class _LastRun(msgspec.Struct):
     """The document: when the last run that was completed had begun, in microseconds of the store's clock."""
 
     done: int
 
 
-_decode = msgspec.json.Decoder(BucketState).decode
+_decode = msgspec.json.Decoder(_LastRun).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,7 +42,7 @@ class Schedule:
     """A cron expression, in the time zone of this system (TZ, else /etc/localtime), as cron itself reads it."""
 
     def __init__(self, expression: str) -> None:
-        """Raise OperatorError for what is no cron expression of five fields, or never comes."""
+        """Raise OperatorError for what is no valid cron expression of five fields, or never comes."""
         self._expression = expression
         try:
             found = next(CronSim(expression, datetime(2000, 1, 1)), None)  # noqa: DTZ001 - see `last`
@@ -50,10 +50,10 @@ class Schedule:
         except CronSimError as error:
             reason = str(error)
         if len(expression.split()) != _FIELDS:
-            reason = "it has another number of fields"
+            reason = "it does not have five fields"
         if reason:
             raise OperatorError(
-                f"SNAPSHOT_SCHEDULE={expression!r} is no cron expression ({reason}); "
+                f"SNAPSHOT_SCHEDULE={expression!r} is not a valid cron expression ({reason}); "
                 f"write minute, hour, day, month and weekday, as in {DEFAULT!r}"
             )
 
@@ -74,7 +74,7 @@ class Nightly:
     """Runs `run` when it is due. `tick` is called about once a second by the daemon, by one thread.
 
     `run` gets an event that is set when it should end early: the lease was lost, or the daemon stops. A run that
-    raises is logged, and tried again after five minutes. The very first start only notes the time: the daemon fills
+    raises is logged, and retried after five minutes. The very first start only notes the time: the daemon fills
     its store itself then, and the first run is at the next scheduled time.
     """
 
@@ -102,15 +102,15 @@ class Nightly:
             return
         try:
             now = self._store.clock()
-            if now >= self._not_before and self._due(now) and self._mine(now):
+            if now >= self._not_before and self._due(now) and self._take(now):
                 self._stopping.clear()
                 self._thread = threading.Thread(target=self._work, args=(now,), name=NIGHTLY, daemon=True)
                 self._thread.start()
         except StoreUnavailableError:
-            return  # the next tick looks again
+            return  # the next tick retries
 
     def wait(self, timeout: float) -> bool:
-        """Wait at most so many seconds for a run to end; whether none is going on."""
+        """Wait at most so many seconds for a run to end; whether none is running."""
         if self._thread is not None:
             self._thread.join(timeout)
         return self._thread is None or not self._thread.is_alive()
@@ -121,25 +121,25 @@ class Nightly:
         return self.wait(timeout)
 
     def _due(self, now: int) -> bool:
-        mark = self._mark()
-        return mark is None or mark.done < self._schedule.last(now)
+        last = self._last_run()
+        return last is None or last.done < self._schedule.last(now)
 
-    def _mark(self) -> BucketState | None:
+    def _last_run(self) -> _LastRun | None:
         document = self._store.document(NIGHTLY)
         try:
             return None if document is None else _decode(document)
         except msgspec.DecodeError:
-            return None  # somebody else's writing: begin anew
+            return None  # not written by us: as if there were none
 
-    def _mine(self, now: int) -> bool:
-        """Whether this daemon took the lease, and the run is still due: somebody may just have ended it."""
+    def _take(self, now: int) -> bool:
+        """Whether this daemon took the lease, and the run is still due: another may just have completed it."""
         if not self._store.lease(NIGHTLY, self._token, self._lease):
             return False
-        mark = self._mark()
-        if mark is not None and self._due(now):
+        last = self._last_run()
+        if last is not None and self._due(now):
             return True
-        if mark is None:
-            self._store.put_document(NIGHTLY, self._token, _encode(BucketState(now)))
+        if last is None:
+            self._store.put_document(NIGHTLY, self._token, _encode(_LastRun(now)))
         self._store.release(NIGHTLY, self._token)
         return False
 
@@ -148,20 +148,20 @@ class Nightly:
         keeper = threading.Thread(target=self._keep, args=(ended,), name=f"{NIGHTLY} lease", daemon=True)
         keeper.start()
         try:
-            log.info("the nightly run begins")
+            log.info("the nightly run starts")
             self._run(self._stopping)
             if not self._stopping.is_set():
                 self._done(began)
         except (OperatorError, DatabaseUnavailableError, StoreUnavailableError) as error:
             self._not_before = began + int(_RETRY_SECONDS * 1e6)
-            log.warning("the nightly run failed; it is tried again", reason=str(error), seconds=_RETRY_SECONDS)
-        except Exception:  # a mistake of ours ends no daemon
+            log.warning("the nightly run failed; retrying", reason=str(error), seconds=_RETRY_SECONDS)
+        except Exception:  # a bug in it must not end the daemon
             self._not_before = began + int(_RETRY_SECONDS * 1e6)
-            log.exception("the nightly run failed; it is tried again", seconds=_RETRY_SECONDS)
+            log.exception("the nightly run failed; retrying", seconds=_RETRY_SECONDS)
         finally:
             ended.set()
             keeper.join()
-            self._give_up()
+            self._release()
 
     def _keep(self, ended: threading.Event) -> None:
         """Renew the lease until the run has ended; a lost one ends the run, as another daemon does it now."""
@@ -174,15 +174,15 @@ class Nightly:
                 continue  # the run meets it too, and fails by itself
 
     def _done(self, began: int) -> None:
-        before = self._mark()
+        before = self._last_run()
         done = began if before is None else max(began, before.done)  # another may have run meanwhile, and later
-        if self._store.put_document(NIGHTLY, self._token, _encode(BucketState(done))):
-            log.info("the nightly run is done")
+        if self._store.put_document(NIGHTLY, self._token, _encode(_LastRun(done))):
+            log.info("the nightly run is complete")
         else:
             log.warning("the nightly run was taken over by another daemon before it ended")
 
-    def _give_up(self) -> None:
+    def _release(self) -> None:
         try:
             self._store.release(NIGHTLY, self._token)
         except StoreUnavailableError:
-            return  # it runs out by itself
+            return  # it expires by itself

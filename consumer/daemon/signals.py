@@ -1,7 +1,7 @@
-"""Ending on SIGTERM and Ctrl-C: orderly, and within a few seconds whatever the process is waiting for.
+"""Shutdown on SIGTERM and Ctrl-C: orderly, and within a few seconds whatever the process is waiting for.
 
-Everything here may be killed at any time without harm: so when the orderly end takes too long (a server that accepts
-connections and says nothing, a disk that hangs), the process just ends.
+The process may be killed at any time without harm: so when the orderly shutdown takes too long (a server that accepts
+connections and never answers, a disk that hangs), the process just ends.
 """
 
 import os
@@ -17,12 +17,12 @@ import structlog
 
 log = structlog.get_logger()
 
-PATIENCE = 4.0
+TIMEOUT = 4.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class SignalHandler:
-    """What a signal does: before `call` was given something it ends the program where it stands, then it calls that."""
+    """What a signal does: it calls what was given to `call`; before that, it ends the program where it stands."""
 
     def __init__(self, timeout: float, end: Callable[[int], object]) -> None:
         self._timeout = timeout
@@ -33,16 +33,16 @@ class SignalHandler:
         self._writer.setblocking(False)  # noqa: FBT003 - the socket's own signature
 
     def call(self, stop: Callable[[], None]) -> None:
-        """From now on a signal calls this, and the main thread is expected to come to its end."""
+        """From now on a signal calls this, and the main thread is expected to end soon."""
         self._stop = stop
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
-        """Python's part of the handler, in the main thread."""
+        """The handler, in the main thread."""
         if self._stop is None:
             raise SystemExit(128 + number)
 
     def watch(self) -> None:
-        """Wait for a signal, in a thread of its own; then give the main thread some time, or until a second signal."""
+        """Wait for a signal, in a thread; then give the main thread `timeout` seconds, or until a second signal."""
         if not self._signalled():
             return
         if self._stop is not None:
@@ -51,7 +51,7 @@ class SignalHandler:
         try:
             again = self._signalled()
         except TimeoutError:
-            log.warning("ending at once: something does not answer; what is not committed is read again")
+            log.warning("shutdown took too long, ending at once; what is not committed is read again")
             again = True
         if again:
             for stream in (sys.stdout, sys.stderr):
@@ -69,23 +69,23 @@ class SignalHandler:
         return self._writer.fileno()
 
     def close(self) -> None:
-        """The program has come to its end."""
+        """End the watching thread."""
         self._writer.close()
 
 
 @contextmanager
-def stopping(timeout: float = PATIENCE, end: Callable[[int], object] = os._exit) -> Iterator[SignalHandler]:
+def handle_signals(timeout: float = TIMEOUT, end: Callable[[int], object] = os._exit) -> Iterator[SignalHandler]:
     """Handle SIGTERM and SIGINT in this block; the main thread's business. `end` ends the process at once."""
-    found = SignalHandler(timeout, end)
-    handlers = {number: signal.signal(number, found.handle) for number in _SIGNALS}
-    before = signal.set_wakeup_fd(found.open(), warn_on_full_buffer=False)
-    watcher = threading.Thread(target=found.watch, name="signals", daemon=True)
+    handler = SignalHandler(timeout, end)
+    handlers = {number: signal.signal(number, handler.handle) for number in _SIGNALS}
+    before = signal.set_wakeup_fd(handler.open(), warn_on_full_buffer=False)
+    watcher = threading.Thread(target=handler.watch, name="signals", daemon=True)
     watcher.start()
     try:
-        yield found
+        yield handler
     finally:
         signal.set_wakeup_fd(before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        found.close()
+        for number, previous in handlers.items():
+            signal.signal(number, previous)
+        handler.close()
         watcher.join()

@@ -1,4 +1,4 @@
-"""Threads beside the consumer's loop: each repeats one step until it is told to stop."""
+"""Threads beside the consumer's loop: each repeats one step until it is stopped."""
 
 import threading
 from collections.abc import Callable
@@ -11,9 +11,10 @@ log = structlog.get_logger()
 
 
 class Worker(threading.Thread):
-    """Calls `step`, which gives the seconds until the next call. While the store is away it waits and tries again.
+    """Calls `step`, which gives the seconds until the next call. While the store is unreachable it waits and retries.
 
-    Any other error ends the worker and is kept in `error`, for the daemon to end with it: never half a daemon.
+    Any other error ends the worker and is kept in `error`, for the daemon to end with it: it never runs without one of
+    its threads.
     """
 
     def __init__(self, name: str, step: Callable[[], float]) -> None:

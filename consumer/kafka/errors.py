@@ -19,18 +19,20 @@ def out_of_range(error: errors.KafkaError) -> Sequence[Any]:
 
 
 def for_operator(error: errors.KafkaError, group_id: str, instance_id: str | None) -> OperatorError | None:
-    """Tell the operator's way out of an error that no waiting and no new connection mends; None for other errors."""
+    """What the operator has to fix where neither waiting nor a new connection helps; None for other errors."""
     if isinstance(error, errors.FencedInstanceIdError):
         return OperatorError(
-            f"KAFKA_GROUP_INSTANCE_ID={instance_id}: another consumer of the group {group_id} has taken it: "
+            f"KAFKA_GROUP_INSTANCE_ID={instance_id}: another consumer of the group {group_id} uses it: "
             "give each process its own"
         )
     if isinstance(error, errors.InvalidGroupIdError):
-        return OperatorError(f"KAFKA_GROUP_ID={group_id!r}: Kafka takes no such name of a group: give it another")
+        return OperatorError(
+            f"KAFKA_GROUP_ID={group_id!r}: Kafka does not accept this as the name of a group: choose another"
+        )
     if isinstance(error, errors.AuthorizationError | errors.SaslAuthenticationFailedError):
         return OperatorError(
             f"Kafka refuses the group {group_id} ({type(error).__name__}: {one_line(error)}): "
-            "give its user the right to read the topics and to use the group"
+            "grant its user READ on the topics and on the group"
         )
     if isinstance(error, errors.UnsupportedCodecError):
         return OperatorError(

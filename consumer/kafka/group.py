@@ -1,10 +1,10 @@
-"""Joining a consumer group, and what the group's rebalances do before anybody else acts."""
+"""Joining a consumer group, and what a rebalance does before the next fetch."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition, errors
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 
@@ -13,7 +13,7 @@ from projections.errors import OperatorError
 from snapshot.kafka.client import MAX_MESSAGE_BYTES, connect, one_line
 from snapshot.kafka.settings import KafkaSettings
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 class SourceOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ def consumer_options(group_id: str, options: SourceOptions) -> dict[str, Any]:
         "session_timeout_ms": _ms(options.session_timeout),
         "heartbeat_interval_ms": _ms(options.heartbeat),
         "max_poll_interval_ms": _ms(options.max_poll_interval),
-        # New partitions and topics made anew are noticed after at most so long.
+        # New partitions and recreated topics are noticed after at most so long.
         "metadata_max_age_ms": _ms(options.metadata_age),
         "max_poll_records": options.max_records,
         # Memory: one answer of a broker is at most so large, whatever max_records says. A message above the second
@@ -82,7 +82,7 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Pause them all, unless they are the ones that we had."""
         if assigned == self._assigned:
-            return  # never anybody else's in between: positions and pauses are kept
+            return  # they were never another member's in between: positions and pauses are kept
         for partition in assigned:
             self._consumer.seek(partition, 0)
             self._consumer.pause(partition)
@@ -90,26 +90,26 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python
         self.changes += 1
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Nothing to do: what is ours afterwards is told by on_partitions_assigned."""
+        """Nothing to do: on_partitions_assigned gives what is ours afterwards."""
 
     def on_partitions_lost(self, lost: set[TopicPartition]) -> None:  # noqa: ARG002  kafka-python's signature
-        """Others may have had them when they come back."""
+        """Others may have had them before they are assigned again."""
         self._assigned = None
 
 
 def join(
     settings: KafkaSettings, group_id: str, topics: Sequence[str], options: SourceOptions
 ) -> tuple[KafkaConsumer, Listener]:
-    """Make a consumer that joins the group with its first poll. OperatorError where it can't be had."""
+    """Create a consumer that joins the group with its first poll. OperatorError where that is not possible."""
     internals.read_odd_headers()
     consumer = connect(KafkaConsumer, settings, **consumer_options(group_id, options))
-    # Topics that become known only after the first join are one way into the stall of `kafka_inside.keep_rejoin_alive`.
+    # Topics that become known only after the first join are one cause of the stall: see `internals.keep_rejoin_alive`.
     missing = [topic for topic in topics if not consumer.partitions_for_topic(topic)]
     if missing:
         leave(consumer, options)
         raise OperatorError(
             f"Kafka at {settings.bootstrap_servers} has no topic {' and no topic '.join(missing)}: "
-            "make it with `snapshot-admin topics`"
+            "create it with `snapshot-admin topics`"
         )
     listener = Listener(consumer)
     consumer.subscribe(topics, listener=listener)
@@ -117,8 +117,8 @@ def join(
 
 
 def leave(consumer: KafkaConsumer, options: SourceOptions) -> None:
-    """Close the consumer; its group hears of it at once, where Kafka answers."""
+    """Close the consumer; where Kafka answers, its group is told at once."""
     try:
         consumer.close(autocommit=False, timeout_ms=options.request_timeout * 1000)
     except errors.KafkaError as error:
-        _log.warning("Kafka: leaving the group failed: %s", one_line(repr(error)))
+        log.warning("leaving the consumer group failed; its session will time out", reason=one_line(repr(error)))

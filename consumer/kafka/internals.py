@@ -1,4 +1,4 @@
-"""The few places where we rely on the insides of kafka-python (seen in 3.0.12); all of them stand here."""
+"""All places that rely on the internals of kafka-python (as of 3.0.12)."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -8,12 +8,12 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.record.default_records import DefaultRecordBatch
 
 
-class _Lenient(bytearray):
+class _LenientBytes(bytearray):
     r"""Bytes whose parts decode as text whatever they are; what is not UTF-8 is written `\xff`."""
 
     def __getitem__(self, part: Any) -> Any:  # noqa: ANN401  an int or a slice, as bytearray has it
         found = super().__getitem__(part)
-        return _Lenient(found) if isinstance(part, slice) else found
+        return _LenientBytes(found) if isinstance(part, slice) else found
 
     def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:
         return super().decode(encoding, errors)
@@ -23,8 +23,8 @@ class _Lenient(bytearray):
 def read_odd_headers() -> None:
     """Let kafka-python read messages with a header whose name is not UTF-8, which brokers take from other clients.
 
-    It calls them corrupt and never gets past one, so that a single message would stop its partition for ever. Drop
-    this when tests/integration/test_kafka_source.py passes without.
+    It takes them for corrupt and never gets past one, so a single message would stop its partition for ever. Drop
+    this when tests/integration/consumer/kafka/test_source.py passes without.
     """
     read = DefaultRecordBatch._read_msg  # noqa: SLF001  kafka-python offers no other way
 
@@ -33,7 +33,7 @@ def read_odd_headers() -> None:
         try:
             return read(batch)
         except UnicodeDecodeError:
-            kept, batch._buffer, batch._pos = batch._buffer, _Lenient(batch._buffer), start  # noqa: SLF001  see above
+            kept, batch._buffer, batch._pos = batch._buffer, _LenientBytes(batch._buffer), start  # noqa: SLF001  see above
             try:
                 return read(batch)
             finally:
@@ -48,8 +48,8 @@ def keep_rejoin_alive(consumer: KafkaConsumer) -> None:
     A rejoin that changed metadata started (topics became known after the first join, partitions were added) is lost
     when a poll's time runs out before the join is answered: the metadata no longer differ then, so the next poll finds
     nothing to rejoin for and never looks at the answer (kafka/coordinator/base.py, join_group_async). The consumer
-    polls for ever without an assignment. tests/integration/test_kafka_partitions.py fails without this; drop it when
-    that test passes without.
+    polls for ever without an assignment. tests/integration/consumer/kafka/test_partitions.py fails without this; drop
+    it when that test passes without.
     """
     coordinator = consumer._coordinator  # noqa: SLF001  kafka-python offers no other way
     if coordinator.rebalance_in_progress() and not coordinator.rejoin_needed:
@@ -72,12 +72,12 @@ def topic_id(consumer: KafkaConsumer, topic: str) -> str | None:
 
 
 def refresh(consumer: KafkaConsumer, seconds: float) -> None:
-    """Ask for the topics' metadata anew. KafkaError where no broker answers in time."""
+    """Fetch the topics' metadata again. KafkaError where no broker answers in time."""
     update = consumer._cluster.request_update()  # noqa: SLF001  `KafkaConsumer.topics` does the same and waits for ever
     consumer._net.run(consumer._manager.wait_for, update, seconds * 1000)  # noqa: SLF001  the same
 
 
 def coordinator_known(consumer: KafkaConsumer) -> bool:
     """Whether the broker that leads our group is connected."""
-    unknown: Any = consumer._coordinator.coordinator_unknown()  # noqa: SLF001  nothing public tells
+    unknown: Any = consumer._coordinator.coordinator_unknown()  # noqa: SLF001  nothing public says so
     return not unknown

@@ -1,9 +1,9 @@
 """Events from Kafka, as a member of a consumer group."""
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import structlog
 from kafka import TopicPartition, errors
 from kafka.structs import MemberState, OffsetAndMetadata
 
@@ -11,24 +11,26 @@ from consumer.kafka import internals
 from consumer.kafka.errors import for_operator, out_of_range
 from consumer.kafka.group import SourceOptions, join, leave
 from consumer.kafka.records import Records, name_of, read
-from consumer.kafka.watchdog import OutageLog, Watchdog
+from consumer.kafka.watchdog import Watchdog
 from consumer.source import EMPTY, Assignment, Batch, OffsetOutOfRangeError, Offsets, SourceUnavailableError
 from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED
 from projections.errors import OperatorError
 from snapshot.kafka.client import one_line, probe
 from snapshot.kafka.settings import KafkaSettings
+from snapshot.runtime.throttle import ThrottledWarning
 
-_REMAKE_PAUSE = 5.0  # seconds
-_log = logging.getLogger(__name__)
+_RECREATE_PAUSE = 5.0  # seconds
+_OUTAGE_SECONDS = 10.0
+log = structlog.get_logger()
 
 
 class KafkaSource:
     """`consumer.source.Source` over kafka-python. Partitions are named `topic/number`.
 
-    Each new generation stands still, kept partitions too, until it is started, so no batch mixes generations. A
-    rebalance that changes nothing for us is no new generation. Where Kafka is away, `poll` gives empty batches and
-    the log says so; kafka-python connects again by itself. Making the source raises OperatorError where Kafka can't
-    be reached or a topic is missing.
+    Each new generation is paused, kept partitions too, until it is started, so no batch mixes generations. A rebalance
+    that changes nothing for us is no new generation. While Kafka is unreachable, `poll` gives empty batches and the log
+    says so; kafka-python reconnects by itself. The constructor raises OperatorError where Kafka can't be reached or a
+    topic is missing.
     """
 
     def __init__(
@@ -41,22 +43,24 @@ class KafkaSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.recreated = 0
-        """How often the consumer was made anew, by the watchdog or after an error that only a new one can mend."""
+        """How often the consumer was recreated, by the watchdog or after an error that only a new one gets past."""
         self._settings = settings
         self._group_id = group_id
         self._topics = tuple(topics)
         self._options = options or SourceOptions()
         self._clock = clock
-        self._absence = OutageLog(f"Kafka at {settings.bootstrap_servers}", clock())
+        self._outage = ThrottledWarning(
+            f"Kafka at {settings.bootstrap_servers} is unreachable; retrying", clock, patience=_OUTAGE_SECONDS
+        )
         self._broken: str | None = None
-        self._remake_at = 0.0
+        self._recreate_at = 0.0
         self._paused = False
         self._generation = 0
         self._consumer, self._listener = join(settings, group_id, self._topics, self._options)
         self._begin()
 
     def _begin(self) -> None:
-        """Know nothing about the partitions: there is a new consumer."""
+        """Forget all partitions: there is a new consumer."""
         self._seen = 0
         self._watchdog = Watchdog(self._options.stall_limit)
         self._partitions: dict[str, TopicPartition] = {}
@@ -67,12 +71,12 @@ class KafkaSource:
     # ---------------------------------------------------------------------------------------------- the protocol
 
     def poll(self, seconds: float) -> Batch:
-        """Wait at most so long (but half a second: kafka-python stalls with less) for the next batch.
+        """Wait at most so long (at least half a second: kafka-python stalls with less) for the next batch.
 
         Raises OffsetOutOfRangeError, and OperatorError where Kafka refuses us for good.
         """
         if self._broken is not None:
-            self._remake(self._broken)
+            self._recreate(self._broken)
         wait = max(seconds, self._options.min_poll)
         try:
             records: Records = self._consumer.poll(timeout_ms=round(wait * 1000))
@@ -81,12 +85,12 @@ class KafkaSource:
             return EMPTY
         internals.keep_rejoin_alive(self._consumer)
         if self._new_generation():
-            return EMPTY  # whatever came with it is from a position that nobody chose
+            return EMPTY  # whatever came with it is from a position that the caller did not choose
         batch = self._batch(records)
         if batch is EMPTY:
             self._watch()
         else:
-            self._say_absence(present=True)
+            self._note_answer(answered=True)
         return batch
 
     def assignment(self) -> Assignment:
@@ -95,28 +99,28 @@ class KafkaSource:
 
     def offsets(self, partitions: frozenset[str]) -> Mapping[str, Offsets]:
         """Look up the offsets of assigned partitions. Raises SourceUnavailableError where Kafka doesn't answer."""
-        wanted = [self._partitions[name] for name in sorted(partitions) if name in self._partitions]
-        if not wanted:
+        assigned = [self._partitions[name] for name in sorted(partitions) if name in self._partitions]
+        if not assigned:
             return {}
         try:
             internals.refresh(self._consumer, self._options.request_timeout)
             ids = self._present_topic_ids()
             found = [
-                Offsets(self._consumer.committed(one, timeout_ms=self._patience), earliest, end, ids[one.topic])
+                Offsets(self._consumer.committed(one, timeout_ms=self._timeout_ms), earliest, end, ids[one.topic])
                 for one, earliest, end in zip(
-                    wanted,
-                    self._look_up(self._consumer.beginning_offsets, wanted),
-                    self._look_up(self._consumer.end_offsets, wanted),
+                    assigned,
+                    self._look_up(self._consumer.beginning_offsets, assigned),
+                    self._look_up(self._consumer.end_offsets, assigned),
                     strict=True,
                 )
             ]
         except (errors.KafkaError, KeyError) as error:  # KeyError: an answer without one of the topics or partitions
             raise SourceUnavailableError(
-                f"Kafka at {self._settings.bootstrap_servers} doesn't tell the offsets of its partitions "
-                f"({one_line(repr(error))}): see whether it is up and has the topics"
+                f"Kafka at {self._settings.bootstrap_servers} does not answer with the offsets of its partitions "
+                f"({one_line(repr(error))}): see whether it runs and has the topics"
             ) from error
         self._topic_ids = ids
-        return dict(zip(map(name_of, wanted), found, strict=True))
+        return dict(zip(map(name_of, assigned), found, strict=True))
 
     def start(self, generation: int, positions: Mapping[str, int]) -> None:
         """Deliver from these positions on; nothing happens if the generation is no longer the present one."""
@@ -145,22 +149,22 @@ class KafkaSource:
     def commit(self, positions: Mapping[str, int]) -> None:
         """Make it known that everything below these positions is in the store.
 
-        Waits for Kafka's answer, a few seconds at most. A commit that fails is only said in the log: the positions
-        live in the store, Kafka's are for its tools and for noticing that a store was lost.
+        Waits for Kafka's answer, a few seconds at most. A commit that fails is only logged: the positions are in the
+        store, Kafka's are for its tools and for noticing that a store was lost.
         """
         known = {self._partitions[name]: at for name, at in positions.items() if name in self._partitions}
         if not known or not self._stable():
             return
         try:
             offsets = {one: OffsetAndMetadata(position, "", -1) for one, position in known.items()}
-            self._consumer.commit(offsets, timeout_ms=self._patience)
+            self._consumer.commit(offsets, timeout_ms=self._timeout_ms)
         except (errors.CommitFailedError, errors.RebalanceInProgressError):
-            _log.info("Kafka: the group %s moved on before a commit; a later one tells the same", self._group_id)
+            log.info("the consumer group rebalanced before a commit; a later one covers it", group=self._group_id)
         except errors.KafkaError as error:
             fatal = for_operator(error, self._group_id, self._options.instance_id)
             if fatal is not None:
                 raise fatal from error
-            _log.warning("Kafka: a commit of the group %s failed: %s", self._group_id, one_line(repr(error)))
+            log.warning("a commit to Kafka failed", group=self._group_id, reason=one_line(repr(error)))
 
     def exhausted(self) -> bool:
         """Whether everything that was there when this was first asked has been delivered.
@@ -178,24 +182,24 @@ class KafkaSource:
         return all(self._positions.get(one, -1) >= self._ends[one] for one in self._partitions.values())
 
     def close(self) -> None:
-        """Leave at once, so that others can take over (a static member's partitions wait for its session's end)."""
+        """Leave at once, so that others can take over (a static member's partitions only after its session timeout)."""
         leave(self._consumer, self._options)
 
     def lag(self) -> Mapping[str, int]:
-        """Give the number of offsets between what was delivered and the end that Kafka last told, by partition."""
+        """Give the number of offsets between what was delivered and the end as last known, by partition."""
         ends = {one: self._consumer.highwater(one) for one in self._positions if one in self._consumer.assignment()}
         return {name_of(one): max(0, end - self._positions[one]) for one, end in ends.items() if end is not None}
 
     # --------------------------------------------------------------------------------------------- what a poll gave
 
     def _new_generation(self) -> bool:
-        """Take over what the listener was told, or begin a generation because a topic was made anew."""
+        """Take over what the listener saw, or begin a generation because a topic was recreated."""
         ids = self._present_topic_ids()
         recreated = sorted(topic for topic, known in self._topic_ids.items() if ids.get(topic, known) != known)
         if self._listener.changes == self._seen and not recreated:
             return False
         if recreated:
-            _log.warning("Kafka: deleted and made again: %s; all partitions start anew", ", ".join(recreated))
+            log.warning("topics were recreated; reading them from the beginning", topics=recreated)
         self._seen = self._listener.changes
         self._partitions = {name_of(one): one for one in self._consumer.assignment()}
         self._consumer.pause(*self._partitions.values())
@@ -222,22 +226,22 @@ class KafkaSource:
         return {topic: known for topic, known in found.items() if known is not None}
 
     def _look_up(
-        self, which: Callable[..., Mapping[TopicPartition, int]], wanted: Sequence[TopicPartition]
+        self, which: Callable[..., Mapping[TopicPartition, int]], partitions: Sequence[TopicPartition]
     ) -> list[int]:
-        found = which(wanted, timeout_ms=self._patience) if wanted else {}
-        return [found[one] for one in wanted]
+        found = which(partitions, timeout_ms=self._timeout_ms) if partitions else {}
+        return [found[one] for one in partitions]
 
     def _stable(self) -> bool:
         return bool(self._consumer.group_metadata().state is MemberState.STABLE)
 
     @property
-    def _patience(self) -> float:
+    def _timeout_ms(self) -> float:
         return self._options.request_timeout * 1000
 
     # ------------------------------------------------------------------------------------------------ when it fails
 
     def _failed(self, error: errors.KafkaError) -> None:
-        """Sort a poll's error: tell the caller, or the operator, or wait, or begin with a new consumer."""
+        """Handle a poll's error: raise it for the caller or the operator, wait, or replace the consumer."""
         fatal = for_operator(error, self._group_id, self._options.instance_id)
         if fatal is not None:
             raise fatal from error
@@ -252,9 +256,9 @@ class KafkaSource:
             self._consumer.pause(*self._positions)  # kafka-python can't go on after a record that it can't read
 
     def _watch(self) -> None:
-        """After a poll that gave nothing: see whether Kafka is away or kafka-python has stalled."""
+        """After a poll that gave nothing: see whether Kafka is unreachable or kafka-python has stalled."""
         now = self._clock()
-        self._say_absence(present=internals.coordinator_known(self._consumer))
+        self._note_answer(answered=internals.coordinator_known(self._consumer))
         reason = self._watchdog.assigned(now, joined=self._generation > 0 and self._stable())
         reading = {} if self._paused else {name_of(one): position for one, position in self._positions.items()}
         if reason is None and self._watchdog.moved(now, reading):
@@ -265,25 +269,26 @@ class KafkaSource:
                 return
             reason = self._watchdog.ends(now, dict(zip(map(name_of, partitions), ends, strict=True)))
         if reason is not None:
-            self._remake(reason)
+            self._recreate(reason)
 
-    def _say_absence(self, *, present: bool) -> None:
-        said = self._absence.observe(self._clock(), present=present)
-        if said is not None:
-            _log.warning("%s", said)
+    def _note_answer(self, *, answered: bool) -> None:
+        if answered:
+            self._outage.resolved()
+        else:
+            self._outage.warn("the group's coordinator does not answer")
 
-    def _remake(self, reason: str) -> None:
-        """Put another consumer in the place of this one; where none can be had, keep it and try later."""
-        if self._clock() < self._remake_at:
+    def _recreate(self, reason: str) -> None:
+        """Replace the consumer; where that is not possible yet, keep it and retry later."""
+        if self._clock() < self._recreate_at:
             return
-        self._remake_at = self._clock() + _REMAKE_PAUSE
+        self._recreate_at = self._clock() + _RECREATE_PAUSE
         try:
             probe(self._settings)
             new, listener = join(self._settings, self._group_id, self._topics, self._options)
         except OperatorError as error:
-            _log.warning("Kafka: a new consumer is needed (%s) but can't be had yet: %s", reason, error)
+            log.warning("the Kafka consumer can't be recreated yet; retrying", reason=reason, error=str(error))
             return
-        _log.warning("Kafka: the consumer is made anew: %s", reason)
+        log.warning("recreating the Kafka consumer", reason=reason)
         leave(self._consumer, self._options)
         self._consumer, self._listener = new, listener
         self._broken = None

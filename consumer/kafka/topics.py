@@ -1,4 +1,4 @@
-"""The topics in Kafka: making those that are missing, comparing those that are there."""
+"""The topics in Kafka: creating those that are missing, comparing those that exist."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,21 +28,21 @@ class Topic(msgspec.Struct, frozen=True):
     configuration: Mapping[str, str]
 
 
-class Present(NamedTuple):
-    """How many partitions a topic has, and of how many replicas the one with the fewest."""
+class Existing(NamedTuple):
+    """How many partitions a topic has, and how many replicas the one with the fewest."""
 
     partitions: int
     replication: int
 
 
 class Topics(NamedTuple):
-    """What `ensure_topics` did and found; each difference is a sentence."""
+    """What `ensure_topics` created and found to differ; each difference is a sentence."""
 
-    made: Sequence[str]
+    created: Sequence[str]
     differences: Sequence[str]
 
 
-def wanted(partitions: int = PARTITIONS) -> list[Topic]:
+def required(partitions: int = PARTITIONS) -> list[Topic]:
     """List all topics of the project.
 
     The two event topics have the same number of partitions: then one consumer reads both halves of a user's comments.
@@ -50,7 +50,7 @@ def wanted(partitions: int = PARTITIONS) -> list[Topic]:
     events = {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY), "max.message.bytes": str(MAX_MESSAGE_BYTES)}
     # A dead letter is the message that was refused, with headers of ours.
     dead = events | {"retention.ms": str(30 * _DAY), "max.message.bytes": str(MAX_MESSAGE_BYTES + 2**20)}
-    # The end of a profile (a message without value) can be read for a week by downstream that was away.
+    # Downstream that did not run can still read the end of a profile (a message without value) a week later.
     changed = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * _DAY), "max.message.bytes": str(2**20)}
     return [
         Topic(COMMENT_CREATED, partitions, events),
@@ -62,19 +62,19 @@ def wanted(partitions: int = PARTITIONS) -> list[Topic]:
 
 
 def ensure_topics(settings: KafkaSettings, *, partitions: int | None = None, replication: int | None = None) -> Topics:
-    """Make the topics that are missing; compare the others, and change none of them.
+    """Create the topics that are missing; compare the others, and change none of them.
 
-    Without `partitions` new topics get six (an event topic as many as the other one has) and no number is called
-    wrong; without `replication` the broker decides, likewise. Raises OperatorError where Kafka can't be reached or
+    Without `partitions` new topics get six (an event topic as many as the other one has) and existing numbers are not
+    compared; without `replication` the broker decides, likewise. Raises OperatorError where Kafka can't be reached or
     refuses.
     """
     client = connect(KafkaAdminClient, settings, client_id="signal-identity-snapshotter")
     try:
-        found = _present(client)
-        goal = wanted(partitions or _partitions_of_events(found) or PARTITIONS)
+        found = _existing(client)
+        goal = required(partitions or _partitions_of_events(found) or PARTITIONS)
         missing = [topic for topic in goal if topic.name not in found]
-        made = _make(client, missing, replication)
-        settled = _configurations(client, [topic.name for topic in goal if topic.name in found])
+        created = _create(client, missing, replication)
+        present = _configurations(client, [topic.name for topic in goal if topic.name in found])
     except errors.InvalidReplicationFactorError as error:
         raise OperatorError(
             f"Kafka at {settings.bootstrap_servers} has too few brokers ({one_line(error)}): start more, or ask for "
@@ -82,8 +82,8 @@ def ensure_topics(settings: KafkaSettings, *, partitions: int | None = None, rep
         ) from error
     except errors.KafkaError as error:
         raise OperatorError(
-            f"Kafka at {settings.bootstrap_servers} won't make or describe the topics ({one_line(repr(error))}): "
-            "see its log, and whether this user may do so"
+            f"Kafka at {settings.bootstrap_servers} refuses to create or describe topics ({one_line(repr(error))}): "
+            "see the broker's log, and grant this user CREATE and DESCRIBE_CONFIGS"
         ) from error
     finally:
         client.close()
@@ -93,26 +93,26 @@ def ensure_topics(settings: KafkaSettings, *, partitions: int | None = None, rep
         if topic.name in found
         for line in (
             *_other_numbers(topic, found[topic.name], replication, exact=partitions is not None),
-            *_differences(topic, settled[topic.name]),
+            *_differences(topic, present[topic.name]),
         )
     ]
-    return Topics(made, differences + _unequal(found))
+    return Topics(created, differences + _unequal(found))
 
 
-def _present(client: KafkaAdminClient) -> dict[str, Present]:
-    names = {topic.name for topic in wanted()}
+def _existing(client: KafkaAdminClient) -> dict[str, Existing]:
+    names = {topic.name for topic in required()}
     return {
-        topic["name"]: Present(len(topic["partitions"]), min(len(one["replica_nodes"]) for one in topic["partitions"]))
+        topic["name"]: Existing(len(topic["partitions"]), min(len(one["replica_nodes"]) for one in topic["partitions"]))
         for topic in client.describe_topics()
         if topic["name"] in names
     }
 
 
-def _partitions_of_events(found: Mapping[str, Present]) -> int:
+def _partitions_of_events(found: Mapping[str, Existing]) -> int:
     return next((found[name].partitions for name in (COMMENT_CREATED, INSIGHT_CREATED) if name in found), 0)
 
 
-def _make(client: KafkaAdminClient, missing: Sequence[Topic], replication: int | None) -> list[str]:
+def _create(client: KafkaAdminClient, missing: Sequence[Topic], replication: int | None) -> list[str]:
     if not missing:
         return []
     request = {
@@ -124,15 +124,15 @@ def _make(client: KafkaAdminClient, missing: Sequence[Topic], replication: int |
         for topic in missing
     }
     answer = client.create_topics(request, raise_errors=False)
-    made = []
+    created = []
     for topic in answer["topics"]:
         kind = errors.for_code(topic["error_code"])
         if kind is errors.NoError:
-            made.append(topic["name"])
-        elif kind is not errors.TopicAlreadyExistsError:  # somebody else was faster: all the better
+            created.append(topic["name"])
+        elif kind is not errors.TopicAlreadyExistsError:  # another process was faster
             raise kind(f"{topic['name']}: {topic.get('error_message')}")
     client.wait_for_topics([topic.name for topic in missing])
-    return made
+    return created
 
 
 def _configurations(client: KafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -145,41 +145,43 @@ def _configurations(client: KafkaAdminClient, names: Sequence[str]) -> dict[str,
     }
 
 
-def _other_numbers(topic: Topic, present: Present, replication: int | None, *, exact: bool) -> list[str]:
+def _other_numbers(topic: Topic, existing: Existing, replication: int | None, *, exact: bool) -> list[str]:
     lines = []
-    if exact and present.partitions != topic.partitions:
-        lines.append(f"{topic.name}: partitions is {present.partitions}, not {topic.partitions}")
-    if replication is not None and present.replication != replication:
-        lines.append(f"{topic.name}: replication is {present.replication}, not {replication}")
+    if exact and existing.partitions != topic.partitions:
+        lines.append(f"{topic.name}: partitions is {existing.partitions}, not {topic.partitions}")
+    if replication is not None and existing.replication != replication:
+        lines.append(f"{topic.name}: replication is {existing.replication}, not {replication}")
     return lines
 
 
-def _differences(topic: Topic, settled: Mapping[str, str]) -> list[str]:
+def _differences(topic: Topic, present: Mapping[str, str]) -> list[str]:
     lines = []
     for key, value in topic.configuration.items():
-        if not _enough(key, settled.get(key, ""), value):
-            told = f"below {value}" if key in _LIMITS else f"not {value}"
-            lines.append(f"{topic.name}: {key} is {settled.get(key) or 'not set'}, {told}")
+        if not _enough(key, present.get(key, ""), value):
+            expected = f"below {value}" if key in _LIMITS else f"not {value}"
+            lines.append(f"{topic.name}: {key} is {present.get(key) or 'not set'}, {expected}")
     return lines
 
 
 def _enough(key: str, present: str, value: str) -> bool:
-    """Whether a setting does; more than wanted does too, and a retention of -1 is for ever."""
+    """Whether a setting is sufficient; a higher limit is too, and a retention of -1 is unlimited."""
     if key not in _LIMITS:
         return present == value
     return present == "-1" or (present.isdigit() and int(present) >= int(value))
 
 
-def _unequal(found: Mapping[str, Present]) -> list[str]:
+def _unequal(found: Mapping[str, Existing]) -> list[str]:
     counts = {name: found[name].partitions for name in (COMMENT_CREATED, INSIGHT_CREATED) if name in found}
     if len(set(counts.values())) < 2:  # noqa: PLR2004  two topics
         return []
-    told = " and ".join(f"{name} {count}" for name, count in counts.items())
-    return [f"{told} partitions: give both the same number, so that one consumer reads both halves of a comment"]
+    found_counts = " and ".join(f"{name} {count}" for name, count in counts.items())
+    return [
+        f"{found_counts} partitions: give both the same number, so that one consumer reads both halves of a comment"
+    ]
 
 
 def event_ends(settings: KafkaSettings) -> Mapping[str, int]:
-    """By partition (`topic/number`), the offset after the last event. Raises OperatorError where Kafka can't tell."""
+    """By partition (`topic/number`), the offset after the last event. OperatorError where Kafka doesn't answer."""
     client = connect(KafkaConsumer, settings, group_id=None, enable_auto_commit=False)
     try:
         partitions = [
@@ -188,8 +190,8 @@ def event_ends(settings: KafkaSettings) -> Mapping[str, int]:
         return {name_of(one): end for one, end in client.end_offsets(partitions).items()}
     except errors.KafkaError as error:
         raise OperatorError(
-            f"Kafka at {settings.bootstrap_servers} doesn't tell where its topics end ({one_line(repr(error))}): "
-            "see its log, and whether this user may read them"
+            f"Kafka at {settings.bootstrap_servers} doesn't answer where its topics end ({one_line(repr(error))}): "
+            "see the broker's log, and grant this user DESCRIBE on the topics"
         ) from error
     finally:
         client.close()

@@ -31,7 +31,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made there: flus
 
 
 class Process:
-    """One daemon: loop, flusher, inspection. `fault` is called before and after each of its store calls."""
+    """One daemon: loop, flusher, scrub. `fault` is called before and after each of its store calls."""
 
     def __init__(self, fleet: "Fleet") -> None:
         self.away = 0
@@ -95,7 +95,7 @@ class Fleet:
         self.rig = Rig(bench, self.path / "profiles", store=self.store)
         self.broker = Broker(batch=2)
         self.history: list[Event] = []
-        self.buried: list[Invalid] = []
+        self.dead_letters: list[Invalid] = []
         self.processes: list[Process] = []
         self._revisions = itertools.count(1)
 
@@ -103,15 +103,12 @@ class Fleet:
         return self.now
 
     def letters(self) -> DeadLetters:
-        """Where what is no event goes."""
-        buried = self.buried
+        """Where messages that are no events are kept."""
+        dead_letters = self.dead_letters
 
         class Letters:
             def send(self, invalid: Sequence[Invalid]) -> None:
-                buried.extend(invalid)
-
-            def close(self) -> None:
-                """Nothing is held open."""
+                dead_letters.extend(invalid)
 
         return Letters()
 
@@ -130,7 +127,7 @@ class Fleet:
         self.broker.publish(event)
 
     def recover(self) -> None:
-        """What the healer does, with the history in the database's place."""
+        """What the recovery worker does, with the history in the database's place."""
         for bucket, state in enumerate(self.store.bucket_states()):
             if state is not None and state.recovery is not None and state.recovery.reconcile:
                 Projection(self.store).apply([event for event in self.history if bucket_of(event.user_id) == bucket])
@@ -144,7 +141,7 @@ class Fleet:
             self.broker.earliest[name] += messages
 
     def remake(self, topic: str) -> None:
-        """The topic is deleted, made again and filled again, as a relay does; the members learn of it."""
+        """The topic is deleted, made again and filled again, as a relay does; the members notice."""
         self.broker.remake(topic)
         self.broker.publish(*[event for event in self.history if topic_of(event) == topic])
         self.broker.rebalance()

@@ -23,7 +23,7 @@ KEY, OTHER = KEYS[0], KEYS[2]
 BUCKET = bucket_of(KEY.user_id)
 
 
-class Buried:
+class Kept:
     """Dead letters in a list; `failing` times they can't be kept."""
 
     def __init__(self, failing: int = 0) -> None:
@@ -33,22 +33,19 @@ class Buried:
     def send(self, invalid: Sequence[Invalid]) -> None:
         if self.failing:
             self.failing -= 1
-            raise DeadLetterError("no place to put it")
+            raise DeadLetterError("no place for it")
         self.all += invalid
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 class Running:
     """A loop and its parts; a second passes with each step, so each step commits."""
 
-    def __init__(self, store: Any, broker: Broker, buried: Buried | None = None) -> None:  # noqa: ANN401  or what stands for it
+    def __init__(self, store: Any, broker: Broker, dead_letters: Kept | None = None) -> None:  # noqa: ANN401  or what stands for it
         self.now = 0.0
         self.broker = broker
-        self.buried = buried or Buried()
+        self.dead_letters = dead_letters or Kept()
         self.source = broker.join()
-        self.loop = Loop(self.source, Projection(store), self.buried, BadStreak(), NoMetrics(), lambda: self.now)
+        self.loop = Loop(self.source, Projection(store), self.dead_letters, BadStreak(), NoMetrics(), lambda: self.now)
 
     def steps(self, number: int = 10) -> int:
         applied = 0
@@ -81,7 +78,7 @@ def assert_all(store: Store, broker: Broker, history: Sequence[Event] = HISTORY)
 
 
 def recover(store: Store, history: Sequence[Event]) -> None:
-    """What the healer does, with the history in the database's place."""
+    """What the recovery worker does, with the history in the database's place."""
     for bucket, state in enumerate(store.bucket_states()):
         if state is not None and state.recovery is not None and state.recovery.reconcile:
             Projection(store).apply([event for event in history if bucket_of(event.user_id) == bucket])
@@ -124,7 +121,7 @@ def test_nothing_is_committed_before_the_store_has_it(store: Store) -> None:
     assert_all(store, broker)
 
 
-def test_while_the_store_is_away_one_batch_is_held_and_the_source_is_polled_on(store: Store) -> None:
+def test_while_the_store_is_away_one_batch_is_kept_and_the_source_is_polled_on(store: Store) -> None:
     broker = Broker(partitions=1, batch=2)
     away, polls = [False], [0]
 
@@ -173,7 +170,7 @@ def test_a_store_that_goes_away_at_any_call_costs_nothing(store: Store, name: st
             if calls[0] == at:
                 raise StoreUnavailableError("for a moment")
 
-    broker.committed = dict.fromkeys(broker.logs, 0)  # so the store seems to have lost its marks
+    broker.committed = dict.fromkeys(broker.logs, 0)  # so the store seems to have lost its states
     running = Running(Interrupted(store, act), broker)
     broker.publish(*HISTORY, garbage(1))
     for _ in range(3):
@@ -182,7 +179,7 @@ def test_a_store_that_goes_away_at_any_call_costs_nothing(store: Store, name: st
     running.steps(5)
     assert calls[0] >= at
     assert_all(store, broker)
-    assert len(running.buried.all) == 1
+    assert len(running.dead_letters.all) == 1
 
 
 def test_dead_letters_are_kept_once_however_long_the_store_is_away(store: Store) -> None:
@@ -190,19 +187,19 @@ def test_dead_letters_are_kept_once_however_long_the_store_is_away(store: Store)
     running = Running(Interrupted(store, fail_at("save", "before", 30)), broker)
     broker.publish(garbage(1), *HISTORY, garbage(2))
     running.steps(60)
-    assert running.buried.all == [garbage(1), garbage(2)]
+    assert running.dead_letters.all == [garbage(1), garbage(2)]
     assert_all(store, broker)
 
 
-def test_dead_letters_that_can_not_be_kept_hold_the_batch(store: Store) -> None:
+def test_dead_letters_that_can_not_be_kept_keep_the_batch_waiting(store: Store) -> None:
     broker = Broker(partitions=1, batch=100)
-    running = Running(store, broker, Buried(failing=5))
+    running = Running(store, broker, Kept(failing=5))
     broker.publish(*HISTORY, garbage(1))
     assert running.steps(6) == 0
     assert running.loop.unavailable
     assert broker.committed.get("comment-created/0", 0) == 0
     assert running.steps() == len(HISTORY)
-    assert running.buried.all == [garbage(1)]
+    assert running.dead_letters.all == [garbage(1)]
     assert_all(store, broker)
 
 
@@ -212,7 +209,7 @@ def test_mostly_garbage_stops_it_with_all_of_it_kept(store: Store) -> None:
     broker.publish(*[garbage(number) for number in range(50)])
     with pytest.raises(OperatorError, match=r"it is no JSON.*start again"):
         running.steps()
-    assert len(running.buried.all) == 30
+    assert len(running.dead_letters.all) == 30
     running.loop.commit()
     assert broker.committed["comment-created/0"] == 30, "the next start goes on behind it"
 
@@ -224,16 +221,16 @@ def test_some_garbage_among_much_that_is_good_stops_nothing(store: Store) -> Non
     for number, event in enumerate(history):
         broker.publish(event, *([garbage(number)] if number % 3 == 0 else []))
     running.steps(30)
-    assert len(running.buried.all) == 20
+    assert len(running.dead_letters.all) == 20
     assert_all(store, broker, history)
 
 
-def test_a_rebalance_drops_what_is_held(store: Store) -> None:
+def test_a_rebalance_drops_what_is_pending(store: Store) -> None:
     broker = Broker(partitions=1, batch=2)
     first = Running(Interrupted(store, fail_at("save", "before", 1)), broker)
     broker.publish(*HISTORY)
     first.steps(2)
-    assert first.loop.unavailable, "it holds a batch"
+    assert first.loop.unavailable, "it has a pending batch"
     second = Running(store, broker)
     for _ in range(30):
         second.steps(1)
@@ -274,7 +271,7 @@ def test_a_source_that_is_away_is_waited_for(store: Store) -> None:
     assert_all(store, broker)
 
 
-def test_offsets_that_are_gone_are_said_read_from_the_earliest_and_reconciled(store: Store) -> None:
+def test_offsets_that_are_gone_are_reported_read_from_the_earliest_and_reconciled(store: Store) -> None:
     broker = Broker(partitions=1, batch=2)
     running = Running(store, broker)
     broker.publish(*HISTORY[:7])
@@ -293,7 +290,7 @@ def test_offsets_that_are_gone_are_said_read_from_the_earliest_and_reconciled(st
     assert running.loop.finish()
 
 
-def test_a_topic_made_anew_is_read_from_its_beginning(store: Store) -> None:
+def test_a_recreated_topic_is_read_from_its_beginning(store: Store) -> None:
     broker = Broker(partitions=1, batch=2)
     running = Running(store, broker)
     broker.publish(*HISTORY[:5])
@@ -321,7 +318,7 @@ def test_partitions_that_were_added_are_read_from_their_beginning(store: Store) 
     assert all(state is not None and state.epoch == 0 for state in store.bucket_states())
 
 
-def test_a_store_that_fell_back_is_read_again_and_healed(store: Store) -> None:
+def test_a_store_that_was_rolled_back_is_read_again_and_recovers(store: Store) -> None:
     broker = Broker(partitions=1, batch=2)
     running = Running(store, broker)
     broker.publish(*HISTORY[:7])
@@ -331,14 +328,14 @@ def test_a_store_that_fell_back_is_read_again_and_healed(store: Store) -> None:
     running.steps(20)
     fall_back()
     running.steps(20)
-    assert not running.loop.caught_up(), "it heals"
+    assert not running.loop.caught_up(), "it recovers"
     recover(store, HISTORY)
     running.steps()
     assert_all(store, broker)
     assert {state.epoch for state in store.bucket_states() if state} == {1}
 
 
-def test_a_store_that_was_emptied_while_it_was_away_is_healed(store: Store) -> None:
+def test_a_store_that_was_emptied_while_it_was_away_recovers(store: Store) -> None:
     empty = keep(store)
     broker = Broker()
     away = [False]
@@ -399,7 +396,7 @@ def test_a_source_that_skips_something_is_not_believed(store: Store) -> None:
     assert_all(store, broker)
 
 
-def test_finishing_survives_whatever_comes_back(store: Store) -> None:
+def test_finishing_survives_whatever_interrupts_it(store: Store) -> None:
     broker = Broker()
     running = Running(Interrupted(store, fail_at("bucket_states", "before", 0)), broker)
     broker.publish(*HISTORY)

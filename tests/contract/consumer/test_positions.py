@@ -34,7 +34,7 @@ class Process:
     def set(self, name: str, **values: Any) -> None:  # noqa: ANN401  any field
         self.offsets[name] = self.offsets[name]._replace(**values)
 
-    def assign(self) -> dict[str, int]:
+    def assign(self) -> Mapping[str, int]:
         self.lost.clear()
         return self.positions.assign(lambda: self.offsets)
 
@@ -42,14 +42,14 @@ class Process:
         """Apply one comment, and reach these ends (comment_0=5 for comment-created/0)."""
         found = {f"{name[:-2]}-created/{name[-1]}": end for name, end in ends.items()}
         self.projection.apply([comment(KEY, number, 1)], self.positions.fences([BUCKET], found))
-        self.positions.advance([BUCKET], found)
-        self.positions.read(found)
+        self.positions.note_saved([BUCKET], found)
+        self.positions.note_read(found)
 
     def commit(self) -> None:
-        ends = dict(self.positions.reached)
+        ends = dict(self.positions.read)
         behind = self.positions.behind()
         self.projection.apply((), self.positions.fences(behind, ends))
-        self.positions.advance(behind, ends)
+        self.positions.note_saved(behind, ends)
         for name, end in ends.items():
             self.set(name, committed=end)
 
@@ -174,11 +174,11 @@ def test_a_position_below_the_commit(store: Store) -> None:
     assert states(store)[BUCKET].epoch == 1
 
 
-def test_a_missing_mark_although_something_was_committed(store: Store) -> None:
+def test_a_missing_state_although_something_was_committed(store: Store) -> None:
     one = Process(store, P0, I0)
     one.set(P0, committed=40)
     assert one.assign() == {P0: 0, I0: 0}
-    assert set(one.lost.values()) == {"its mark is missing"}
+    assert set(one.lost.values()) == {"its state is missing"}
     assert ends(store) == {P0: 100, I0: 100}
 
 
@@ -224,7 +224,7 @@ def test_a_position_that_is_lower_than_reached_while_others_wrote_on(store: Stor
     assert list(one.lost) == [BUCKET]
 
 
-def test_a_hole_is_met_by_the_save_itself(store: Store) -> None:
+def test_a_position_gap_is_met_by_the_save_itself(store: Store) -> None:
     one = Process(store, P0)
     one.assign()
     fall_back = keep(store)
@@ -280,7 +280,7 @@ def test_a_log_that_lost_its_end(store: Store) -> None:
     one.read(2, comment_0=5)
 
 
-def test_a_topic_made_anew_is_read_from_its_beginning_by_every_reader(store: Store) -> None:
+def test_a_recreated_topic_is_read_from_its_beginning_by_every_reader(store: Store) -> None:
     """Even where the new one is longer than the old one was, and another process raised the epoch first."""
     one, other = Process(store, P0), Process(store, P1)
     for process, ended in ((one, {"comment_0": 50}), (other, {"comment_1": 60})):
@@ -368,7 +368,7 @@ def test_two_that_raise_at_the_same_moment_end_in_one_epoch(store: Store) -> Non
 
 
 def test_a_raise_that_another_beat_us_to_is_followed_by_what_is_left_for_us(store: Store) -> None:
-    """The other's raise says nothing of our partition, whose topic was made anew."""
+    """The other's raise says nothing of our partition, whose topic was recreated."""
     one, other = Process(store, P0), Process(store, P1)
     for process, ended in ((one, {"comment_0": 5}), (other, {"comment_1": 6})):
         process.assign()
@@ -420,7 +420,7 @@ def test_joining_leaves_what_was_there_to_reach(store: Store) -> None:
     assert recovery(store) == RecoveryGoal({P0: 7}, reconcile=False, reason="a test")
 
 
-def test_a_second_loss_while_it_heals_adds_up(store: Store) -> None:
+def test_a_second_loss_during_a_recovery_adds_up(store: Store) -> None:
     one, other = Process(store, P0), Process(store, P1)
     one.assign()
     other.assign()
@@ -441,7 +441,7 @@ def test_a_second_loss_while_it_heals_adds_up(store: Store) -> None:
 
 
 def test_what_nobody_reads_any_more_is_not_waited_for(store: Store) -> None:
-    """The source was another one, or the topic has fewer partitions since it was made anew."""
+    """The source was another one, or the topic has fewer partitions since it was recreated."""
     store.initialize(
         InitialPositions({"tail/0": 3, P0: 4, P1: 4}, {"tail/0": "tail", P0: "first", P1: "first"}, RULES_VERSION)
     )
@@ -468,7 +468,7 @@ def test_a_process_without_partitions_notices_too(store: Store) -> None:
     assert ends(store) == {P0: 100}
 
 
-def test_losses_are_told_even_if_the_store_goes_away_in_the_middle(store: Store) -> None:
+def test_losses_are_reported_even_if_the_store_goes_away_in_the_middle(store: Store) -> None:
     one = Process(store, P0)
     one.set(P0, committed=4)
     raised = []
@@ -491,10 +491,10 @@ def test_losses_are_told_even_if_the_store_goes_away_in_the_middle(store: Store)
     assert len(one.lost) == BUCKETS - 3
 
 
-def test_healing_as_last_seen(store: Store) -> None:
+def test_recoveries_as_last_seen(store: Store) -> None:
     one = Process(store, P0)
     one.set(P0, committed=4)
     one.assign()
-    found = list(one.positions.recovery())
+    found = list(one.positions.recovering())
     assert [bucket for bucket, _, _ in found] == list(range(BUCKETS))
     assert found[BUCKET][1] == msgspec.structs.replace(states(store)[BUCKET])

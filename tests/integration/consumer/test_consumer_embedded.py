@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.commands import demo_database
+from consumer.commands.admin import demo_database
 from support.commands import Started, environment, on, run
 from support.whiteballoon import WhiteBalloon, execute
 

@@ -49,7 +49,7 @@ def test_nothing_sent_makes_no_file(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_an_error_and_not_a_loss(tmp_path: Path) -> None:
     (tmp_path / "dead.jsonl").mkdir()
-    with pytest.raises(DeadLetterError, match=r"dead\.jsonl did not take a dead letter"):
+    with pytest.raises(DeadLetterError, match=r"dead\.jsonl did not accept a dead letter"):
         FileDeadLetters(tmp_path / "dead.jsonl", noon).send([invalid(b"1")])
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from consumer.commands import demo_database
+from consumer.commands.admin import demo_database
 from support.commands import Started, on, run
 
 

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 from kafka import KafkaAdminClient
+from structlog.testing import capture_logs
 
 from consumer.kafka import internals
 from consumer.kafka.source import KafkaSource
 from support.feeds import QUICK, KafkaFeed, begin, comments, ids, wait_for_generation
 from support.process import wait_until
 
-# Polls of 5 ms while the new partitions are noticed stall 3 times in 3 without the nudge; longer polls don't heal that.
+# Without `keep_rejoin_alive`, polls of 5 ms while the new partitions are noticed stall 3 times in 3, and longer polls
+# don't repair that.
 SHORT_POLLS = msgspec.structs.replace(QUICK, min_poll=0.005)
 SECONDS_OF_SHORT_POLLS = 3.0  # metadata are a second old at most
 
@@ -32,17 +34,20 @@ def test_added_partitions_are_assigned_and_read(feed: KafkaFeed) -> None:
     read_all_of(source, feed, partitions=12)
 
 
-def test_the_watchdog_makes_a_stalled_consumer_anew(
-    feed: KafkaFeed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(internals, "nudge", lambda _: None)
+def test_the_watchdog_recreates_a_stalled_consumer(feed: KafkaFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(internals, "keep_rejoin_alive", lambda _: None)
     feed.options = msgspec.structs.replace(SHORT_POLLS, stall_limit=5.0)  # after the short polls
     source = feed.open()
     wait_for_generation(source)
     add_partitions(feed, 6)
-    read_all_of(source, feed, partitions=12)
+    with capture_logs() as logged:
+        read_all_of(source, feed, partitions=12)
     assert source.recreated == 1
-    assert "the consumer is made anew: no assignment for 5 s" in caplog.text
+    assert {
+        "event": "recreating the Kafka consumer",
+        "reason": "no assignment for 5 s",
+        "log_level": "warning",
+    } in logged
 
 
 def add_partitions(feed: KafkaFeed, partitions: int) -> None:

@@ -11,10 +11,10 @@ UNEQUAL = (
 )
 
 
-def test_missing_topics_are_made_once(fresh_kafka: str) -> None:
+def test_missing_topics_are_created_once(fresh_kafka: str) -> None:
     settings = KafkaSettings(bootstrap_servers=fresh_kafka)
     first = ensure_topics(settings, partitions=3)
-    assert sorted(first.made) == [
+    assert sorted(first.created) == [
         "comment-created",
         "comment-created.dead",
         "insight-created",
@@ -26,13 +26,13 @@ def test_missing_topics_are_made_once(fresh_kafka: str) -> None:
     assert ensure_topics(settings) == Topics([], []), "no number was asked for"
 
 
-def test_differences_are_told_and_left(fresh_kafka: str) -> None:
+def test_differences_are_reported_and_left(fresh_kafka: str) -> None:
     settings = KafkaSettings(bootstrap_servers=fresh_kafka)
-    make(fresh_kafka, "comment-created", 2, {"max.message.bytes": "1000000"})
-    make(fresh_kafka, "insight-created", 4, {"max.message.bytes": "99999999", "retention.ms": "-1"})
-    make(fresh_kafka, "snapshot-changed", 4, {"cleanup.policy": "delete", "delete.retention.ms": "604800000"})
+    create(fresh_kafka, "comment-created", 2, {"max.message.bytes": "1000000"})
+    create(fresh_kafka, "insight-created", 4, {"max.message.bytes": "99999999", "retention.ms": "-1"})
+    create(fresh_kafka, "snapshot-changed", 4, {"cleanup.policy": "delete", "delete.retention.ms": "604800000"})
     found = ensure_topics(settings, partitions=4)
-    assert sorted(found.made) == ["comment-created.dead", "insight-created.dead"]
+    assert sorted(found.created) == ["comment-created.dead", "insight-created.dead"]
     expected = [
         "comment-created: partitions is 2, not 4",
         "comment-created: max.message.bytes is 1000000, below 16777216",
@@ -54,20 +54,20 @@ def test_differences_are_told_and_left(fresh_kafka: str) -> None:
     ]
 
 
-def test_more_replicas_than_brokers_are_refused_with_the_way_out(fresh_kafka: str) -> None:
+def test_more_replicas_than_brokers_are_refused_with_the_fix(fresh_kafka: str) -> None:
     with pytest.raises(OperatorError, match=r"has too few brokers .*comment-created.*--replication"):
         ensure_topics(KafkaSettings(bootstrap_servers=fresh_kafka), replication=3)
 
 
 def test_a_new_event_topic_has_as_many_partitions_as_the_other(fresh_kafka: str) -> None:
     settings = KafkaSettings(bootstrap_servers=fresh_kafka)
-    make(fresh_kafka, "insight-created", 5, {"max.message.bytes": "16777216"})
+    create(fresh_kafka, "insight-created", 5, {"max.message.bytes": "16777216"})
     ensure_topics(settings)
     with KafkaAdminClient(bootstrap_servers=fresh_kafka) as client:
         [topic] = client.describe_topics(["comment-created"])
     assert len(topic["partitions"]) == 5
 
 
-def make(bootstrap: str, name: str, partitions: int, configs: dict[str, str]) -> None:
+def create(bootstrap: str, name: str, partitions: int, configs: dict[str, str]) -> None:
     with KafkaAdminClient(bootstrap_servers=bootstrap) as client:
         client.create_topics({name: {"num_partitions": partitions, "configs": configs}}, wait_for_metadata=True)

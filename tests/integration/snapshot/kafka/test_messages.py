@@ -203,7 +203,7 @@ def test_a_key_that_is_too_large_is_cut_as_well(settings: KafkaSettings, produce
 
 def test_without_its_topic_a_dead_letter_is_an_error_and_not_a_loss(fresh_kafka: str) -> None:
     producer = Producer(KafkaSettings(bootstrap_servers=fresh_kafka), delivery_timeout=2)
-    with pytest.raises(DeadLetterError, match=r"comment-created\.dead did not take a dead letter"):
+    with pytest.raises(DeadLetterError, match=r"comment-created\.dead did not accept a dead letter"):
         letters(producer).send([letter(b"1", b"x")])
     producer.close()
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis
 
-from consumer.commands import demo_database
+from consumer.commands.admin import demo_database
 from projections.comments.rows import events
 from projections.database.database import open_databases
 from projections.profile_key import ProfileKey

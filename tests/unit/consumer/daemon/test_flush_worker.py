@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Waiting:
-    """Stands for a flusher, its inspection and a witness: something is claimed for eleven more seconds."""
+    """Stands for a flusher, its scrub and a detector: something is claimed for eleven more seconds."""
 
     accepted = True
     trouble = None
@@ -25,11 +25,11 @@ class Waiting:
             cast("Flusher", self), cast("Scrub", self), cast("RollbackDetector", self), lambda: 0.0
         )
 
-    def register(self) -> None: ...
+    def add_folder(self) -> None: ...
 
     def step(self) -> None: ...
 
-    def behind(self) -> list[int]:
+    def pending_buckets(self) -> list[int]:
         return []
 
     def wait(self) -> float:
@@ -40,7 +40,7 @@ class Waiting:
         return Flushed()
 
 
-def test_waiting_for_others_is_said_only_where_no_batch_of_ours_is_on_its_way() -> None:
+def test_waiting_for_others_is_logged_only_where_no_batch_of_ours_is_under_way() -> None:
     one = Waiting()
     with capture_logs() as during:
         one.flush_worker.step()

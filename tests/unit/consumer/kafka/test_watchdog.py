@@ -1,6 +1,6 @@
 from collections.abc import Callable
 
-from consumer.kafka.watchdog import OutageLog, Watchdog
+from consumer.kafka.watchdog import Watchdog
 
 Position = Callable[[int], int]
 
@@ -12,7 +12,7 @@ def test_an_assignment_that_does_not_come_is_noticed_after_the_limit() -> None:
     assert dog.assigned(160.0, joined=False) == "no assignment for 60 s"
 
 
-def test_an_assignment_in_between_begins_the_time_anew() -> None:
+def test_an_assignment_in_between_restarts_the_time() -> None:
     dog = Watchdog(60.0)
     dog.assigned(0.0, joined=False)
     dog.assigned(50.0, joined=True)
@@ -36,7 +36,7 @@ def test_a_position_that_moves_is_never_looked_up() -> None:
 
 
 def test_a_partition_that_stands_before_its_end_for_the_limit_has_stalled() -> None:
-    assert first_reason(lambda _: 1, end=9) == "a/0 stands at 1 for 60 s, its end is 9"
+    assert first_reason(lambda _: 1, end=9) == "a/0 is stalled at 1 for 60 s, its end is 9"
 
 
 def test_a_partition_that_stands_at_its_end_has_not_stalled() -> None:
@@ -64,19 +64,3 @@ def first_reason(position: Position, end: int) -> str | None:
             if reason is not None:
                 return reason
     return None
-
-
-def test_an_absence_is_said_less_and_less_often_and_its_end_once() -> None:
-    absence = OutageLog("Kafka", 0.0)
-    said = [absence.observe(float(second), present=False) for second in range(1, 100)]
-    assert [second for second, line in enumerate(said, 1) if line] == [10, 20, 40, 80]
-    assert said[9] == "Kafka has not answered for 10 s; trying on"
-    assert absence.observe(100.0, present=True) == "Kafka is back after 100 s"
-    assert absence.observe(101.0, present=True) is None
-
-
-def test_a_short_absence_is_not_said() -> None:
-    absence = OutageLog("Kafka", 0.0)
-    assert absence.observe(9.0, present=False) is None
-    assert absence.observe(9.5, present=True) is None
-    assert absence.observe(19.0, present=False) is None

@@ -1,24 +1,28 @@
 """`snapshot-admin demo`: the whole way, from a comment to a file, on a database of its own."""
 
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from consumer.commands import demo_database
+from consumer.commands.admin import demo_database
 from consumer.daemon.daemon import Daemon, Settings, open_daemon
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
 from snapshot.files.folder import file_name
+from snapshot.runtime import logs
 from snapshot.runtime.metrics import NoMetrics
 from snapshot.schema import SignalProfileSnapshot, parse_file
 
@@ -30,6 +34,16 @@ _UNBOUNDED = 1000
 _BODY = (
     "Porchfest starts at noon! https://partiful.com/e/porchfest-2024\n\n[attachments: porch.jpg]\n(Reactions: Wren 🎉)"
 )
+
+
+def demo_command(
+    folder: Annotated[Path, typer.Option(help="Folder for the demo's database and files; cleared at each run.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Create a small database, show its profiles, add a comment and show the one profile that changes."""
+    logs.configure(sys.stderr, level="warning")  # the demo itself says what happens
+    demo(folder, Console())
 
 
 def demo(folder: Path, console: Console) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.commands import demo_database
+from consumer.commands.admin import demo_database
 from projections.comments.body import read
 from projections.comments.events import CommentCreated, Event, InsightCreated
 from projections.comments.rows import events

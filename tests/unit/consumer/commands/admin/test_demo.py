@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from consumer.commands.demo import table
+from consumer.commands.admin.demo import table
 from snapshot.schema import LinkStat, SignalProfileSnapshot, TagStat
 
 LINK = LinkStat(url="https://toolshed.example.net/", domain="toolshed.example.net", count=12)
