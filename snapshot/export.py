@@ -20,7 +20,7 @@ from projections.comments.rows import InvalidRowError
 from projections.database.database import Database
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
-from snapshot.deletion_guard import Cause, PendingDeletions, Totals, blocked
+from snapshot.deletion_guard import Cause, PendingDeletions, Totals, blocked_message, cause_of, reason_to_block
 from snapshot.direct import direct_snapshots, warn
 from snapshot.files.folder import ProfileFolder, file_name
 from snapshot.files.staging import Place, Prepared, Staging
@@ -43,23 +43,35 @@ _NAMED = 10
 
 
 class Seen(msgspec.Struct):
-    """What was seen of some profiles: as they are now, as their files were (`filed`), and what of these would end."""
+    """What was seen of some profiles as they are now, and what the run would remove of what their files show.
+
+    A file doesn't tell which comments have tags, so tags are counted by profiles.
+    """
 
     profiles: int = 0
     comments: int = 0
     unchanged: int = 0
     unreadable: int = 0
-    filed_profiles: int = 0
-    filed_comments: int = 0
-    filed_tagged: int = 0
-    """Profiles whose files show a tag."""
-    ended_comments: int = 0
-    ended_tagged: int = 0
+    filed: Totals = msgspec.field(default_factory=Totals)
+    deletions: PendingDeletions = msgspec.field(default_factory=PendingDeletions)
 
     def add(self, other: "Seen") -> None:
         """Add the same of other profiles."""
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.profiles += other.profiles
+        self.comments += other.comments
+        self.unchanged += other.unchanged
+        self.unreadable += other.unreadable
+        self.filed.merge(other.filed)
+        self.deletions.merge(other.deletions)
+
+    def compare(self, filed: SignalProfileSnapshot, now: SignalProfileSnapshot | None, groups: Groups) -> None:
+        """Count a profile that has a file; `now` is None where the profile is no more."""
+        before, after = filed.message_count, 0 if now is None else now.message_count
+        tagged = now is not None and bool(filed.top_tags)
+        untagged = now is not None and tagged and not now.top_tags
+        deleted = {_cause(filed, now, groups): before - after} if before > after else {}
+        self.filed.add_profile(before, tagged)
+        self.deletions.add_profile(before, after, deleted, tagged=tagged, untagged=untagged)
 
 
 class Part(NamedTuple):
@@ -131,20 +143,11 @@ class Preparation:
         part.names.append(name)
         if before != content:
             part.prepared.append(self._staging.prepare(Place(name, stamp), content))
-        _note(part.seen, snapshot, before, same=before == content)
-
-
-def _note(seen: Seen, snapshot: SignalProfileSnapshot, before: bytes | None, *, same: bool) -> None:
-    seen.profiles += 1
-    seen.comments += snapshot.message_count
-    seen.unchanged += same
-    filed = snapshot if same else _parsed(before)
-    if filed is not None:
-        seen.filed_profiles += 1
-        seen.filed_comments += filed.message_count
-        seen.filed_tagged += bool(filed.top_tags)
-        seen.ended_comments += max(0, filed.message_count - snapshot.message_count)
-        seen.ended_tagged += bool(filed.top_tags) and not snapshot.top_tags
+        part.seen.profiles += 1
+        part.seen.comments += snapshot.message_count
+        part.seen.unchanged += before == content
+        if (filed := snapshot if before == content else _parsed(before)) is not None:
+            part.seen.compare(filed, snapshot, self._groups)
 
 
 def _parsed(content: bytes | None) -> SignalProfileSnapshot | None:
@@ -178,12 +181,12 @@ class Export:
     def run(
         self, ranges: Sequence[Range], *, processes: int, prune_all: bool, progress: Callable[[], object]
     ) -> Exported:
-        """Do steps 2 to 5. Raises OperatorError where the brake holds or the folder can't be written."""
+        """Do steps 2 to 5. Raises OperatorError where the deletion guard blocks, or the folder can't be written."""
         try:
             part = self._prepared(fork.map_forked(self._preparation, ranges, processes), progress)
             stale = list(self._stale(set(part.names)))
             if not prune_all:
-                self._brake(part.seen, stale)
+                self._ask_guard(part.seen, stale)
             moved = self._staging.move(part.prepared, [one.place for one in stale])
         except OSError as error:
             self._abandon()
@@ -245,38 +248,24 @@ class Export:
         found = re.fullmatch(_SEVERAL if self._folder.identity.group_slug is None else _ONE, name)
         return None if found is None else int(found[1])
 
-    def _brake(self, seen: Seen, stale: Sequence[Stale]) -> None:
+    def _ask_guard(self, seen: Seen, stale: Sequence[Stale]) -> None:
         """Step 4: files against what they would become."""
-        endings = PendingDeletions({None: [0, seen.ended_comments]}, seen.ended_tagged)
-        totals = [seen.filed_profiles, seen.filed_comments, seen.filed_tagged]
         for one in stale:
-            counts = endings.causes.setdefault(_cause(one, self._groups), [0, 0])
-            counts[0] += 1
-            counts[1] += one.snapshot.message_count
-            totals[0] += 1
-            totals[1] += one.snapshot.message_count
-            totals[2] += bool(one.snapshot.top_tags)
-        what = blocked(endings, Totals(*totals), tagged="profiles")
-        if what is not None:
-            raise OperatorError(
-                f"this run would end {what}, as after restoring half a database, so nothing was changed; "
-                "look at DATABASE_URL and INSIGHTS_DATABASE_URL, or confirm with --prune-all"
-            )
+            seen.compare(one.snapshot, None, self._groups)
+        reason = reason_to_block(seen.deletions, seen.filed, tagged="profiles")
+        if reason is not None:
+            raise OperatorError(f"{blocked_message(reason, '--prune-all')}; nothing was changed")
 
 
 def _key(snapshot: SignalProfileSnapshot) -> ProfileKey:
     return ProfileKey(snapshot.user_id, snapshot.group_slug)
 
 
-def _cause(one: Stale, groups: Groups) -> Cause | None:
-    """The one fact that ends a profile: its membership is over, or its only request no longer is the group's."""
-    name = groups.members.get(one.key.user_id, {}).get(one.key.group_slug)
-    if name is None:
-        return Cause("membership", 0, one.key)
-    asked = one.snapshot.request_ids
-    if len(asked) == 1 and asked[0] not in groups.requests.get(name, ()):
-        return Cause("request", asked[0], None)
-    return None
+def _cause(filed: SignalProfileSnapshot, now: SignalProfileSnapshot | None, groups: Groups) -> Cause | None:
+    """The act that took comments out of a profile: its membership ended, or one request is no longer the group's."""
+    requests = set(filed.request_ids).difference(() if now is None else now.request_ids)
+    causes = {cause_of(_key(filed), request, groups) for request in requests}
+    return causes.pop() if len(causes) == 1 else None
 
 
 def ranges_of(database: Database, groups: Groups) -> list[Range]:

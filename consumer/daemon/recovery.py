@@ -14,8 +14,7 @@ from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID, bucket_of
 from projections.projection import Projection
 from projections.store.protocol import BucketState
-from snapshot.deletion_guard import PendingDeletions, Totals, blocked
-from snapshot.reconcile.comparison import count_deletions
+from snapshot.deletion_guard import PendingDeletions, Totals, blocked_message, reason_to_block
 from snapshot.reconcile.digests import stored_digests
 from snapshot.reconcile.reconcile import PartComparison, Scope, cut, read_part, repairs, user_ranges
 from snapshot.runtime.throttle import ThrottledWarning
@@ -25,7 +24,6 @@ log = structlog.get_logger()
 _LEASE = "healing"
 _LEASE_SECONDS = 15.0
 _STEP_SECONDS = 1.0
-_COUNTLESS = 2**62
 
 
 class _LeaseLostError(Exception):
@@ -101,17 +99,13 @@ class RecoveryWorker:
             )
             for _ in compared.pages():
                 self._renew()
-            for counts in compared.comparison.tallies.values():
-                count_deletions(deletions, counts)
+            deletions.merge(compared.comparison.pending_deletions())
         if not deletions.worth_asking():
             return
         stored = stored_digests(self._store, keys)
-        much = blocked(deletions, Totals(stored.shown, stored.comments, _COUNTLESS))
-        if much is not None:
-            raise OperatorError(
-                f"Redis lost data, and rebuilding it from the database would remove {much}; restore the database, "
-                "or confirm it with `snapshot-rebuild --all --prune-all`"
-            )
+        reason = reason_to_block(deletions, Totals(stored.shown, stored.comments, deletions.tagged))
+        if reason is not None:
+            raise OperatorError(blocked_message(reason, "snapshot-rebuild --all --prune-all"))
 
     def _renew(self) -> None:
         if not self._store.lease(_LEASE, self._token, _LEASE_SECONDS):

@@ -12,7 +12,7 @@ import msgspec
 
 from projections.paging import pages
 from projections.profile_key import HIGHEST_ID, ProfileKey
-from snapshot.deletion_guard import LEAST, PendingDeletions, Totals, blocked
+from snapshot.deletion_guard import LEAST, PendingDeletions, Totals, reason_to_block
 from snapshot.processes.spawn import Pool
 from snapshot.rebuild import tasks
 from snapshot.rebuild.report import leave_out
@@ -89,7 +89,7 @@ class Detection:
         endings = self._look(suspects.looked_at, found)
         found.users = self._confirmed(suspects)
         if endings.worth_asking():
-            found.blocked = blocked(endings, self._totals(digests or self._digests(found), endings))
+            found.blocked = reason_to_block(endings, self._totals(digests or self._digests(found), endings))
         return found
 
     def _confirmed(self, suspects: _Suspects) -> frozenset[int] | None:
@@ -143,7 +143,7 @@ class Detection:
         parts = [] if users == frozenset() else list(cut(self.ranges, users))
         self._meter.phase("comparing registers", len(parts))
         for outcome in self._pool.map(tasks.look, parts):
-            endings.merge(outcome.endings)
+            endings.merge(outcome.deletions)
             found.comments += outcome.comments
             leave_out(found.unreadable, outcome.unreadable)
             found.empty.update(outcome.empty)
@@ -158,5 +158,5 @@ class Detection:
 
     def _totals(self, stored: StoredDigests, endings: PendingDeletions) -> Totals:
         """Of some users only, it isn't known how many comments have labels; then the brake leaves these out."""
-        labelled = max(self._labelled + endings.labels, endings.labelled)
+        labelled = max(self._labelled + endings.untagged, endings.tagged)
         return Totals(stored.shown, stored.comments, labelled if self._users is None else _COUNTLESS)

@@ -20,7 +20,6 @@ from snapshot.deletion_guard import PendingDeletions
 from snapshot.files.check import FileCheck, check_files, matches_head, readable
 from snapshot.files.folder import ProfileFolder
 from snapshot.flush.flusher import Flushed, Flusher
-from snapshot.reconcile.comparison import Comparison, count_deletions
 from snapshot.reconcile.digests import StoredDigests, Sums, sum_rows
 from snapshot.reconcile.findings import Finding, Kind, Repairs, differing_fields, kind_of, named
 from snapshot.reconcile.reconcile import Part, PartComparison, Scope, read_part, recompute_inconsistent, remove_damaged
@@ -68,7 +67,7 @@ class PartResult(msgspec.Struct):
     events: int
     stored: int
     findings: list[Finding]
-    endings: PendingDeletions
+    deletions: PendingDeletions
     empty: list[ProfileKey]
     unreadable: dict[int, str]
     before: Observation | None
@@ -175,16 +174,16 @@ class _Piece:
             events += len(page)
             if before is not None:
                 repairs.note(page)
-        tallies = compared.comparison.tallies
-        wrong = [key for key in tallies if tallies[key].differences or self.stored.inconsistent_fields.get(key)]
+        profiles = compared.comparison.profiles
+        wrong = [key for key in profiles if profiles[key].differences or self.stored.inconsistent_fields.get(key)]
         shown = self.end(wrong)
         return PartResult(
             comments=compared.comments,
             events=events,
             stored=sum(head.count > 0 for head in self.stored.heads.values()),
             findings=_findings(self.stored, compared, shown, repairs),
-            endings=_endings(compared.comparison),
-            empty=[key for key, tally in tallies.items() if not tally.rows],
+            deletions=compared.comparison.pending_deletions(),
+            empty=[key for key, profile in profiles.items() if not profile.rows.rows],
             unreadable=dict(unreadable),
             before=before,
         )
@@ -232,28 +231,21 @@ class _Repair(_Piece):
         return {key: one.head for key, one in shown.items()}
 
 
-def _endings(comparison: Comparison) -> PendingDeletions:
-    endings = PendingDeletions()
-    for tally in comparison.tallies.values():
-        count_deletions(endings, tally)
-    return endings
-
-
 def _findings(stored: Stored, compared: PartComparison, shown: _Shown, repairs: Repairs) -> list[Finding]:
     found = []
     comparison, time = compared.comparison, compared.ended
-    for key, tally in comparison.tallies.items():
+    for key, profile in comparison.profiles.items():
         inconsistent_fields = stored.inconsistent_fields.get(key, frozenset())
-        if not (tally.differences or inconsistent_fields):
+        if not (profile.differences or inconsistent_fields):
             continue
         visible = differing_fields(key, stored.heads[key], shown[key]) if key in shown else set[str]()
         found.append(
             Finding(
                 key,
-                kind_of(tally),
-                named(visible, inconsistent_fields, tally),
+                kind_of(profile),
+                named(visible, inconsistent_fields, profile),
                 time,
-                (tally.registers_digest, tally.rows_digest, tally.revisions),
+                (profile.stored.digest, profile.rows.digest, profile.stored.revisions),
                 certain=bool(inconsistent_fields),
                 shown=stored.heads[key].count > 0,
                 repairs=repairs.of(key),

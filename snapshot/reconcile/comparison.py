@@ -25,9 +25,9 @@ from projections.comments.register import (
 )
 from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler, contents, events, insight
 from projections.profile_key import ProfileKey
-from snapshot.deletion_guard import Cause, PendingDeletions
+from snapshot.deletion_guard import Cause, PendingDeletions, cause_of
 
-__all__ = ["Cause", "Comparison", "InvalidRowHandler", "Registers", "Tally"]
+__all__ = ["Comparison", "InvalidRowHandler", "ProfileComparison", "Registers"]
 
 Registers = Mapping[ProfileKey, dict[int, bytes]]
 """Packed registers by comment id, of each profile that the store has."""
@@ -37,144 +37,182 @@ _NO_TIME = datetime(1970, 1, 1)  # noqa: DTZ001 - a comment that is gone counts 
 
 
 class _Content(NamedTuple):
+    """What a row gives one profile."""
+
     key: ProfileKey
     row: CommentRow
     half: CommentHalf
-    labels: tuple[str, ...]
+    tags: tuple[str, ...]
 
 
 class StaleHalves(NamedTuple):
-    """Which halves of a register have to be said again: the revision that each had, None for one that is right."""
+    """Which halves of a register a new event has to replace: the revision that each has, None for one that is right."""
 
     comment: int | None
     insight: int | None
 
 
-_BOTH = StaleHalves(-1, -1)
-_NEITHER = StaleHalves(None, None)
+_NO_REGISTER = StaleHalves(-1, -1)
+_IN_STEP = StaleHalves(None, None)
 
 
-class Tally(msgspec.Struct):
-    """What was seen of one stored profile: digests and counts of its registers and of its rows.
+class RegisterSums(msgspec.Struct):
+    """One profile as it is stored: all its registers' digest and revisions, and how many comments count."""
 
-    `revisions` is the sum of the registers'; `labelled` counts comments with labels, `rows` the soft-deleted ones too.
+    digest: int = 0
+    revisions: int = 0
+    comments: int = 0
+
+
+class RowSums(msgspec.Struct):
+    """The same profile as its rows give it: their digest, how many there are (soft-deleted too), how many count."""
+
+    digest: int = 0
+    rows: int = 0
+    comments: int = 0
+
+
+class ProfileComparison(msgspec.Struct):
+    """One stored profile beside its rows.
+
+    `differences` counts halves of registers and registers that have no row here; `tombstones` those of them whose
+    comment counts neither before nor after, so that no snapshot changes. `deleted` counts comments that no longer
+    count, by cause. Of those that go on counting, `tagged` had tags, and `untagged` of these lose them all.
     """
 
-    registers_digest: int = 0
-    rows_digest: int = 0
-    revisions: int = 0
-    counted: int = 0
-    counting: int = 0
-    labelled: int = 0
-    rows: int = 0
-    unlabelled: int = 0
-    """Comments whose labels all vanish although their rows still count."""
+    stored: RegisterSums
+    rows: RowSums = msgspec.field(default_factory=RowSums)
     differences: int = 0
     tombstones: int = 0
-    """How many of the differences are of comments that count neither before nor after."""
-    endings: dict[Cause | None, int] = {}
+    deleted: dict[Cause | None, int] = {}
+    tagged: int = 0
+    untagged: int = 0
+
+    def delete(self, cause: Cause | None) -> None:
+        """Count a comment that counted until now."""
+        self.deleted[cause] = self.deleted.get(cause, 0) + 1
+
+    def differ(self, halves: int, *, visible: bool) -> None:
+        """Count differences of one comment; `visible`: it counts before or after."""
+        self.differences += halves
+        self.tombstones += 0 if visible else halves
 
 
 class Comparison:
-    """Compares the registers of some users with their rows, a page of rows at a time, then with what has no row."""
+    """Compares the registers of some users with their rows, a page of rows at a time, then with what has no row.
 
-    def __init__(self, registers: Registers, time: int, unreadable: InvalidRowHandler) -> None:
+    `registers` is used up: what a row was found for is taken out.
+    """
+
+    def __init__(self, registers: Registers, time: int, on_invalid_row: InvalidRowHandler) -> None:
         self._registers = registers
         self._time = time
-        self._unreadable = unreadable
+        self._on_invalid_row = on_invalid_row
         self._slugs: dict[int, list[str]] = {}
-        self.tallies: dict[ProfileKey, Tally] = {}
+        self.profiles: dict[ProfileKey, ProfileComparison] = {}
         self.missing: dict[ProfileKey, int] = {}
         """Profiles that have rows but no registers, with how many of the rows count."""
         for key, mine in registers.items():
             self._slugs.setdefault(key.user_id, []).append(key.group_slug)
-            self.tallies[key] = _tally(mine)
+            self.profiles[key] = ProfileComparison(_sums(mine))
 
-    def page(self, comments: list[CommentRow], analyses: Mapping[int, AnalysisRow], groups: Groups) -> list[Event]:
+    def compare(self, rows: list[CommentRow], analyses: Mapping[int, AnalysisRow], groups: Groups) -> list[Event]:
         """Give the events that this page of rows asks for."""
-        new = [row for row in comments if row.user_id not in self._slugs]
-        found = list(events(new, analyses, groups, self._time, self._unreadable))
-        for event in found:
-            if isinstance(event, CommentCreated):
-                key = ProfileKey(event.user_id, event.group_slug)
-                self.missing[key] = self.missing.get(key, 0) + (event.deleted_at is None)
-        known = [row for row in comments if row.user_id in self._slugs]
-        for row, slugs, half, labels in contents(known, analyses, groups, self._unreadable):
+        found = self._of_new_users([row for row in rows if row.user_id not in self._slugs], analyses, groups)
+        known = [row for row in rows if row.user_id in self._slugs]
+        for row, slugs, half, tags in contents(known, analyses, groups, self._on_invalid_row):
             for slug in slugs:
-                one = _Content(ProfileKey(row.user_id, slug), row, half, labels)
-                if one.key in self._registers:
-                    wanted = self._compared(one)
-                else:
-                    self.missing[one.key] = self.missing.get(one.key, 0) + (half.state == LIVE)
-                    wanted = _BOTH
-                if wanted != _NEITHER:
-                    found += self._repair_events(one, wanted, analyses.get(row.comment_id), groups)
-        for comment in known:
-            found += self._moved_away(comment, groups)
+                one = _Content(ProfileKey(row.user_id, slug), row, half, tags)
+                if (stale := self._stale_halves(one)) != _IN_STEP:
+                    found += self._repair_events(one, stale, analyses.get(row.comment_id), groups)
+        for row in known:
+            found += self._moved_away(row, groups)
         return found
 
-    def rest(self, limit: int) -> Iterator[list[Event]]:
-        """After the last page: registers without a row, as pages of events that say they are gone."""
+    def without_row(self, limit: int) -> Iterator[list[Event]]:
+        """After the last page: the registers for which no row was found, as pages of events that remove them."""
         left = (event for key, mine in self._registers.items() for event in self._removed(key, mine))
         while page := list(islice(left, limit)):
             yield page
 
-    def _compared(self, one: _Content) -> StaleHalves:
-        """Compare a row with its register."""
-        packed = self._registers[one.key].pop(one.row.comment_id, None)
+    def pending_deletions(self) -> PendingDeletions:
+        """Count what all of this would remove."""
+        pending = PendingDeletions()
+        for one in self.profiles.values():
+            pending.add_profile(
+                one.stored.comments, one.rows.comments, one.deleted, tagged=one.tagged, untagged=one.untagged
+            )
+        return pending
+
+    def _of_new_users(self, rows: list[CommentRow], analyses: Mapping[int, AnalysisRow], groups: Groups) -> list[Event]:
+        found = list(events(rows, analyses, groups, self._time, self._on_invalid_row))
+        for event in found:
+            if isinstance(event, CommentCreated):
+                self._miss(ProfileKey(event.user_id, event.group_slug), counts=event.deleted_at is None)
+        return found
+
+    def _miss(self, key: ProfileKey, *, counts: bool) -> None:
+        self.missing[key] = self.missing.get(key, 0) + counts
+
+    def _stale_halves(self, new: _Content) -> StaleHalves:
+        """Compare a row with its register, and count what differs."""
+        if new.key not in self._registers:
+            self._miss(new.key, counts=new.half.state == LIVE)
+            return _NO_REGISTER
+        packed = self._registers[new.key].pop(new.row.comment_id, None)
         old = EMPTY_REGISTER if packed is None else unpack(packed)
-        new = Register(self._time, one.half, self._time, one.labels)
-        tally = self.tallies[one.key]
-        tally.rows += 1
-        tally.rows_digest = (tally.rows_digest + fingerprint(one.row.comment_id, new)) % _MODULUS
-        counted, counting = counts(old), counts(new)
-        tally.counting += counting
-        if counted and not counting:
-            _count_deletion(tally, None)
-        if counted and counting and old.labels and not new.labels:
-            tally.unlabelled += 1
-        comment = old.comment_revision if old.comment != one.half else None
-        insight = old.insight_revision if old.labels != one.labels else None
-        differences = (comment is not None) + (insight is not None)
-        tally.differences += differences
-        if not (counted or counting):
-            tally.tombstones += differences
-        return StaleHalves(comment, insight)
+        stale = StaleHalves(
+            old.comment_revision if old.comment != new.half else None,
+            old.insight_revision if old.labels != new.tags else None,
+        )
+        self._count(self.profiles[new.key], new, old, stale)
+        return stale
+
+    def _count(self, profile: ProfileComparison, new: _Content, old: Register, stale: StaleHalves) -> None:
+        register = Register(self._time, new.half, self._time, new.tags)
+        before, after = counts(old), counts(register)
+        profile.rows.rows += 1
+        profile.rows.digest = (profile.rows.digest + fingerprint(new.row.comment_id, register)) % _MODULUS
+        profile.rows.comments += after
+        profile.differ(2 - stale.count(None), visible=before or after)
+        if before and not after:
+            profile.delete(None)
+        if before and after and old.labels:
+            profile.tagged += 1
+            profile.untagged += not new.tags
 
     def _repair_events(
-        self, one: _Content, wanted: StaleHalves, analysis: AnalysisRow | None, groups: Groups
+        self, new: _Content, stale: StaleHalves, analysis: AnalysisRow | None, groups: Groups
     ) -> Iterator[Event]:
         """Say these halves again, each under a higher revision."""
-        known = {} if analysis is None else {one.row.comment_id: analysis}
-        for event in events([one.row], known, groups, self._time):
-            before = wanted.comment if isinstance(event, CommentCreated) else wanted.insight
-            if before is not None and event.group_slug == one.key.group_slug:
+        known = {} if analysis is None else {new.row.comment_id: analysis}
+        for event in events([new.row], known, groups, self._time):
+            before = stale.comment if isinstance(event, CommentCreated) else stale.insight
+            if before is not None and event.group_slug == new.key.group_slug:
                 yield _revised(event, before)
-        if analysis is None and wanted.insight is not None and one.key in self._registers:  # it vanished
-            yield _revised(insight(one.row, one.key.group_slug, None, self._time), wanted.insight)
+        if analysis is None and stale.insight is not None and new.key in self._registers:  # it was deleted
+            yield _revised(insight(new.row, new.key.group_slug, None, self._time), stale.insight)
 
     def _moved_away(self, row: CommentRow, groups: Groups) -> Iterator[Event]:
         """Find the stored profiles of the row's own user in which it no longer counts."""
-        for slug in self._slugs.get(row.user_id, ()):
+        for slug in self._slugs[row.user_id]:
             key = ProfileKey(row.user_id, slug)
             mine = self._registers[key]
             if row.comment_id in mine and slug not in groups.slugs(row.user_id, row.help_request_id):
                 old = unpack(mine.pop(row.comment_id))
-                yield from self._count_deletion(key, row.comment_id, old, _cause(key, old, row, groups))
+                yield from self._removal(key, row.comment_id, old, _cause(key, old, row, groups))
 
     def _removed(self, key: ProfileKey, mine: dict[int, bytes]) -> Iterator[Event]:
         for comment_id in sorted(mine):
-            yield from self._count_deletion(key, comment_id, unpack(mine.pop(comment_id)), None)
+            yield from self._removal(key, comment_id, unpack(mine.pop(comment_id)), None)
 
-    def _count_deletion(self, key: ProfileKey, comment_id: int, old: Register, cause: Cause | None) -> Iterator[Event]:
+    def _removal(self, key: ProfileKey, comment_id: int, old: Register, cause: Cause | None) -> Iterator[Event]:
         if old.comment is None or not has_row(old):
             return
-        tally = self.tallies[key]
-        tally.differences += 1
+        profile = self.profiles[key]
+        profile.differ(1, visible=counts(old))
         if counts(old):
-            _count_deletion(tally, cause)
-        else:
-            tally.tombstones += 1
+            profile.delete(cause)
         gone = CommentCreated(
             comment_id=comment_id,
             user_id=key.user_id,
@@ -188,42 +226,25 @@ class Comparison:
         yield _revised(gone, old.comment_revision)
 
 
-def _tally(registers: Mapping[int, bytes]) -> Tally:
-    tally = Tally()
+def _sums(registers: Mapping[int, bytes]) -> RegisterSums:
+    sums = RegisterSums()
     for comment_id, packed in registers.items():
         register = unpack(packed)
-        tally.registers_digest += fingerprint(comment_id, register)
-        tally.revisions += register.comment_revision + register.insight_revision
-        if counts(register):
-            tally.counted += 1
-            tally.labelled += bool(register.labels)
-    tally.registers_digest %= _MODULUS
-    return tally
-
-
-def _count_deletion(tally: Tally, cause: Cause | None) -> None:
-    tally.endings[cause] = tally.endings.get(cause, 0) + 1
+        sums.digest += fingerprint(comment_id, register)
+        sums.revisions += register.comment_revision + register.insight_revision
+        sums.comments += counts(register)
+    sums.digest %= _MODULUS
+    return sums
 
 
 def _cause(key: ProfileKey, old: Register, row: CommentRow, groups: Groups) -> Cause | None:
-    if key.group_slug not in groups.members.get(key.user_id, {}):
-        return Cause("membership", 0, key)
-    if old.comment is not None and old.comment.help_request_id == row.help_request_id:
-        return Cause("request", row.help_request_id, None)
-    return None
+    """Say why a row that is there left a profile; a comment that was moved by itself has no cause that excuses it."""
+    cause = cause_of(key, row.help_request_id, groups)
+    moved = old.comment is None or old.comment.help_request_id != row.help_request_id
+    return None if moved and cause is not None and cause.kind == "request" else cause
 
 
 def _revised(event: Event, before: int) -> Event:
     if event.revision > before:
         return event
     return msgspec.structs.replace(event, revision=before + 1)
-
-
-def count_deletions(endings: PendingDeletions, tally: Tally) -> None:
-    """Count what one profile's differences would end."""
-    endings.labels += tally.unlabelled
-    endings.labelled += tally.labelled
-    for cause, comments in tally.endings.items():
-        endings.count(cause, 0, comments)
-    if tally.counted and not tally.counting:
-        endings.count(next(iter(tally.endings)) if len(tally.endings) == 1 else None, 1, 0)

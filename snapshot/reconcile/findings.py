@@ -8,7 +8,7 @@ from projections.comments.events import CommentCreated, Event
 from projections.profile_key import ProfileKey
 from projections.profiles.head import Head
 from snapshot.build import build
-from snapshot.reconcile.comparison import Tally
+from snapshot.reconcile.comparison import ProfileComparison
 
 _REPAIRS_KEPT = 16
 
@@ -66,9 +66,9 @@ class Repairs:
         return tuple(self._kept.get(key, ()))
 
 
-def kind_of(tally: Tally) -> Kind:
+def kind_of(compared: ProfileComparison) -> Kind:
     """What is wrong with a stored profile: without any row, it is orphaned."""
-    return Kind.ORPHANED if tally.counted and not tally.rows else Kind.DIFFERENT
+    return Kind.ORPHANED if compared.stored.comments and not compared.rows.rows else Kind.DIFFERENT
 
 
 def differing_fields(key: ProfileKey, before: Head, after: Head | None) -> set[str]:
@@ -85,11 +85,11 @@ def differing_fields(key: ProfileKey, before: Head, after: Head | None) -> set[s
     return {name for name, value in before_fields.items() if after_fields[name] != value}
 
 
-def named(visible: Iterable[str], inconsistent_fields: Iterable[str], tally: Tally | None) -> tuple[str, ...]:
+def named(visible: Iterable[str], inconsistent_fields: Iterable[str], compared: ProfileComparison) -> tuple[str, ...]:
     """Put a finding's fields together; where the snapshot itself is right, say what of the profile is not."""
     fields = {*visible, *inconsistent_fields}
-    if not fields and tally is not None:
-        fields.add("tombstones" if tally.tombstones == tally.differences else "registers")
+    if not fields:
+        fields.add("tombstones" if compared.tombstones == compared.differences else "registers")
     return tuple(sorted(fields))
 
 

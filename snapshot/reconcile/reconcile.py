@@ -193,10 +193,10 @@ class PartComparison:
         """Give the events that are asked for; read once, to the end."""
         for first, last in self._part.ranges():
             for rows in self._rows(first, last):
-                if events := self.comparison.page(rows, analyses_of(self._database, rows), self._groups):  # step 4
+                if events := self.comparison.compare(rows, analyses_of(self._database, rows), self._groups):  # step 4
                     yield events
         self.ended = self._database.clock()
-        yield from self.comparison.rest(PAGE)
+        yield from self.comparison.without_row(PAGE)
 
     def _rows(self, first: int, last: int) -> Iterator[list[CommentRow]]:
         after: tuple[int, int] | None = None

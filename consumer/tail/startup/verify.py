@@ -15,8 +15,7 @@ from projections.comments.events import MAX_CLOCK_SKEW, Event, InsightCreated
 from projections.comments.rows import InvalidRowError
 from projections.database.database import Database
 from projections.projection import Projection
-from snapshot.deletion_guard import PendingDeletions, Totals, blocked
-from snapshot.reconcile.comparison import count_deletions
+from snapshot.deletion_guard import PendingDeletions, Totals, reason_to_block
 from snapshot.reconcile.digests import Digests, StoredDigests, differing, stored_digests, subtract, sum_rows
 from snapshot.reconcile.reconcile import (
     Part,
@@ -139,8 +138,7 @@ class StartupCheck:
             ending += filter(_ends, taken)
             yield [event for event in taken if not _ends(event)]
         self._blocked += ending
-        for one in parting.comparison.tallies.values():
-            count_deletions(self._endings, one)
+        self._endings.merge(parting.comparison.pending_deletions())
         if self._in_process:
             recompute_inconsistent(self._projection, stored)
 
@@ -163,8 +161,8 @@ class StartupCheck:
     # ------------------------------------------------------------------------------------------------------- step 3
 
     def _release(self) -> Iterator[list[Event]]:
-        labelled = max(self._endings.labelled, counts(self._builder.memory)[1])
-        reason = blocked(self._endings, Totals(self._stored.shown, self._stored.comments, labelled))
+        labelled = max(self._endings.tagged, counts(self._builder.memory)[1])
+        reason = reason_to_block(self._endings, Totals(self._stored.shown, self._stored.comments, labelled))
         if not self._guard.block("start", reason if self._blocked else None):
             yield self._blocked
         self._blocked = []

@@ -267,7 +267,7 @@ def test_analyses_that_are_all_gone_change_nothing(balloon: WhiteBalloon, env: d
     before = contents(profiles)
     with balloon.insights.begin() as connection:
         connection.exec_driver_sql("DELETE FROM comment_llm_analyses")
-    assert "would end 32 of 32 tagged profiles' tags" in refused("--all", env=env)
+    assert "would remove 32 of 32 tagged profiles' tags" in refused("--all", env=env)
     assert contents(profiles) == before
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,28 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_left_lying_about(
     assert str(folder.path) in str(caught.value)
     assert not list(folder.path.glob("*.tmp"))
     assert list(folder.names()) == []
+
+
+@pytest.mark.parametrize(("renamed", "passes"), [(1, True), (2, False)])
+def test_one_request_renamed_passes_where_the_profiles_go_on(tmp_path: Path, renamed: int, passes: bool) -> None:
+    balloon = WhiteBalloon.in_folder(tmp_path / "data")
+    request, users = balloon.add_group("elm", "Elm Street", members=25)
+    requests = [request, *(balloon.add_request("[Signal] Elm Street") for _ in range(2))]
+    at = datetime(2024, 6, 1)  # noqa: DTZ001 - as WhiteBalloon stores times
+    rows = [
+        {"user_id": user, "help_request_id": one, "body": "a", "created_at": at} for user in users for one in requests
+    ]
+    balloon.comments(rows)
+    folder = open_folder(tmp_path / "profiles", None)
+    assert export(balloon, folder).written == 25
+    for one in requests[:renamed]:
+        balloon.rename_request(one, "[Signal] Oak Lane")
+    if passes:
+        assert export(balloon, folder).written == 25
+    else:
+        with pytest.raises(OperatorError, match="would remove 50 of 75 comments"):
+            export(balloon, folder)
+    folder.close()
 
 
 def test_ranges_leave_out_where_nobody_asked_for_is(balloon: WhiteBalloon, monkeypatch: pytest.MonkeyPatch) -> None:
