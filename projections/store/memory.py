@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+
+from msgspec.structs import replace
 
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.store.memory_flush_queue import Queue
@@ -58,7 +59,7 @@ class MemoryStore:
         self._birth = instance_id
         self._lock = threading.RLock()
         self._profiles: dict[ProfileKey, _Profile] = {}
-        self._states: list[dict[str, Any] | None] = [None] * BUCKETS
+        self._states: list[BucketState | None] = [None] * BUCKETS
         self._folders: dict[str, _Folder] = {}
         self._announced: dict[ProfileKey, tuple[str, int]] = {}
         self._sequences: dict[ProfileKey, int] = {}
@@ -90,22 +91,27 @@ class MemoryStore:
 
     def _save(self, save: Save) -> list[ProfileKey]:
         state = self._states[save.bucket]
-        if save.epoch is not None and (state is None or state["epoch"] != save.epoch):
-            raise EpochError(save.bucket, save.epoch, None if state is None else state["epoch"])
-        positions = {} if state is None else state["positions"]
+        if save.epoch is not None and (state is None or state.epoch != save.epoch):
+            raise EpochError(save.bucket, save.epoch, None if state is None else state.epoch)
+        positions = {} if state is None else state.positions
         for partition, (start, _) in save.intervals.items():
             stored = positions.get(partition)
             if stored is None or stored < start:
                 raise PositionGapError(save.bucket, partition, stored, start)
-        conflicts = [write.key for write in save.writes if not self._write(write, state)]
-        if not conflicts and state is not None:
-            for partition, (_, end) in save.intervals.items():
-                if end > positions[partition]:
-                    positions[partition] = end
-                    state["writes"] += 1
+        conflicts = [write.key for write in save.writes if not self._write(write)]
+        if not conflicts:
+            further = {name: end for name, (_, end) in save.intervals.items() if end > positions[name]}
+            self._count_writes(save.bucket, len(further), further)
         return conflicts
 
-    def _write(self, write: Write, state: dict[str, Any] | None) -> bool:
+    def _count_writes(self, bucket: int, writes: int, positions: Mapping[str, int] | None = None) -> None:
+        """Count them in the bucket's state, and note the positions that they reach."""
+        state = self._states[bucket]
+        if state is not None and writes:
+            positions = {**state.positions, **positions} if positions else state.positions
+            self._states[bucket] = replace(state, writes=state.writes + writes, positions=positions)
+
+    def _write(self, write: Write) -> bool:
         profile = self._profiles.get(write.key)
         version = ABSENT if profile is None else profile.version
         if version == write.token:
@@ -117,8 +123,7 @@ class MemoryStore:
         profile.fields.update(write.sets)
         for name in write.deletes:
             profile.fields.pop(name, None)
-        if state is not None:
-            state["writes"] += 1
+        self._count_writes(bucket_of(write.key.user_id), 1)
         if write.dirty:
             for folder in self._folders.values():
                 if folder.covers(write.key):
@@ -139,11 +144,10 @@ class MemoryStore:
     def remove(self, key: ProfileKey, version: bytes) -> bool:
         """See the protocol."""
         with self._lock:
-            profile, state = self._profiles.get(key), self._states[bucket_of(key.user_id)]
+            profile = self._profiles.get(key)
             if profile is not None and profile.version != version:
                 return False
-            if profile is not None and state is not None:
-                state["writes"] += 1
+            self._count_writes(bucket_of(key.user_id), profile is not None)
             for known in (self._profiles, self._announced, self._sequences):
                 known.pop(key, None)
             for folder in self._folders.values():
@@ -153,43 +157,50 @@ class MemoryStore:
     def bucket_states(self) -> list[BucketState | None]:
         """See the protocol."""
         with self._lock:
-            return [None if state is None else BucketState(**_copied(state)) for state in self._states]
+            return list(self._states)
 
     def initialize(self, origin: InitialPositions) -> None:
         """See the protocol."""
         with self._lock:
             for bucket, state in enumerate(self._states):
                 initialized = state or self._newborn(origin.rules_version)
-                initialized["positions"] = {**origin.positions, **initialized["positions"]}
-                initialized["topic_ids"] = {**origin.topic_ids, **initialized["topic_ids"]}
-                self._states[bucket] = initialized
+                self._states[bucket] = replace(
+                    initialized,
+                    positions={**origin.positions, **initialized.positions},
+                    topic_ids={**origin.topic_ids, **initialized.topic_ids},
+                )
 
-    def _newborn(self, meaning: str) -> dict[str, Any]:
-        known: dict[str, Any] = {"positions": {}, "topic_ids": {}, "recovery": None}
-        return {"instance_id": self._birth, "epoch": 0, "rules_version": meaning, "writes": 0, **known}
+    def _newborn(self, meaning: str) -> BucketState:
+        return BucketState(
+            self._birth, epoch=0, rules_version=meaning, writes=0, positions={}, topic_ids={}, recovery=None
+        )
 
     def raise_epoch(self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions) -> bool:
         """See the protocol."""
         with self._lock:
             state = self._states[bucket]
-            if (None if state is None else state["epoch"]) != seen:
+            if (None if state is None else state.epoch) != seen:
                 return False
-            state = self._states[bucket] = state or self._newborn(origin.rules_version)
-            state.update(
-                epoch=(seen or 0) + 1, rules_version=origin.rules_version, recovery=recovery, writes=state["writes"] + 1
+            state = state or self._newborn(origin.rules_version)
+            self._states[bucket] = BucketState(
+                state.instance_id,
+                epoch=(seen or 0) + 1,
+                rules_version=origin.rules_version,
+                writes=state.writes + 1,
+                positions={**state.positions, **origin.positions},
+                topic_ids={**state.topic_ids, **origin.topic_ids},
+                recovery=recovery,
             )
-            state["positions"].update(origin.positions)
-            state["topic_ids"].update(origin.topic_ids)
             return True
 
     def recover(self, bucket: int, epoch: int, recovery: RecoveryGoal | None) -> bool:
         """See the protocol."""
         with self._lock:
             state = self._states[bucket]
-            if state is None or state["epoch"] != epoch:
+            if state is None or state.epoch != epoch:
                 return False
-            if recovery is None or state["recovery"] is not None:
-                state["recovery"] = recovery
+            if recovery is None or state.recovery is not None:
+                self._states[bucket] = replace(state, recovery=recovery)
             return True
 
     def add_folder(self, folder: Folder) -> bool:
@@ -221,7 +232,7 @@ class MemoryStore:
             now, queues, claims = self._clock(), self._queues(folder), []
             for bucket in buckets:
                 state = self._states[bucket]
-                recovery = state is not None and state["recovery"] is not None
+                recovery = state is not None and state.recovery is not None
                 claims += queues[bucket].claim(now, limit, now + micros(seconds), token, recovery=recovery)
             return claims
 
@@ -312,7 +323,3 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to release."""
-
-
-def _copied(state: dict[str, Any]) -> dict[str, Any]:
-    return {**state, "positions": dict(state["positions"]), "topic_ids": dict(state["topic_ids"])}

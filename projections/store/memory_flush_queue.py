@@ -19,7 +19,9 @@ class Queue:
 
     def next(self) -> int | None:
         """When something is due or a claim ends."""
-        return min([*self._due.values(), *(end for end, _ in self._leases.values())], default=None)
+        if not (self._due or self._leases):
+            return None
+        return min([*self._due.values(), *(end for end, _ in self._leases.values())])
 
     def sooner(self, key: ProfileKey, due: int) -> None:
         """A profile is due at that time, unless it is earlier."""

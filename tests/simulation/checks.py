@@ -1,0 +1,82 @@
+"""What must be true while a history runs. Each violation is kept with its moment; the first one ends the history."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from simulation.database import WhiteBalloon
+
+from projections.profile_key import ProfileKey
+from snapshot.announce.announcement import Announcement
+from snapshot.deletion_guard import LEAST
+
+
+class Checks:
+    """`violated` is called with each violation."""
+
+    def __init__(self, database: WhiteBalloon, violated: Callable[[str], None]) -> None:
+        self._database = database
+        self._violated = violated
+        self._counting: dict[ProfileKey, set[int]] = defaultdict(set)
+        self._left: set[tuple[ProfileKey, int]] = set()
+        """Comments that stopped to count in a profile at some moment."""
+        self._sequences: dict[ProfileKey, int] = {}
+        self.known: set[ProfileKey] = set()
+        """The profiles that were read by anybody."""
+        self._readings: dict[tuple[str, ProfileKey], frozenset[int]] = {}
+        self._shown: dict[tuple[str, ProfileKey], set[int]] = defaultdict(set)
+        self._announced: dict[ProfileKey, int] = {}
+
+    @property
+    def may_be_blocked(self) -> bool:
+        """Whether so much disappeared that the deletion guard may wait for somebody's word."""
+        return len(self._left) >= LEAST
+
+    # ------------------------------------------------------------------------------------------------- what is called
+
+    def committed(self) -> None:
+        """Something was committed: note where each comment counts now."""
+        groups = self._database.groups()
+        now: dict[ProfileKey, set[int]] = defaultdict(set)
+        for row in self._database.tables.comments.values():
+            if row.deleted_at is None:
+                for slug in groups.slugs(row.user_id, row.help_request_id):
+                    now[ProfileKey(row.user_id, slug)].add(row.comment_id)
+        for key, before in self._counting.items():
+            self._left.update((key, one) for one in before - now.get(key, set()))
+        self._counting = now
+
+    def read(self, who: str, key: ProfileKey, sequence: int, live: frozenset[int]) -> None:
+        """A flusher read a profile in which these comments count."""
+        if sequence <= self._sequences.get(key, 0):
+            self._violated(f"the sequence of {key} does not grow: {sequence} after {self._sequences[key]}")
+        self._sequences[key] = sequence
+        self._readings[who, key] = live
+        self.known.add(key)
+
+    def written(self, place: str, key: ProfileKey, who: str, *, there: bool) -> None:
+        """A process wrote or removed the profile's file."""
+        self._is_complete(place, key, self._readings.get((who, key), frozenset()), there=there)
+
+    def announced(self, one: Announcement, who: str) -> None:
+        """An announcement arrived."""
+        key = ProfileKey(one.user_id, one.group_slug)
+        if one.sequence < self._announced.get(key, 0):
+            return  # downstream ignores it
+        self._announced[key] = one.sequence
+        live = self._readings.get((who, key), frozenset())
+        self._is_complete("the topic", key, live, there=one.snapshot is not None)
+
+    # --------------------------------------------------------------------------------------------------- what must be
+
+    def _is_complete(self, place: str, key: ProfileKey, live: frozenset[int], *, there: bool) -> None:
+        """What was shown once is shown as long as it counts all the while."""
+        shown = self._shown[place, key]
+        lacking = {one for one in shown & self._counting[key] - live if (key, one) not in self._left}
+        if lacking:
+            said = f"with {len(live)} comments" if there else "as ended"
+            self._violated(f"{place} shows {key} {said}; it lacks {_listed(lacking)}, which count all the while")
+        shown |= live
+
+
+def _listed(ids: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(ids)[:10]))
