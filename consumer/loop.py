@@ -151,8 +151,9 @@ class Loop:
                 raise _BatchGapError(f"a batch of {name} begins at {start}, and it was read up to {read}")
 
     def commit(self) -> None:
-        """Bring every bucket to what was read, then tell the source."""
+        """Bring every bucket to what was read, then commit to the source."""
         self._committed_at = self._now()
+        self._metrics.gauge("signal_glaze.lag", sum(self._source.lag().values()))
         if not self._generation:
             return
         if not self._positions.check():

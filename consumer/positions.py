@@ -69,7 +69,7 @@ class Positions:
         return max(known.earliest, min([*stored, *committed]))
 
     def _raise_epochs(self, before: list[BucketState | None], offsets: Mapping[str, Offsets]) -> bool:
-        """False: another process was first with some, and what is left for us has to be looked for again."""
+        """False: another process was first with some; what is left for us has to be determined again."""
         states, rolled_back = self._detector.look()
         raised: dict[int, str] = {}
         complete = True
@@ -159,7 +159,7 @@ class Positions:
 
 
 def _initial(offsets: Mapping[str, Offsets], positions: Mapping[str, int]) -> InitialPositions:
-    """The topics' ids are given one for each partition: only its reader can tell that it begins anew."""
+    """The topics' ids are given one for each partition: only its reader can tell that it was recreated."""
     return InitialPositions(positions, {name: known.topic_id for name, known in offsets.items()}, RULES_VERSION)
 
 

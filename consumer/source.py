@@ -109,6 +109,10 @@ class Source(Protocol):
         """Record that everything below these positions is in the store."""
         ...
 
+    def lag(self) -> Mapping[str, int]:
+        """How many events wait in each partition, as last known; cheap."""
+        ...
+
     def exhausted(self) -> bool:
         """Whether everything that was there when this was first asked has been delivered."""
         ...

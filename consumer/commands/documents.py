@@ -48,7 +48,7 @@ def _schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def _asyncapi(schemas: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    told = {
+    topics = {
         COMMENT_CREATED: ("receive", "user_id, in decimal", "The whole present state of a comment, for one profile."),
         INSIGHT_CREATED: (
             "receive",
@@ -73,12 +73,12 @@ def _asyncapi(schemas: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "info": {"title": "Signal Identity Snapshotter", "version": "1"},
         "defaultContentType": "application/json",
         "channels": {
-            **{topic: _channel(topic, text, key, schemas[topic]) for topic, (_, key, text) in told.items()},
+            **{topic: _channel(topic, text, key, schemas[topic]) for topic, (_, key, text) in topics.items()},
             **{topic: {"address": topic, "description": text} for topic, text in dead.items()},
         },
         "operations": {
             topic: {"action": action, "channel": {"$ref": f"#/channels/{topic}"}}
-            for topic, (action, _, _) in told.items()
+            for topic, (action, _, _) in topics.items()
         },
     }
 

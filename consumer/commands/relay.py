@@ -35,34 +35,34 @@ log = structlog.get_logger()
 
 _STEP_SECONDS = 0.5
 _DELIVERY_SECONDS = 2.5
-"""A send ends, either way, before the lease does, and before a supervisor loses its patience."""
-_DATABASE_PATIENCE = 2.0
-_STILL_SECONDS = 30.0
+"""A send ends, acknowledged or not, before the lease does and before a supervisor kills the process."""
+_DATABASE_TIMEOUT = 2.0
+_STALLED_SECONDS = 30.0
 _BATCH = 1_000
 _PANEL = "Relay"
 
 
 @dataclass(frozen=True)
 class RelayOptions:
-    """What it is to do."""
+    """What the relay is to do."""
 
     backfill: Annotated[
         bool,
         typer.Option(
             "--backfill",
-            help="Publish the whole history (again); the first start does so by itself.",
+            help="Publish the whole history again; the first start always does.",
             rich_help_panel=_PANEL,
         ),
     ] = False
     until_caught_up: Annotated[
         bool,
-        typer.Option("--until-caught-up", help="Publish what is there, and end.", rich_help_panel=_PANEL),
+        typer.Option("--until-caught-up", help="Publish what is there, and exit.", rich_help_panel=_PANEL),
     ] = False
     storage_dir: Annotated[
         Path,
         typer.Option(
             envvar="SNAPSHOT_STORAGE_DIR",
-            help="Holds, without REDIS_URL, the private Redis.",
+            help="Contains the embedded Redis, without REDIS_URL.",
             rich_help_panel="Files",
         ),
     ] = Path("storage")
@@ -80,8 +80,8 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
     logs.configure_from(os.environ, sys.stderr)
     if kafka.settings is None:
         raise OperatorError(
-            "KAFKA_BOOTSTRAP_SERVERS is not set, so there is nowhere to publish to; set it, or run snapshot-consumer "
-            "alone: without a broker it follows the database itself"
+            "KAFKA_BOOTSTRAP_SERVERS is not set: set it, or run snapshot-consumer alone, which then follows the "
+            "database itself"
         )
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -115,10 +115,10 @@ def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
     metrics: Metrics,
 ) -> Iterator[Relay]:
     for difference in ensure_topics(kafka).differences:
-        log.warning("a topic is not as it should be", difference=difference)
+        log.warning("a topic is not configured as it should be", difference=difference)
     sender = EventProducer(Producer(kafka, delivery_timeout=_DELIVERY_SECONDS))
     urls = options.database_url, options.insights_database_url
-    with open_databases(*urls, timeout=_DATABASE_PATIENCE) as database:
+    with open_databases(*urls, timeout=_DATABASE_TIMEOUT) as database:
         relay = Relay(
             Projection(opened.store),
             database,
@@ -126,7 +126,7 @@ def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
             lambda: event_ends(kafka),
             settings,
             backfill=relay_options.backfill,
-            timeout=_STILL_SECONDS if relay_options.until_caught_up else None,
+            timeout=_STALLED_SECONDS if relay_options.until_caught_up else None,
             metrics=metrics,
             meter=lambda: progress_bar(Console(stderr=True)),
         )

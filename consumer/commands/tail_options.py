@@ -14,12 +14,12 @@ _DEFAULTS = TailSettings()
 
 @dataclass(frozen=True)
 class TailOptions:
-    """How often, how fast, and whether the brake is released."""
+    """How often, how fast, and whether a mass deletion is confirmed."""
 
     interval: Annotated[
         float,
         typer.Option(
-            envvar="RELAY_INTERVAL", min=0.05, max=60.0, help="Seconds between two polls.", rich_help_panel=_PANEL
+            envvar="RELAY_INTERVAL", min=0.05, max=60.0, help="Seconds between polls.", rich_help_panel=_PANEL
         ),
     ] = _DEFAULTS.poll_interval
     sweep_interval: Annotated[
@@ -28,7 +28,7 @@ class TailOptions:
             envvar="RELAY_SWEEP_INTERVAL",
             min=0.0,
             max=3600.0,
-            help="Seconds at least between the beginnings of two sweep rounds.",
+            help="Minimum seconds between sweep starts.",
             rich_help_panel=_PANEL,
         ),
     ] = _DEFAULTS.sweep_interval
@@ -37,7 +37,7 @@ class TailOptions:
         typer.Option(
             envvar="RELAY_SWEEP_ROWS_PER_SECOND",
             min=1,
-            help="Rows that a sweep reads in a second.",
+            help="Rows a sweep reads per second.",
             rich_help_panel=_PANEL,
         ),
     ] = _DEFAULTS.sweep_rows_per_second
@@ -45,7 +45,7 @@ class TailOptions:
         bool,
         typer.Option(
             "--prune-all",
-            help="Confirm that much may disappear at once (the log says what is held back).",
+            help="Proceed although more than 10 % would be removed (the log names what is blocked).",
             rich_help_panel=_PANEL,
         ),
     ] = False

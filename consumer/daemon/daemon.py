@@ -220,7 +220,7 @@ def _source(
     producer = Producer(settings.kafka, delivery_timeout=_DEAD_LETTER_SECONDS)
     stack.callback(producer.close)
     options = SourceOptions(instance_id=settings.instance_id)
-    source = KafkaSource(settings.kafka, settings.group_id, options=options)
+    source = KafkaSource(settings.kafka, settings.group_id, options=options, metrics=metrics)
     return source, KafkaDeadLetters(producer, lambda: datetime.now(UTC))
 
 

@@ -49,11 +49,11 @@ class SignalHandler:
             self._stop()
         self._reader.settimeout(self._timeout)
         try:
-            again = self._signalled()
+            ending = self._signalled()
         except TimeoutError:
             log.warning("shutdown took too long, ending at once; what is not committed is read again")
-            again = True
-        if again:
+            ending = True
+        if ending:
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             self._end(0)

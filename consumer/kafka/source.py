@@ -17,6 +17,7 @@ from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED
 from projections.errors import OperatorError
 from snapshot.kafka.client import one_line, probe
 from snapshot.kafka.settings import KafkaSettings
+from snapshot.runtime.metrics import NO_METRICS, Metrics
 from snapshot.runtime.throttle import ThrottledWarning
 
 _RECREATE_PAUSE = 5.0  # seconds
@@ -33,13 +34,14 @@ class KafkaSource:
     topic is missing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - seams, with defaults
         self,
         settings: KafkaSettings,
         group_id: str,
         *,
         topics: Sequence[str] = (COMMENT_CREATED, INSIGHT_CREATED),
         options: SourceOptions | None = None,
+        metrics: Metrics = NO_METRICS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.recreated = 0
@@ -48,6 +50,7 @@ class KafkaSource:
         self._group_id = group_id
         self._topics = tuple(topics)
         self._options = options or SourceOptions()
+        self._metrics = metrics
         self._clock = clock
         self._outage = ThrottledWarning(
             f"Kafka at {settings.bootstrap_servers} is unreachable; retrying", clock, patience=_OUTAGE_SECONDS
@@ -186,7 +189,7 @@ class KafkaSource:
         leave(self._consumer, self._options)
 
     def lag(self) -> Mapping[str, int]:
-        """Give the number of offsets between what was delivered and the end as last known, by partition."""
+        """How many offsets lie between what was delivered and the end as last known."""
         ends = {one: self._consumer.highwater(one) for one in self._positions if one in self._consumer.assignment()}
         return {name_of(one): max(0, end - self._positions[one]) for one, end in ends.items() if end is not None}
 
@@ -293,5 +296,6 @@ class KafkaSource:
         self._consumer, self._listener = new, listener
         self._broken = None
         self.recreated += 1
+        self._metrics.count("signal_glaze.source_remade")
         self._generation += 1
         self._begin()

@@ -25,14 +25,13 @@ from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
 from projections.store.protocol import StoreUnavailableError
-from snapshot.runtime.metrics import Metrics, NoMetrics
+from snapshot.runtime.metrics import NO_METRICS, Metrics
 from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
 
 PARTITION = "tail/0"
 DEFAULTS = TailSettings()
-NO_METRICS = NoMetrics()
 _UNCOMMITTED = 50_000
 """Events that may wait for a commit; then nothing more is read."""
 
@@ -153,6 +152,10 @@ class DatabaseTail:
         self._committed = max(position, self._committed or 0)
         self._put(state)
         self._term.save()
+
+    def lag(self) -> Mapping[str, int]:
+        """How many events are read and not yet delivered."""
+        return {PARTITION: sum(len(one.events) for one in self._queue)} if self._assigned else {}
 
     def exhausted(self) -> bool:
         """Whether everything that was committed when this was first asked has been delivered, or is held back.

@@ -65,6 +65,9 @@ class NoMetrics:
         """Forget it."""
 
 
+NO_METRICS = NoMetrics()
+
+
 class StatsD:
     """Sums figures up and sends them about once a second, over UDP, from a thread of its own.
 

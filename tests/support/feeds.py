@@ -12,6 +12,7 @@ from consumer.source import Batch, Source
 from projections.comments.events import CommentCreated, Event
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
+from support.metrics import RecordedMetrics
 from support.process import wait_until
 
 QUICK = SourceOptions(session_timeout=6.0, heartbeat=0.2, metadata_age=1.0)
@@ -34,12 +35,13 @@ class KafkaFeed:
         ensure_topics(self.settings, partitions=2)
         self._producer = EventProducer(Producer(self.settings, delivery_timeout=10))
         self._opened: list[KafkaSource] = []
+        self.metrics = RecordedMetrics()
 
     def publish(self, events: Sequence[Event]) -> None:
         self._producer.send(events)
 
     def open(self) -> KafkaSource:
-        self._opened.append(KafkaSource(self.settings, "test", options=self.options))
+        self._opened.append(KafkaSource(self.settings, "test", options=self.options, metrics=self.metrics))
         return self._opened[-1]
 
     def close(self) -> None:

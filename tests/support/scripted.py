@@ -152,6 +152,9 @@ class Member:
         if self.coming is None and not self._broker.away:
             self._broker.committed.update(positions)
 
+    def lag(self) -> Mapping[str, int]:
+        return {name: self._broker.end(name) - at for name, at in self._positions.items()}
+
     def exhausted(self) -> bool:
         if self.coming is not None or self._broker.away or not self._assignment.generation:
             return False

@@ -26,9 +26,9 @@ from snapshot.runtime import logs
 from snapshot.runtime.metrics import NoMetrics
 from snapshot.schema import SignalProfileSnapshot, parse_file
 
-_MADE_BY_US = ".made-by-snapshot-admin-demo"
-_WHO = 3
-_PATIENCE = 30.0
+_OWN_FOLDER = ".made-by-snapshot-admin-demo"
+_USER = 3
+_TIMEOUT = 30.0
 _FEWEST_COLUMNS = 5
 _UNBOUNDED = 1000
 _BODY = (
@@ -47,7 +47,7 @@ def demo_command(
 
 
 def demo(folder: Path, console: Console) -> None:
-    """Make the database, consume it, show all profiles; then add a comment and show the profile that changed."""
+    """Create the database, consume it, show all profiles; then add a comment and show the profile that changed."""
     _clear(folder)
     main, insights = demo_database.create(folder / "data")
     names = dict(enumerate([*demo_database.PEOPLE, demo_database.NEWCOMER, demo_database.VISITOR], 1))
@@ -68,17 +68,17 @@ def demo(folder: Path, console: Console) -> None:
 
 
 def _change(settings: Settings, data: Path, names: dict[int, str], console: Console) -> None:
-    key = ProfileKey(_WHO, next(iter(demo_database.GROUPS)))
+    key = ProfileKey(_USER, next(iter(demo_database.GROUPS)))
     place = settings.files.profiles / file_name(key, None)
     before = parse_file(place.read_bytes())
     with _running(settings) as daemon:
         time.sleep(1.0)  # a daemon that has been running for a while
         at = datetime.fromisoformat("2024-06-10T12:00:00")
-        demo_database.add_comment(data, _WHO, _BODY, at, tags=("porchfest",))
+        demo_database.add_comment(data, _USER, _BODY, at, tags=("porchfest",))
         began = time.monotonic()
         after = _next(place, before, daemon)
         seconds = time.monotonic() - began
-    console.print(f"[bold]{names[_WHO]}[/bold] wrote: [italic]{_BODY.splitlines()[0]}[/italic]")
+    console.print(f"[bold]{names[_USER]}[/bold] wrote: [italic]{_BODY.splitlines()[0]}[/italic]")
     console.print(_difference(before, after))
     console.print(
         f"The file was there {seconds:.2f} s after the comment: {escape(str(place.resolve()))}", soft_wrap=True
@@ -103,12 +103,12 @@ def _run(daemon: Daemon, restart_embedded_redis: object) -> None:
 
 
 def _next(place: Path, before: SignalProfileSnapshot, daemon: threading.Thread) -> SignalProfileSnapshot:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while (
         now := parse_file(place.read_bytes())
     ).top_tags == before.top_tags or now.message_count == before.message_count:
         if not daemon.is_alive() or time.monotonic() > deadline:
-            raise OperatorError(f"{place} did not change within {_PATIENCE:.0f} s; what is above may say why")
+            raise OperatorError(f"{place} did not change within {_TIMEOUT:.0f} s; the log above may say why")
         time.sleep(0.005)
     return now
 
@@ -184,15 +184,13 @@ def _short(value: object) -> str:
 
 
 def _clear(folder: Path) -> None:
-    """Begin anew; a folder that is not ours is left alone."""
+    """Empty the folder; one that the demo did not make is refused."""
     try:
         if folder.exists() and any(folder.iterdir()):
-            if not (folder / _MADE_BY_US).exists():
-                raise OperatorError(
-                    f"{folder} holds something that the demo did not make; choose another with --folder"
-                )
+            if not (folder / _OWN_FOLDER).exists():
+                raise OperatorError(f"{folder} contains files that the demo did not make: choose another with --folder")
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MADE_BY_US).touch()
+        (folder / _OWN_FOLDER).touch()
     except OSError as error:
-        raise OperatorError(f"{folder} can't be used ({error.strerror}); choose another with --folder") from error
+        raise OperatorError(f"{folder} can't be used ({error.strerror}): choose another with --folder") from error

@@ -13,9 +13,9 @@ from projections.errors import OperatorError
 from projections.profile_key import BUCKETS, bucket_of
 from projections.projection import RULES_VERSION, Projection
 from projections.store.protocol import InitialPositions, RecoveryGoal, Store, StoreUnavailableError
-from snapshot.runtime.metrics import NoMetrics
 from support.flushing import Interrupted, fail_at
 from support.histories import KEYS, check, comment, insight
+from support.metrics import RecordedMetrics
 from support.rollback import keep
 from support.scripted import Broker, Member
 
@@ -45,7 +45,8 @@ class Running:
         self.broker = broker
         self.dead_letters = dead_letters or Kept()
         self.source = broker.join()
-        self.loop = Loop(self.source, Projection(store), self.dead_letters, BadStreak(), NoMetrics(), lambda: self.now)
+        self.metrics = RecordedMetrics()
+        self.loop = Loop(self.source, Projection(store), self.dead_letters, BadStreak(), self.metrics, lambda: self.now)
 
     def steps(self, number: int = 10) -> int:
         applied = 0
@@ -93,6 +94,17 @@ def test_events_become_profiles_and_are_committed(store: Store) -> None:
     assert_all(store, broker)
     assert running.loop.caught_up()
     assert running.loop.finish()
+
+
+def test_the_lag_is_sent_with_each_commit(store: Store) -> None:
+    broker = Broker(partitions=1, batch=2)
+    running = Running(store, broker)
+    broker.publish(*HISTORY)
+    running.steps(2)
+    assert running.metrics.gauges["signal_glaze.lag"] == len(HISTORY) - 4
+    running.steps()
+    assert running.metrics.gauges["signal_glaze.lag"] == 0
+    assert running.metrics.counts["signal_glaze.events_applied"] == len(HISTORY)
 
 
 def test_a_loop_without_an_assignment_has_not_caught_up(store: Store) -> None:

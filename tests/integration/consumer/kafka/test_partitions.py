@@ -42,7 +42,7 @@ def test_the_watchdog_recreates_a_stalled_consumer(feed: KafkaFeed, monkeypatch:
     add_partitions(feed, 6)
     with capture_logs() as logged:
         read_all_of(source, feed, partitions=12)
-    assert source.recreated == 1
+    assert source.recreated == feed.metrics.counts["signal_glaze.source_remade"] == 1
     assert {
         "event": "recreating the Kafka consumer",
         "reason": "no assignment for 5 s",
