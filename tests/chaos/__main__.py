@@ -1,6 +1,7 @@
 """`python -m chaos --seeds 1-40 --seconds 60 --mode kafka --jobs 3`: the missing seeds are run, then all summed up."""
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -35,6 +36,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--one", action="store_true", help="run a single seed here, and keep its result")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if (reason := lacking(options.mode)) is not None:
         parser.error(reason)
     folder = results.folder_of(results.product_version())
@@ -53,18 +55,22 @@ def main() -> int:
 def _all(todo: list[int], options: argparse.Namespace, folder: Path) -> None:
     """Each seed in a process of its own, some at the same time."""
     running: dict[int, Process] = {}
-    while todo or running:
-        while todo and len(running) < options.jobs:
-            seed = todo.pop(0)
-            words = [sys.executable, "-m", "chaos", "--one", "--seeds", str(seed)]
-            words += ["--seconds", str(options.seconds), "--mode", options.mode]
-            running[seed] = Process(words, folder / f"{options.mode}-{seed}.log", cwd=Path.cwd())
-            _say(f"seed {seed} began")
-        for seed, process in list(running.items()):
-            if not process.running:
-                del running[seed]
-                _say(f"seed {seed} ended{'' if process.returncode == 0 else ': ' + process.tail()}")
-        time.sleep(0.2)
+    try:
+        while todo or running:
+            while todo and len(running) < options.jobs:
+                seed = todo.pop(0)
+                words = [sys.executable, "-m", "chaos", "--one", "--seeds", str(seed)]
+                words += ["--seconds", str(options.seconds), "--mode", options.mode]
+                running[seed] = Process(words, folder / f"{options.mode}-{seed}.log", cwd=Path.cwd())
+                _say(f"seed {seed} began")
+            for seed, process in list(running.items()):
+                if not process.running:
+                    del running[seed]
+                    _say(f"seed {seed} ended{'' if process.returncode == 0 else ': ' + process.tail()}")
+            time.sleep(0.2)
+    finally:
+        for process in running.values():
+            process.stop(60)  # it ends its servers, and takes its disks off
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def run(seed: int, mode: Mode, seconds: float, keep_in: Path) -> Outcome:
             (folder / "failures.txt").write_text("\n".join(failures) + "\n")
             kept = keep_in / f"{mode}-{seed}"
             world.keep(kept)
-    except BaseException:
+    except Exception:
         world.keep(keep_in / f"{mode}-{seed}")
         raise
     finally:

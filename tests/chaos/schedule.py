@@ -18,6 +18,7 @@ _GAP = 2.5
 """Seconds from one beginning to the next, on average."""
 _AT_ONCE = 3
 _CALM_AT_START = 5.0
+_END_SECONDS = 60.0
 
 
 class Schedule:
@@ -52,17 +53,32 @@ class Schedule:
         if fault.troubles:
             self._world.troubles.add(fault)
         self._active.append((time.monotonic() + fault.seconds, fault))
-        fault.begin()
+        try:
+            fault.begin()
+        except Exception as error:  # noqa: BLE001  what it would disturb is in disorder still, from the last fault
+            fault.facts["did not take"] = repr(error)
         self._note("fault began", fault)
 
     def _end_due(self, *, all_of_them: bool = False) -> None:
         for at, fault in list(self._active):
             if all_of_them or time.monotonic() >= at:
                 self._active.remove((at, fault))
-                fault.end()
+                self._end(fault)
                 self._world.look()  # while it still counts as a trouble
                 self._world.troubles.discard(fault)
                 self._note("fault over", fault)
+
+    def _end(self, fault: Fault) -> None:
+        """Nothing may stay disturbed: what is in disorder still, from another fault, is given some time."""
+        deadline = time.monotonic() + _END_SECONDS
+        while True:
+            try:
+                return fault.end()
+            except Exception as error:
+                if time.monotonic() > deadline:
+                    raise
+                fault.facts["ends late"] = repr(error)
+                self._world.wait(1)
 
     def _note(self, what: str, fault: Fault) -> None:
         self._world.timeline.note(what, fault=fault.name(), lasts=round(fault.seconds, 1), **fault.facts)

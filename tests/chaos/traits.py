@@ -50,7 +50,9 @@ def traits(seed: int, mode: Mode) -> Traits:
         strangers=dice.random() < 0.5,
     )
     return drawn._replace(
-        clocks=drawn.clocks and LIBFAKETIME.exists(), small_disk=drawn.small_disk and cannot_mount() is None
+        wal=drawn.wal and not drawn.postgres,
+        clocks=drawn.clocks and LIBFAKETIME.exists(),
+        small_disk=drawn.small_disk and cannot_mount() is None,
     )
 
 
