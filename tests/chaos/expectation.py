@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chaos.kafka_stand import CHANGED
+from chaos.kafka_stand import CHANGED, EVENTS
 from chaos.world import SCOPE, World
 from support.kafka_topics import everything
 from support.rebuilding import rows_of
@@ -30,12 +30,13 @@ def expected(world: World) -> Snapshots:
 
 def files(folder: Path) -> Snapshots:
     """What the folder shows, by the key that each file itself gives; other people's files are not among them."""
-    found: Snapshots = {}
-    for path in sorted(folder.glob("*.json")):
-        snapshot = _snapshot(path)
-        if snapshot is not None:
-            found[snapshot["user_id"], snapshot["group_slug"]] = snapshot
-    return found
+    found = (_snapshot(path) for path in sorted(folder.glob("*.json")))
+    return {(one["user_id"], one["group_slug"]): one for one in found if one is not None}
+
+
+def profile_paths(folder: Path) -> list[Path]:
+    """The files that `files` reads."""
+    return [path for path in sorted(folder.glob("*.json")) if _snapshot(path) is not None]
 
 
 def _snapshot(path: Path) -> Any:  # noqa: ANN401  JSON
@@ -78,6 +79,14 @@ def _from_lines(path: Path) -> Iterator[Announced]:
         except ValueError:
             continue  # torn by a kill in the middle of it
         yield Announced((value["user_id"], value["group_slug"]), value["sequence"], value["snapshot"])
+
+
+def dead_letters(world: World) -> int:
+    """How many there are: none of what the product itself sends is one."""
+    if world.kafka is not None:
+        return sum(world.kafka.ends(f"{topic}.dead" for topic in EVENTS).values())
+    path = world.storage / "dead-letters.jsonl"
+    return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
 def differences(wanted: Mapping[Key, Any], found: Mapping[Key, Any], what: str) -> list[str]:

@@ -26,6 +26,8 @@ class Traits(NamedTuple):
     """Processes run under libfaketime."""
     small_disk: bool
     """The profiles lie on a tmpfs."""
+    small_storage: bool
+    """And the store too, where it is the private one."""
     nightly: bool
     """A rebuild every minute, by the daemon."""
     strangers: bool
@@ -45,6 +47,7 @@ def traits(seed: int, mode: Mode) -> Traits:
         given_redis=dice.random() < 0.5 or mode == "kafka",
         clocks=dice.random() < 0.3,
         small_disk=dice.random() < 0.5,
+        small_storage=dice.random() < 0.5,
         nightly=dice.random() < 0.25,
         scoped=dice.random() < 0.3,
         strangers=dice.random() < 0.5,
@@ -53,6 +56,7 @@ def traits(seed: int, mode: Mode) -> Traits:
         wal=drawn.wal and not drawn.postgres,
         clocks=drawn.clocks and LIBFAKETIME.exists(),
         small_disk=drawn.small_disk and cannot_mount() is None,
+        small_storage=drawn.small_storage and not drawn.given_redis,
     )
 
 

@@ -37,6 +37,8 @@ class Verdict:
         else:
             self.recovery_seconds = round(time.monotonic() - began, 1)
             self._rebuild_finds_nothing()
+            if number := expectation.dead_letters(self._world):
+                self.failures.append(f"{number} dead letters of the product's own events")
             self.failures += [f"after the rebuild: {line}" for line in self._wrong()]
         self._finish_processes()
         if not left:

@@ -19,7 +19,7 @@ from support.changes import people
 from support.commands import environment
 
 SCOPE = "elm"
-_DISK = "24m"
+_DISK = "32m"
 _CALM_SECONDS = 20.0
 """So long after a fault something may still refuse to start because of it."""
 
@@ -42,7 +42,10 @@ class World:
         self._closing: list[Callable[[], object]] = []
         self._calm_at = 0.0
         self.storage = self._folder("storage")
-        self.profiles = self._folder("profiles")
+        self.disk = self.storage if self.traits.small_storage else self.folder / "disk"
+        """Where a full disk is felt."""
+        self.disk.mkdir(exist_ok=True)
+        self.profiles = self.disk / "profiles"
         self.scoped = self._folder("scoped")
         self.logs = self._folder("logs")
 
@@ -52,8 +55,9 @@ class World:
         """Start the servers, fill the database, start the processes and the writers."""
         self.timeline.note("begin", seed=self.seed, **self.traits._asdict())
         if self.traits.small_disk:
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs", self.profiles], check=True)
-            self._closing.append(lambda: subprocess.run(["umount", "-l", self.profiles], check=False))
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs", self.disk], check=True)
+            self._closing.append(lambda: subprocess.run(["umount", "-l", self.disk], check=False))
+        self.profiles.mkdir()
         self.database = self._database()
         self._closing.append(self.database.close)
         self.redis = self._redis()
@@ -160,6 +164,14 @@ class World:
         while time.monotonic() < deadline:
             self.look()
             time.sleep(0.05)
+
+    def wait_until(self, there: Callable[[], bool], what: str, seconds: float = 180.0) -> None:
+        """Look after the processes until this is so."""
+        deadline = time.monotonic() + seconds
+        while not there():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{what}: not within {seconds:g} s")
+            self.wait(0.2)
 
     def run(self, name: str, words: list[str], env: Mapping[str, str] | None = None) -> Job:
         """Start a command of the product that ends by itself."""

@@ -84,12 +84,16 @@ class NativeBroker:
         assert self._process is not None, "the broker was never started"
         return self._process.pid
 
-    def start(self) -> None:
+    def launch(self) -> Process:
+        """Start it where it does not run, without waiting until it answers."""
         if self._process is not None and self._process.running:
-            return
+            return self._process
         command = [*_java("-Xmx512m", "-Xms128m"), "kafka.Kafka", self._config]
         self._process = Process(command, self._folder / "kafka.log", cwd=self._folder)
-        self._process.wait_ready(lambda: answers(self.bootstrap), "Apache Kafka")
+        return self._process
+
+    def start(self) -> None:
+        self.launch().wait_ready(lambda: answers(self.bootstrap), "Apache Kafka")
 
     def stop(self) -> None:
         if self._process is not None:

@@ -9,6 +9,7 @@ from chaos.faults.base import Fault
 from chaos.kafka_stand import EVENTS, GROUP, KafkaStand
 from chaos.world import World
 from support.commands import run
+from support.kafka_broker import answers
 
 _MOST_PARTITIONS = 12
 _TRIES = 20
@@ -26,16 +27,22 @@ class _OfBroker(Fault):
         assert self.world.kafka is not None
         return self.world.kafka
 
+    def start(self) -> None:
+        """Start the broker; the supervisor goes on meanwhile."""
+        self.kafka.broker.launch()
+        self.world.wait_until(lambda: answers(self.kafka.broker.bootstrap), "Kafka to start again")
+
 
 class BrokerStopped(_OfBroker):
     weight = 2
     lasts = (0.5, 8.0)
 
     def begin(self) -> None:
-        self.kafka.broker.stop()
+        self.kafka.signal(signal.SIGTERM)
 
     def end(self) -> None:
-        self.kafka.broker.start()
+        self.kafka.broker.stop()  # it may be at it still
+        self.start()
 
 
 class BrokerKilled(_OfBroker):
@@ -46,7 +53,7 @@ class BrokerKilled(_OfBroker):
         self.kafka.broker.kill()
 
     def end(self) -> None:
-        self.kafka.broker.start()
+        self.start()
 
 
 class BrokerPaused(_OfBroker):

@@ -2,10 +2,11 @@
 
 from sqlalchemy import delete, select
 
-from chaos.database_stand import PostgresStand, copy_of, patiently, restore
+from chaos.database_stand import PostgresStand, SQLiteStand, copy_of, patiently, restore
 from chaos.faults.base import Fault
 from chaos.world import World
 from projections.whiteballoon import request_comments, users
+from support.whiteballoon import file_of
 
 _FEW = 0.05
 
@@ -39,6 +40,29 @@ class DatabaseAway(_OfDatabase):
 
     def end(self) -> None:
         self.world.database.bring_back()
+        self.world.writers.go_on()
+
+
+class AnalysesAway(_OfDatabase):
+    """SQLite's file of analyses is not there for a while."""
+
+    weight = 3
+    lasts = (1.0, 12.0)
+
+    @classmethod
+    def fits(cls, world: World) -> bool:
+        return isinstance(world.database, SQLiteStand)
+
+    def begin(self) -> None:
+        self.world.writers.rest()
+        path = file_of(self.world.database.insights_url)
+        self._moved = {one: one.with_name(f"{one.name}.away") for one in path.parent.glob(f"{path.name}*")}
+        for old, new in self._moved.items():
+            old.rename(new)
+
+    def end(self) -> None:
+        for old, new in self._moved.items():
+            new.rename(old)
         self.world.writers.go_on()
 
 
@@ -131,6 +155,7 @@ class BackupRestored(_OfDatabase):
 FAULTS: tuple[type[Fault], ...] = (
     DatabaseLocked,
     DatabaseAway,
+    AnalysesAway,
     DatabaseRepliesCut,
     HalfRestored,
     FewRowsLost,

@@ -1,9 +1,12 @@
-"""Faults of the disk, the clock, and of who else runs commands."""
+"""Faults of the disk, of the folder and the clock, and of who else runs commands."""
 
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
+from chaos.expectation import profile_paths
 from chaos.faults.base import Fault
 from chaos.world import SCOPE, World
 
@@ -11,7 +14,7 @@ _BALLAST = "ballast"
 
 
 class DiskFull(Fault):
-    """Not a byte is left where the profiles lie."""
+    """Not a byte is left where the profiles lie, and perhaps the private store."""
 
     weight = 5
     lasts = (1.0, 10.0)
@@ -22,7 +25,7 @@ class DiskFull(Fault):
         return world.traits.small_disk
 
     def begin(self) -> None:
-        with (self.world.profiles / _BALLAST).open("wb", buffering=0) as file:
+        with (self.world.disk / _BALLAST).open("wb", buffering=0) as file:
             try:
                 while True:
                     file.write(b"\0" * 65_536)
@@ -30,7 +33,7 @@ class DiskFull(Fault):
                 self.facts["reason"] = str(error)
 
     def end(self) -> None:
-        (self.world.profiles / _BALLAST).unlink()
+        (self.world.disk / _BALLAST).unlink()
 
 
 class FolderReadOnly(Fault):
@@ -50,6 +53,43 @@ class FolderReadOnly(Fault):
 
     def end(self) -> None:
         subprocess.run(["chattr", "-i", self.world.profiles], check=False, capture_output=True)
+
+
+class FilesTampered(Fault):
+    """Somebody removes a profile, cuts one short, and puts an older one back."""
+
+    weight = 3
+    lasts = (0.5, 8.0)
+    holds = frozenset({"disk"})
+    troubles = False
+
+    def begin(self) -> None:
+        self._older = {path: path.read_bytes() for path in profile_paths(self.world.profiles)}
+
+    def end(self) -> None:
+        paths = [path for path in self._older if path.is_file()]
+        drawn = self.dice.sample(paths, min(3, len(paths)))
+        self.facts["files"] = [path.name for path in drawn]
+        disturbances: tuple[Callable[[Path], object], ...] = (Path.unlink, self._cut, self._put_back)
+        for path, disturb in zip(drawn, disturbances, strict=False):
+            disturb(path)
+
+    def _cut(self, path: Path) -> None:
+        path.write_bytes(self._older[path][:100])
+
+    def _put_back(self, path: Path) -> None:
+        path.write_bytes(self._older[path])
+
+
+class FolderRestored(FilesTampered):
+    """All profiles are put back as a backup had them."""
+
+    weight = 2
+    lasts = (3.0, 12.0)
+
+    def end(self) -> None:
+        for path in self._older:
+            self._put_back(path)
 
 
 class ClockStep(Fault):
@@ -104,4 +144,12 @@ class RebuildKilled(RebuildInTheMiddle):
         self._job.kill()
 
 
-FAULTS: tuple[type[Fault], ...] = (DiskFull, FolderReadOnly, ClockStep, RebuildInTheMiddle, RebuildKilled)
+FAULTS: tuple[type[Fault], ...] = (
+    DiskFull,
+    FolderReadOnly,
+    FilesTampered,
+    FolderRestored,
+    ClockStep,
+    RebuildInTheMiddle,
+    RebuildKilled,
+)
