@@ -38,25 +38,23 @@ class Traits(NamedTuple):
 
 def traits(seed: int, mode: Mode) -> Traits:
     """The same seed gives the same, but for what this machine can't do."""
-    dice = random.Random(f"traits-{seed}")  # noqa: S311  no secret is made of it
-    drawn = Traits(
+
+    def draw(name: str, share: float = 0.5) -> bool:
+        return random.Random(f"{seed}-{name}").random() < share  # noqa: S311  no secret is made of it
+
+    given = mode == "kafka" or draw("given_redis")
+    return Traits(
         mode=mode,
-        postgres=dice.random() < 0.5,
-        wal=dice.random() < 0.5,
-        confirmed=dice.random() < 0.5,
-        given_redis=dice.random() < 0.5 or mode == "kafka",
-        clocks=dice.random() < 0.3,
-        small_disk=dice.random() < 0.5,
-        small_storage=dice.random() < 0.5,
-        nightly=dice.random() < 0.25,
-        scoped=dice.random() < 0.3,
-        strangers=dice.random() < 0.5,
-    )
-    return drawn._replace(
-        wal=drawn.wal and not drawn.postgres,
-        clocks=drawn.clocks and LIBFAKETIME.exists(),
-        small_disk=drawn.small_disk and cannot_mount() is None,
-        small_storage=drawn.small_storage and not drawn.given_redis,
+        postgres=draw("postgres"),
+        wal=draw("wal") and not draw("postgres"),
+        confirmed=draw("confirmed"),
+        given_redis=given,
+        clocks=draw("clocks", 0.3) and LIBFAKETIME.exists(),
+        small_disk=draw("small_disk") and cannot_mount() is None,
+        small_storage=draw("small_storage") and not given,
+        nightly=draw("nightly", 0.25),
+        strangers=draw("strangers"),
+        scoped=draw("scoped", 0.3),
     )
 
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from chaos.expectation import profile_paths
@@ -70,9 +69,11 @@ class FilesTampered(Fault):
         paths = [path for path in self._older if path.is_file()]
         drawn = self.dice.sample(paths, min(3, len(paths)))
         self.facts["files"] = [path.name for path in drawn]
-        disturbances: tuple[Callable[[Path], object], ...] = (Path.unlink, self._cut, self._put_back)
-        for path, disturb in zip(drawn, disturbances, strict=False):
+        for path, disturb in zip(drawn, (self._remove, self._cut, self._put_back), strict=False):
             disturb(path)
+
+    def _remove(self, path: Path) -> None:
+        path.unlink()
 
     def _cut(self, path: Path) -> None:
         path.write_bytes(self._older[path][:100])
