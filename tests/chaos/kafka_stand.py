@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ class KafkaStand:
         os.kill(self.broker.pid, number)
 
     def close(self) -> None:
-        self.signal(signal.SIGCONT)
+        with suppress(ProcessLookupError):  # it has been stopped
+            self.signal(signal.SIGCONT)
         self.broker.close()
         self.proxy.close()
 
