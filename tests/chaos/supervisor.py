@@ -5,11 +5,12 @@ import random
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from chaos.timeline import Timeline
 from support.commands import HERE
-from support.process import Process
+from support.process import Process, wait_until
 
 _COULD_NOT_RUN = 2
 _ENDED_AT_START = {128 + signal.SIGTERM, -signal.SIGTERM}
@@ -83,9 +84,18 @@ class Supervised:
         if self._process is None or not self._process.running:
             return
         self._asked = True
-        self._process.stop(_STOP_SECONDS)
+        self._process.signal(signal.SIGTERM)
+        with suppress(TimeoutError):
+            wait_until(lambda: not self.running, "its end", _STOP_SECONDS)
+        self.abort()
         self._judge(self._process)
         self._process = None
+
+    def abort(self) -> None:
+        """Let it write where all its threads stand, and end: for a process that hangs."""
+        if self._process is not None and self._process.running:
+            self._process.signal(signal.SIGABRT)
+            self._process.stop()
 
     def at_work(self) -> bool:
         """Whether it said anything since it started but why it could not start."""

@@ -34,6 +34,8 @@ class Verdict:
         self._world.timeline.note("quiet" if not left else "stalled", wrong=left[:50])
         if left:
             self.failures += left
+            for process in self._world.processes:
+                process.abort()
         else:
             self.recovery_seconds = round(time.monotonic() - began, 1)
             self._rebuild_finds_nothing()

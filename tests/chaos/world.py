@@ -130,6 +130,7 @@ class World:
             "SNAPSHOT_STORAGE_DIR": str(storage or self.storage),
             "SNAPSHOT_OUTPUT_DIR": str(self.profiles),
             "SNAPSHOT_LOG_FORMAT": "json",
+            "PYTHONFAULTHANDLER": "1",  # so that SIGABRT shows where a process hangs
         }
         if self.redis.url is not None:
             settings["REDIS_URL"] = self.redis.url
