@@ -17,6 +17,8 @@ FAULTS: tuple[type[Fault], ...] = (
 _GAP = 2.5
 """Seconds from one beginning to the next, on average."""
 _AT_ONCE = 3
+_SWARM = (0, 0.5, 1, 1, 3, 8)
+"""Each run prefers some kinds and leaves others out."""
 _CALM_AT_START = 5.0
 _END_SECONDS = 60.0
 
@@ -26,7 +28,7 @@ class Schedule:
 
     def __init__(self, world: World, kinds: Sequence[type[Fault]] = FAULTS) -> None:
         self._world = world
-        self._kinds = [kind for kind in kinds if kind.fits(world)]
+        self._weights = {kind: kind.weight * world.random.choice(_SWARM) for kind in kinds if kind.fits(world)}
         self._active: list[tuple[float, Fault]] = []
 
     def run(self, seconds: float) -> None:
@@ -46,9 +48,10 @@ class Schedule:
 
     def _begin_one(self) -> None:
         held = frozenset[str]().union(*(fault.holds for _, fault in self._active))
-        free = [kind for kind in self._kinds if not kind.holds & held]
-        weights = [kind.weight for kind in free]
-        fault = self._world.random.choices(free, weights)[0](self._world, self._world.random)
+        free = {kind: weight for kind, weight in self._weights.items() if weight and not kind.holds & held}
+        if not free:
+            return
+        fault = self._world.random.choices([*free], [*free.values()])[0](self._world, self._world.random)
         self._note("fault", fault)
         if fault.troubles:
             self._world.troubles.add(fault)

@@ -24,7 +24,7 @@ class Writers:
         self._pause = pause
         self._stopping = threading.Event()
         self._turns = [threading.Lock() for _ in range(_NUMBER)]
-        self._changes = [Changes(wb, f"{seed}-{number}") for number in range(_NUMBER)]
+        self._changes = [Changes(wb, f"{seed}-{number}", swarm=True) for number in range(_NUMBER)]
         self._threads = [
             threading.Thread(target=self._work, args=(number, Random(f"{seed}-{number}")))  # noqa: S311  no secret
             for number in range(_NUMBER)

@@ -25,6 +25,7 @@ BODIES = [
     "\u200b\n[Attachments: noending, x.tar.gz]\n\x1f\r\n",
     "",
 ]
+_SWARM = [0, 0.3, 1, 1, 3, 8]
 LABELS = ["ride", "food", "sofa", "bike"]
 
 Kind = tuple[int, str, Callable[[], object]]
@@ -39,9 +40,13 @@ def people(wb: WhiteBalloon, number: int = 12) -> None:
 
 
 class Changes:
-    """One writer. `seed` decides all that it does, but not what others do meanwhile."""
+    """One writer. `seed` decides all that it does, but not what others do meanwhile.
 
-    def __init__(self, wb: WhiteBalloon, seed: str) -> None:
+    `swarm`: it also decides how often each kind happens, some not at all: a mixture where one kind is frequent finds
+    what an even one does not.
+    """
+
+    def __init__(self, wb: WhiteBalloon, seed: str, *, swarm: bool = False) -> None:
         self._wb = WhiteBalloon(wb.main_url, wb.insights_url)
         self._wb.main = create_engine(wb.main_url)  # with a pool: a thousand connections take longer than the changes
         self._wb.insights = self._wb.main if wb.insights is wb.main else create_engine(wb.insights_url)
@@ -73,7 +78,8 @@ class Changes:
         ]
         if wb.main.dialect.name == "postgresql":
             self._kinds.append((4, "long transaction", self._long_transaction))
-        self._weights = [weight for weight, _, _ in self._kinds]
+        self._weights = [weight * (self._random.choice(_SWARM) if swarm else 1) for weight, _, _ in self._kinds]
+        self._weights[0] = max(self._weights[0], 5)  # without comments there is nothing to change
 
     def make(self, number: int, pause: float = 0.0) -> None:
         """So many, one after the other."""
