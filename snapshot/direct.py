@@ -13,10 +13,10 @@ from sqlalchemy import Engine, Text, cast, select
 from sqlalchemy.orm import Session
 
 from projections.comments.groups import TITLE_PREFIX, Groups
-from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, InvalidRowHandler
 from projections.database.database import Database
 from projections.database.queries import COMMENTS_OF_USER
-from projections.profiles.bulk import Census, InvalidRowHandler
+from projections.profiles.bulk import Census
 from projections.whiteballoon import INSIGHTS, MAIN, comment_llm_analyses, help_requests, user_attributes
 from snapshot.build import build
 from snapshot.schema import SignalProfileSnapshot

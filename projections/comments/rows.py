@@ -1,4 +1,4 @@
-"""Rows of the database as events: what a full read of WhiteBalloon says, in the words of the live stream."""
+"""Rows of the database as events, or as halves of registers: what a full read of WhiteBalloon gives."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ class AnalysisRow(NamedTuple):
 
 
 class InvalidRowError(ValueError):
-    """A comment whose row cannot be understood: `created_at` or `deleted_at` is no date-time, or the body no text.
+    """A comment with an invalid row: `created_at` or `deleted_at` is no date-time, or the body no text.
 
     SQLite takes any value in any column. `row` is the row; the text names the comment, the column and the value.
     """
@@ -51,6 +51,9 @@ class InvalidRowError(ValueError):
         self.row = row
 
 
+InvalidRowHandler = Callable[[InvalidRowError], object]
+
+
 def _raise(error: InvalidRowError) -> NoReturn:
     raise error
 
@@ -60,13 +63,13 @@ def events(
     analyses: Mapping[int, AnalysisRow],
     groups: Groups,
     revision: int,
-    unreadable: Callable[[InvalidRowError], object] = _raise,
+    on_invalid: InvalidRowHandler = _raise,
 ) -> Iterator[Event]:
-    """Say what these rows mean, for each group that a comment counts in.
+    """The events that these rows give, for each group that a comment counts in.
 
     That is a CommentCreated, for soft-deleted comments too, and an InsightCreated where there is an analysis.
     `analyses` is by comment id, `revision` in microseconds of the database's clock, taken after the rows were read.
-    A row that cannot be understood gives no event: `unreadable` is called with the error, which by default is raised.
+    An invalid row gives no event: `on_invalid` is called with the error, which by default is raised.
     """
     for row in comments:
         slugs = groups.slugs(row.user_id, row.help_request_id)
@@ -75,7 +78,7 @@ def events(
         try:
             created_at, deleted_at = _times(row)
         except InvalidRowError as error:
-            unreadable(error)
+            on_invalid(error)
             continue
         for slug in slugs:
             yield CommentCreated(
@@ -94,7 +97,7 @@ def events(
 
 
 def insight(row: CommentRow, slug: str, analysis: AnalysisRow | None, revision: int) -> InsightCreated:
-    """Say what an analysis means for a comment in one group; without an analysis (it vanished) its lists are empty."""
+    """The event of a comment's analysis in one group; without an analysis (it was deleted) its lists are empty."""
     if analysis is None:
         return InsightCreated(comment_id=row.comment_id, user_id=row.user_id, group_slug=slug, revision=revision)
     return InsightCreated(
@@ -109,8 +112,8 @@ def insight(row: CommentRow, slug: str, analysis: AnalysisRow | None, revision: 
     )
 
 
-def is_readable(row: CommentRow) -> bool:
-    """Whether the row can be understood."""
+def is_valid(row: CommentRow) -> bool:
+    """Whether the row gives events."""
     try:
         _times(row)
     except InvalidRowError:
@@ -141,39 +144,36 @@ def _recorded_at(text: str | None) -> datetime | None:
         return None
 
 
-InvalidRowHandler = Callable[[InvalidRowError], object]
-
-_ODD = datetime.max.replace(tzinfo=UTC)
+_INVALID = datetime.max.replace(tzinfo=UTC)
 """Stands for a time that can't be read."""
 
-
-Content = tuple[CommentRow, tuple[str, ...], CommentHalf, tuple[str, ...]]
+RowHalves = tuple[CommentRow, tuple[str, ...], CommentHalf, tuple[str, ...]]
 """A row, the groups in which its user's profiles hold it, and both halves of its register there: comment and labels."""
 
 
-def contents(
+def register_halves(
     comments: Iterable[CommentRow],
     analyses: Mapping[int, AnalysisRow],
     groups: Groups,
-    unreadable: InvalidRowHandler,
-) -> Iterator[Content]:
-    """Read rows as the fold reads their events; a test holds both equal.
+    on_invalid: InvalidRowHandler,
+) -> Iterator[RowHalves]:
+    """Read rows without making events of them, several times as fast; a test holds both equal.
 
-    A row that counts nowhere is left out; so is one that can't be understood, of which `unreadable` is told.
+    A row that counts nowhere is left out; so is an invalid one, for which `on_invalid` is called.
     """
     slugs_of, analysis_of, moment_of = groups.slugs, analyses.get, datetime.fromisoformat
     for row in comments:
-        comment_id, user_id, request_id, body, sent, deleted_at = row
+        comment_id, user_id, request_id, body, text, deleted_at = row
         slugs = slugs_of(user_id, request_id)
         if not slugs:
             continue
         analysis = analysis_of(comment_id)
         try:
-            moment = moment_of(sent)
+            moment = moment_of(text)
         except (TypeError, ValueError):
-            moment = _ODD
+            moment = _INVALID
         if moment.tzinfo is not None or deleted_at is not None or type(body) is not str:
-            half, labels = _slow_path(row, analysis, groups, unreadable)
+            half, labels = _slow_path(row, analysis, groups, on_invalid)
             if half is None:
                 continue
         else:
@@ -184,15 +184,15 @@ def contents(
 
 
 def _slow_path(
-    row: CommentRow, analysis: AnalysisRow | None, groups: Groups, unreadable: InvalidRowHandler
+    row: CommentRow, analysis: AnalysisRow | None, groups: Groups, on_invalid: InvalidRowHandler
 ) -> tuple[CommentHalf | None, tuple[str, ...]]:
-    """Read a row by way of its events: deleted, with a time zone, or not to be understood at all."""
+    """Read a row by way of its events: deleted, with a time zone, or invalid."""
     known = {} if analysis is None else {row.comment_id: analysis}
-    register = merge(EMPTY_REGISTER, map(half_of, events([row], known, groups, 0, unreadable)))
+    register = merge(EMPTY_REGISTER, map(half_of, events([row], known, groups, 0, on_invalid)))
     return register.comment, register.labels
 
 
 @lru_cache(4096)
 def _labels(resource_tags: str | None, request_tags: str | None, tags: str | None) -> tuple[str, ...]:
-    """The labels of one analysis; cached, because a model's few favourite ones come again and again."""
+    """The labels of one analysis; cached, because a model repeats a few of them all the time."""
     return read_labels(list_column(resource_tags), list_column(request_tags), list_column(tags))

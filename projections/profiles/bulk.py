@@ -1,28 +1,19 @@
 """The fold in one pass, for a full read that keeps nothing: rows in, finished heads out.
 
 `projections.profiles.fold` can take a comment back out again and says what a batch changes; a command that reads
-everything once needs neither, and is several times as fast without. A test holds the heads of both equal. Pure.
+everything once needs neither, and is several times as fast without. A test holds both equal. Pure.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping
 
-from projections.comments.body import Message
-from projections.comments.body import read as read_body
 from projections.comments.groups import Groups
-from projections.comments.labels import labels as read_labels
-from projections.comments.labels import list_column
-from projections.comments.register import EMPTY_REGISTER, LIVE, half_of, merge
-from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, events
+from projections.comments.register import LIVE, CommentHalf
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler, register_halves
 from projections.profile_key import ProfileKey
 from projections.profiles.head import Head
 from projections.profiles.ranking import CANDIDATES, KEPT, Appearance, EarliestComments, Ranking
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout
 _MOMENTS = 1024
-
-InvalidRowHandler = Callable[[InvalidRowError], object]
 
 
 class _Label:
@@ -49,22 +40,22 @@ class Tally:
         self._links: dict[str, _Label] = {}
         self._tags: dict[str, _Label] = {}
 
-    def add(self, comment_id: int, created_at: int, request_id: int, said: Message, labels: tuple[str, ...]) -> None:
-        """Count a comment; `created_at` in microseconds since 1970."""
-        links, reactions, attachments = said
+    def add(self, comment_id: int, half: CommentHalf, labels: tuple[str, ...]) -> None:
+        """Count a comment that is live."""
+        created_at = half.created_at
         self._count += 1
         self._moments.append((created_at, comment_id, 0))
-        self._requests[request_id] = self._requests.get(request_id, 0) + 1
-        for word, times in reactions:
+        self._requests[half.help_request_id] = self._requests.get(half.help_request_id, 0) + 1
+        for word, times in half.reactions:
             self._reactions[word] = self._reactions.get(word, 0) + times
-        for kind, times in attachments:
+        for kind, times in half.attachments:
             self._attachments[kind] = self._attachments.get(kind, 0) + times
-        for url, position, times in links:
+        for url, position, times in half.links:
             _count(self._links, url, (created_at, comment_id, position), times)
         for position, label in enumerate(labels):
             _count(self._tags, label, (created_at, comment_id, position), 1)
         if len(self._moments) > _MOMENTS:
-            self._forget_the_middle()
+            self._drop_middle()
 
     def head(self) -> Head | None:
         """The head that `fold.aggregate` gives, but for its digest and cause; None where no comment was added."""
@@ -84,7 +75,7 @@ class Tally:
             tags=_ranking(self._tags),
         )
 
-    def _forget_the_middle(self) -> None:
+    def _drop_middle(self) -> None:
         """Keep what the extremes may need, so that a long history takes no more memory than a short one."""
         self._moments.sort()
         del self._moments[KEPT:-KEPT]
@@ -109,12 +100,12 @@ def _ranking(labels: Mapping[str, _Label]) -> Ranking:
 class Census:
     """Counts the comments of many users, who come one after another, each with all their comments.
 
-    `unreadable` is called for a row that can't be understood; it counts nowhere.
+    `on_invalid` is called for each invalid row; it counts nowhere.
     """
 
-    def __init__(self, groups: Groups, unreadable: InvalidRowHandler) -> None:
+    def __init__(self, groups: Groups, on_invalid: InvalidRowHandler) -> None:
         self._groups = groups
-        self._unreadable = unreadable
+        self._on_invalid = on_invalid
         self._user_id = -1
         self._tallies: dict[str, Tally] = {}
 
@@ -125,27 +116,15 @@ class Census:
 
         Rows of one user may go on in the next page.
         """
-        slugs_of = self._groups.slugs
-        for row in comments:
-            comment_id, user_id, request_id, body, sent, deleted_at = row
-            slugs = slugs_of(user_id, request_id)
-            if not slugs:
+        for row, slugs, half, labels in register_halves(comments, analyses, self._groups, self._on_invalid):
+            if half.state != LIVE:
                 continue
-            if user_id != self._user_id:
+            if row.user_id != self._user_id:
                 yield from self.rest()
-                self._user_id = user_id
-            analysis = analyses.get(comment_id)
-            moment = _moment(sent) if deleted_at is None else None
-            if moment is None or moment.tzinfo is not None or type(body) is not str:
-                self._slow_path(row, slugs, analysis)
-                continue
-            since = moment - _EPOCH
-            created_at = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-            said = read_body(body)
-            labels = () if analysis is None else _labels(*analysis[1:4])
+                self._user_id = row.user_id
             for slug in slugs:
-                tally = self._tallies.get(slug) or self._tally(slug)
-                tally.add(comment_id, created_at, request_id, said, labels)
+                tally = self._tallies.get(slug) or self._tallies.setdefault(slug, Tally())
+                tally.add(row.comment_id, half, labels)
 
     def rest(self) -> Iterator[tuple[ProfileKey, Head]]:
         """After the last page, give the profiles of the last user."""
@@ -154,30 +133,3 @@ class Census:
             head = tallies[slug].head()
             if head is not None:
                 yield ProfileKey(self._user_id, slug), head
-
-    def _tally(self, slug: str) -> Tally:
-        return self._tallies.setdefault(slug, Tally())
-
-    def _slow_path(self, row: CommentRow, slugs: tuple[str, ...], analysis: AnalysisRow | None) -> None:
-        """Count a row by way of its events: deleted, with a time zone, or not to be understood at all."""
-        known = {} if analysis is None else {row.comment_id: analysis}
-        register = merge(EMPTY_REGISTER, map(half_of, events([row], known, self._groups, 0, self._unreadable)))
-        half = register.comment
-        if half is not None and half.state == LIVE:
-            said = Message(half.links, half.reactions, half.attachments)
-            for slug in slugs:
-                self._tally(slug).add(row.comment_id, half.created_at, half.help_request_id, said, register.labels)
-
-
-def _moment(text: str) -> datetime | None:
-    """When a comment was sent; None where that can't be read."""
-    try:
-        return datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-
-
-@lru_cache(4096)
-def _labels(resource_tags: str | None, request_tags: str | None, tags: str | None) -> tuple[str, ...]:
-    """The labels of one analysis; cached, because a model's few favourite ones come again and again."""
-    return read_labels(list_column(resource_tags), list_column(request_tags), list_column(tags))

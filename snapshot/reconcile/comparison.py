@@ -23,7 +23,7 @@ from projections.comments.register import (
     has_row,
     unpack,
 )
-from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler, contents, events, insight
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler, events, insight, register_halves
 from projections.profile_key import ProfileKey
 from snapshot.deletion_guard import Cause, PendingDeletions, cause_of
 
@@ -120,7 +120,7 @@ class Comparison:
         """Give the events that this page of rows asks for."""
         found = self._of_new_users([row for row in rows if row.user_id not in self._slugs], analyses, groups)
         known = [row for row in rows if row.user_id in self._slugs]
-        for row, slugs, half, tags in contents(known, analyses, groups, self._on_invalid_row):
+        for row, slugs, half, tags in register_halves(known, analyses, groups, self._on_invalid_row):
             for slug in slugs:
                 one = _Content(ProfileKey(row.user_id, slug), row, half, tags)
                 if (stale := self._stale_halves(one)) != _IN_STEP:

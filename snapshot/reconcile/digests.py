@@ -12,7 +12,7 @@ import msgspec
 
 from projections.comments.groups import Groups
 from projections.comments.register import content_fingerprint
-from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler, contents
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler, register_halves
 from projections.database.database import Database, analyses_of
 from projections.profile_key import HIGHEST_ID, ProfileKey
 from projections.profiles.head import Head
@@ -104,7 +104,7 @@ def sum_rows(database: Database, low: int, high: int, groups: Groups, unreadable
     comments = labelled = 0
     for page, analyses in _sequential(database, low, high):
         comments += len(page)
-        for row, slugs, half, said in contents(page, analyses, groups, unreadable):
+        for row, slugs, half, said in register_halves(page, analyses, groups, unreadable):
             content = content_fingerprint(row.comment_id, half, said)
             for slug in slugs:
                 users = digests.get(slug)

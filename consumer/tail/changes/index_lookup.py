@@ -12,7 +12,7 @@ from consumer.tail.changes.poll import changed_analyses
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.rows.fingerprints import Fingerprint, fingerprint_of
 from projections.comments.events import Event
-from projections.comments.rows import CommentRow, is_readable
+from projections.comments.rows import CommentRow, is_valid
 from projections.database.database import Database
 
 log = structlog.get_logger()
@@ -54,11 +54,11 @@ class IndexLookup:
         known = self._builder.memory.get(one.comment_id for one in latest)
         changed = changed_analyses(self._builder, [one for one in latest if one.comment_id in known])
         rows = self._database.comments_by_ids(changed) if changed else []
-        return self._builder.build(list(filter(is_readable, rows)), changed), len(changed) == limit
+        return self._builder.build(list(filter(is_valid, rows)), changed), len(changed) == limit
 
 
 # What can't be understood any more is the sweep's, and its brake's.
 
 
 def _changed(row: CommentRow, known: Fingerprint) -> bool:
-    return known[:3] != fingerprint_of(row, None)[:3] and is_readable(row)
+    return known[:3] != fingerprint_of(row, None)[:3] and is_valid(row)

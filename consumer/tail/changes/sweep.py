@@ -12,7 +12,7 @@ from consumer.tail.changes.blocked_deletions import DeletionCount, DeletionGuard
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.rows.fingerprints import Fingerprint, counts, fingerprint_of, ids_of
 from projections.comments.events import Event
-from projections.comments.rows import is_readable
+from projections.comments.rows import is_valid
 from projections.database.database import Database, analyses_of
 from projections.paging import pages
 from projections.profile_key import HIGHEST_ID, ProfileKey
@@ -96,7 +96,7 @@ class Sweep:
         # Only the analysis is gone: nothing to say before the end of the round.
         wanted.difference_update(key for key in analysis_deleted if entries[key][:3] == known[key][:3])
         shown = wanted & known.keys()
-        garbled = [row.comment_id for row in rows if row.comment_id in shown and not is_readable(row)]
+        garbled = [row.comment_id for row in rows if row.comment_id in shown and not is_valid(row)]
         wanted.difference_update(garbled)
         found = self._builder.build([row for row in rows if row.comment_id in wanted], analyses)
         self._missing.extend([*missing, *garbled])

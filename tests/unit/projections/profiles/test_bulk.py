@@ -119,8 +119,9 @@ def test_the_order_of_comments_does_not_matter_and_a_label_past_the_leaders_give
     for comment_id, created_at, request_id, link, position, tag in (every[index] for index in order):
         said = Message(((f"https://{link}.org/", position, 1),))
         labels = (f"tag {tag}", "every")
-        tally.add(comment_id, created_at, request_id, said, labels)
-        registers[comment_id] = Register(0, CommentHalf(LIVE, created_at, request_id, *said), 0, labels)
+        half = CommentHalf(LIVE, created_at, request_id, *said)
+        tally.add(comment_id, half, labels)
+        registers[comment_id] = Register(0, half, 0, labels)
     expected = aggregate(registers).head
 
     assert expected.links.cutoff is not None
@@ -130,7 +131,7 @@ def test_the_order_of_comments_does_not_matter_and_a_label_past_the_leaders_give
 def test_a_long_history_keeps_its_first_and_last_comments() -> None:
     tally = Tally()
     for number in range(5000):
-        tally.add(number, (number * 7919) % 5000, 1, Message(), ())
+        tally.add(number, CommentHalf(LIVE, (number * 7919) % 5000, 1), ())
     head = tally.head()
     assert head is not None
     assert head.count == 5000
