@@ -1,4 +1,4 @@
-"""Bringing events into the store: load slices, fold them, save the changes; and mending what the slices can't tell.
+"""Apply events to the store: load slices, fold them, save the changes; and recompute what the slices can't tell.
 
 One batch is four steps, each one round trip for all its profiles:
 1 load the heads and the registers that the events name; 2 load the links and tags that these touch; 3 fold;
@@ -35,7 +35,7 @@ __all__ = ["RULES_VERSION", "Applied", "Fence", "ProfileView", "Projection"]
 RULES_VERSION = "1"
 """Version of the rules of meaning. Raise it when the same row would contribute something else than before."""
 
-Readings = Mapping[ProfileKey, Sequence[HalfUpdate]]
+Updates = Mapping[ProfileKey, Sequence[HalfUpdate]]
 
 
 class Fence(NamedTuple):
@@ -75,25 +75,25 @@ class Projection:
         fences: Mapping[int, Fence] | None = None,
         absent: Callable[[ProfileKey], bool] = _none,
     ) -> Applied:
-        """Bring events into the store, and move the positions of the fenced buckets.
+        """Apply events to the store, and move the positions of the fenced buckets.
 
-        Done any number of times, in any order, the result is the same. Profiles that the store is believed not to
+        Any order and any number of repetitions give the same result. Profiles that the store probably does not
         have (`absent`) are not loaded first; where it has them, that is a conflict like others. Raises
         StoreUnavailableError (some buckets may be saved; apply the same batch again), EpochError, PositionGapError.
         """
         fences = fences or {}
-        pending: Readings = _grouped(events)
+        pending: Updates = _grouped(events)
         open_buckets = set(fences) | {bucket_of(key.user_id) for key in pending}
         dirty: set[ProfileKey] = set()
         conflicts = 0
         while open_buckets:
             writes = self._folded(self._slices(pending, absent))
             absent = _none
-            lost = self._save(writes, {bucket: fences.get(bucket) for bucket in open_buckets})
-            dirty |= {write.key for write in writes if write.dirty and write.key not in lost}
-            conflicts += len(lost)
-            pending = {key: pending[key] for key in lost}
-            open_buckets = {bucket_of(key.user_id) for key in lost}
+            retry = self._save(writes, {bucket: fences.get(bucket) for bucket in open_buckets})
+            dirty |= {write.key for write in writes if write.dirty and write.key not in retry}
+            conflicts += len(retry)
+            pending = {key: pending[key] for key in retry}
+            open_buckets = {bucket_of(key.user_id) for key in retry}
         return Applied(frozenset(dirty), conflicts)
 
     def _folded(self, parts: Mapping[ProfileKey, _Part]) -> list[Write]:
@@ -106,28 +106,28 @@ class Projection:
 
     def _save(self, writes: Iterable[Write], fences: Mapping[int, Fence | None]) -> set[ProfileKey]:
         """Step 4, for these buckets; the profiles in conflict."""
-        mine: dict[int, list[Write]] = {bucket: [] for bucket in sorted(fences)}
+        by_bucket: dict[int, list[Write]] = {bucket: [] for bucket in sorted(fences)}
         for write in writes:
-            mine[bucket_of(write.key.user_id)].append(write)
+            by_bucket[bucket_of(write.key.user_id)].append(write)
         saves = [
             Save(bucket, group) if fence is None else Save(bucket, group, fence.epoch, fence.intervals)
-            for bucket, group in mine.items()
+            for bucket, group in by_bucket.items()
             if (fence := fences[bucket]) is not None or group
         ]
         return {key for keys in self.store.save(saves) for key in keys} if saves else set()
 
-    def _slices(self, readings: Readings, absent: Callable[[ProfileKey], bool]) -> dict[ProfileKey, _Part]:
+    def _slices(self, updates: Updates, absent: Callable[[ProfileKey], bool]) -> dict[ProfileKey, _Part]:
         """Steps 1 and 2. A profile whose version moved between the two loads is loaded again."""
         parts = {
-            key: _Part(ABSENT, Slice(Head(), {}, {}, {}), transitions({}, mine))
-            for key, mine in readings.items()
+            key: _Part(ABSENT, Slice(Head(), {}, {}, {}), transitions({}, halves))
+            for key, halves in updates.items()
             if absent(key)
         }
-        while left := {key: mine for key, mine in readings.items() if key not in parts}:
+        while left := {key: halves for key, halves in updates.items() if key not in parts}:
             first = self._first_load(left)
             labels = {key: _label_fields(part.moves) for key, part in first.items() if part.version != ABSENT}
-            wanted = {key: fields for key, fields in labels.items() if fields}
-            for key, (version, fields) in (self.store.load(wanted) if wanted else {}).items():
+            labels = {key: names for key, names in labels.items() if names}
+            for key, (version, fields) in (self.store.load(labels) if labels else {}).items():
                 if version == first[key].version:
                     _add_labels(first[key].part, fields)
                 else:
@@ -135,17 +135,17 @@ class Projection:
             parts.update(first)
         return parts
 
-    def _first_load(self, readings: Readings) -> dict[ProfileKey, _Part]:
-        wanted = {key: [HEAD, *{register_field(one.comment_id) for one in mine}] for key, mine in readings.items()}
+    def _first_load(self, updates: Updates) -> dict[ProfileKey, _Part]:
+        names = {key: [HEAD, *{register_field(one.comment_id) for one in halves}] for key, halves in updates.items()}
         parts = {}
-        for key, (version, fields) in self.store.load(wanted).items():
+        for key, (version, fields) in self.store.load(names).items():
             known = read_registers(fields.items())
             head = unpack_head(fields[HEAD]) if HEAD in fields else Head()
-            parts[key] = _Part(version, Slice(head, known, {}, {}), transitions(known, readings[key]))
+            parts[key] = _Part(version, Slice(head, known, {}, {}), transitions(known, updates[key]))
         return parts
 
     def read_current(self, keys: Iterable[ProfileKey]) -> dict[ProfileKey, ProfileView]:
-        """Read heads, mended where they need it."""
+        """Read heads, recomputed where they need it."""
         found = {}
         for key, (version, fields) in self.store.load(dict.fromkeys(keys, (HEAD,))).items():
             head = unpack_head(fields[HEAD]) if HEAD in fields else None
@@ -159,7 +159,7 @@ class Projection:
         return Recomputer(self.store, self._token).recompute(key)
 
     def registers(self, key: ProfileKey) -> dict[int, Register]:
-        """Read all registers of a profile; while others write, the result is of no single moment."""
+        """Read all registers of a profile, not at one moment while others write."""
         return read_registers(self.store.scan(key))
 
 
@@ -167,7 +167,7 @@ def _grouped(events: Iterable[Event]) -> dict[ProfileKey, list[HalfUpdate]]:
     grouped: dict[tuple[int, str], list[HalfUpdate]] = defaultdict(list)
     for event in events:
         grouped[event.user_id, event.group_slug].append(half_of(event))
-    return {ProfileKey(*key): readings for key, readings in grouped.items()}
+    return {ProfileKey(*key): halves for key, halves in grouped.items()}
 
 
 def _write(key: ProfileKey, version: bytes, token: bytes, changes: Changes) -> Write:

@@ -1,11 +1,11 @@
-"""Mending: a profile's aggregates recomputed from all its registers, while others go on writing to it.
+"""Recompute a profile's aggregates from all its registers, while others go on writing to it.
 
-1 mark the head with a token, so that every later save lists the comments that it touches;
+1 put a token into the head, so that every later save lists the comments that it touches;
 2 read all registers and recompute;
-3 read the touched registers again, and carry what changed into the recomputed aggregates;
+3 read the touched registers again, and apply what changed to the recomputed aggregates;
 4 save; where another writer was first, back to 3.
-Who finds another's mark joins it: its list of touched comments began earlier, so nothing is missing from it, and two
-menders never displace each other.
+A process that finds another's token uses it too: its list of touched comments began earlier, so nothing is missing
+from it, and two recomputes never displace each other.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -31,14 +31,14 @@ from projections.store.protocol import ABSENT, HEAD, Save, Store, Write
 
 
 class ProfileView(NamedTuple):
-    """A profile as a reader may show it: mended. The head is None where there is no profile."""
+    """A profile as it may be published: recomputed if it had to be. The head is None where there is no profile."""
 
     version: bytes
     head: Head | None
 
 
 class Recomputer:
-    """Mends profiles of a store. `token` makes version tokens, never the same twice."""
+    """Recomputes profiles of a store. `token` makes version tokens, never the same twice."""
 
     def __init__(self, store: Store, token: Callable[[], bytes]) -> None:
         self._store = store
@@ -46,10 +46,10 @@ class Recomputer:
 
     def recompute(self, key: ProfileKey) -> ProfileView:
         """Recompute and save a profile's aggregates, whether they are flagged or not."""
-        shown = None
-        while shown is None:
-            shown = self._attempt(key)
-        return shown
+        view = None
+        while view is None:
+            view = self._attempt(key)
+        return view
 
     def _attempt(self, key: ProfileKey) -> ProfileView | None:
         """All steps; None where they have to begin again."""
@@ -62,21 +62,21 @@ class Recomputer:
             if not self._save(Write(key, version, self._token(), {HEAD: pack_head(head)}, (), dirty=False)):  # step 1
                 return None
         rebuilt = _Rebuilt(self._store.scan(key))  # step 2
-        recomputer, asked = head.recomputer, head.touched
+        recomputer, reread = head.recomputer, head.touched
         while True:
-            version, head, registers = self._load(key, asked)  # step 3
+            version, head, registers = self._load(key, reread)  # step 3
             if head.recomputer != recomputer:
                 return ProfileView(version, head) if flagged and not head.needs_recompute() else None
-            if set(head.touched) <= set(asked):
-                rebuilt.follow(registers)
+            if set(head.touched) <= set(reread):
+                rebuilt.update(registers)
                 write = rebuilt.write(key, version, self._token(), head.cause)
                 if self._save(write):  # step 4
                     return ProfileView(write.token, rebuilt.head)
-            asked = head.touched
+            reread = head.touched
 
-    def _load(self, key: ProfileKey, asked: Iterable[int]) -> tuple[bytes, Head, dict[int, Register]]:
-        wanted = [HEAD, *map(register_field, asked)]
-        version, fields = self._store.load({key: wanted})[key]
+    def _load(self, key: ProfileKey, comment_ids: Iterable[int]) -> tuple[bytes, Head, dict[int, Register]]:
+        names = [HEAD, *map(register_field, comment_ids)]
+        version, fields = self._store.load({key: names})[key]
         head = unpack_head(fields[HEAD]) if HEAD in fields else Head()
         return version, head, read_registers(fields.items())
 
@@ -85,7 +85,7 @@ class Recomputer:
 
 
 class _Rebuilt:
-    """A profile's aggregates, recomputed from all its fields and kept up with the registers that change meanwhile.
+    """A profile's aggregates, recomputed from all its fields and brought up to date as registers change meanwhile.
 
     Only what changed is recomputed between a load and the save that depends on it, or else a long profile with
     steady traffic would never be saved.
@@ -95,17 +95,17 @@ class _Rebuilt:
         found = dict(fields)
         self._labels_before = [name for name in found if is_label(name)]
         self._registers = read_registers(found.items())
-        self._begin()
+        self._recompute()
 
-    def _begin(self) -> None:
+    def _recompute(self) -> None:
         changes = aggregate(self._registers)
         self.head = changes.head
         self._links = {url: label for url, label in changes.links.items() if label is not None}
         self._tags = {name: label for name, label in changes.tags.items() if label is not None}
         self._packed = pack_labels(self._links, self._tags)
 
-    def follow(self, registers: Mapping[int, Register]) -> None:
-        """Carry newer registers into the aggregates."""
+    def update(self, registers: Mapping[int, Register]) -> None:
+        """Apply newer registers to the aggregates."""
         moves = [
             Transition(comment_id, self._registers.get(comment_id, EMPTY_REGISTER), registers[comment_id])
             for comment_id in sorted(registers)
@@ -113,7 +113,7 @@ class _Rebuilt:
         self._registers.update(registers)
         changes = advance(Slice(self.head, {}, self._links, self._tags), moves)
         if changes.head.needs_recompute():
-            self._begin()
+            self._recompute()
             return
         for url, label in changes.links.items():
             _replace(self._links, self._packed, url, link_field(url), label)

@@ -1,7 +1,7 @@
 """The fold: from loaded slices of profiles and new events to changes. Pure; all meaning of counting is here.
 
 A slice is the part of a profile that a batch touches: the head, the registers of the events' comments, and the labels
-of these comments before and after. The same code serves live traffic, mending, rebuilding and tests.
+of these comments before and after. The same code serves live traffic, recomputing, rebuilding and tests.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED, Event
+from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED
 from projections.comments.register import (
     EMPTY_REGISTER,
     LIVE,
@@ -17,14 +17,13 @@ from projections.comments.register import (
     HalfUpdate,
     Register,
     fingerprint,
-    half_of,
     merge,
 )
 from projections.profiles.head import Head
 from projections.profiles.ranking import Appearance, EarliestComments, LabelStats, Ranking
 
-TOUCHED_AT_MOST = 4096
-"""More comments than these changed during one mend: it is given up and begun again, so that the head stays small."""
+MAX_TOUCHED = 4096
+"""Where more comments than these change during one recompute, it starts again, so that the head stays small."""
 
 _MODULUS = 2**128
 _Key = TypeVar("_Key", int, str)
@@ -61,15 +60,10 @@ class Changes(msgspec.Struct):
     dirty: bool
 
 
-def fold(part: Slice, events: Iterable[Event]) -> Changes:
-    """Apply events to a slice that holds all that they touch; the slice is used up."""
-    return advance(part, transitions(part.registers, map(half_of, events)))
-
-
-def transitions(registers: Mapping[int, Register], readings: Iterable[HalfUpdate]) -> list[Transition]:
-    """The registers that these readings change, in order of comment id, revisions included."""
+def transitions(registers: Mapping[int, Register], updates: Iterable[HalfUpdate]) -> list[Transition]:
+    """The registers that these updates change, in order of comment id, revisions included."""
     grouped: dict[int, list[HalfUpdate]] = {}
-    for one in readings:
+    for one in updates:
         grouped.setdefault(one.comment_id, []).append(one)
     found = []
     for comment_id in sorted(grouped):
@@ -93,7 +87,7 @@ def touched_labels(moves: Iterable[Transition]) -> tuple[set[str], set[str]]:
 
 
 def advance(part: Slice, moves: list[Transition]) -> Changes:
-    """Carry transitions into the aggregates; the slice is used up."""
+    """Apply transitions to the aggregates; the slice holds all that they touch, and is used up."""
     head = part.head
     links: dict[str, LabelStats] = {}
     tags: dict[str, LabelStats] = {}
@@ -106,15 +100,15 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
         digest += fingerprint(comment_id, new)
         if old is not EMPTY_REGISTER:
             digest -= fingerprint(comment_id, old)
-        _carry(head, part, links, tags, move)
+        _apply_transition(head, part, links, tags, move)
         touched.append(comment_id)
         head.cause = (COMMENT_CREATED if old.comment != new.comment else INSIGHT_CREATED, comment_id)
     if touched:
         digest += int.from_bytes(head.digest, "big")
         head.digest = (digest % _MODULUS).to_bytes(16, "big")
-        _close(head, links, tags)
+        _finalize(head, links, tags)
         if head.recomputer:
-            _note(head, touched)
+            _record_touched(head, touched)
     return Changes(
         head,
         {move.comment_id: move.new for move in moves},
@@ -124,21 +118,21 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
     )
 
 
-def _carry(
+def _apply_transition(
     head: Head, part: Slice, links: dict[str, LabelStats], tags: dict[str, LabelStats], move: Transition
 ) -> None:
-    """Take the old register's contributions out and put the new one's in, only where they differ."""
+    """Replace the old register's contributions by the new one's, only where they differ."""
     comment_id, old, new = move
     before, after = _live(old), _live(new)
     if before is None and after is not None:
-        _enter(head, comment_id, after)
+        _add_comment(head, comment_id, after)
         for url, position, times in after.links:
             _label(part.links, links, url).appear((after.created_at, comment_id, position), times)
         for position, name in enumerate(new.labels):
             _label(part.tags, tags, name).appear((after.created_at, comment_id, position), 1)
     elif before is not None:
         if before != after:
-            _leave(head, comment_id, before, after)
+            _remove_comment(head, comment_id, before, after)
             _recount(part.links, links, _links(comment_id, before), _links(comment_id, after))
         _recount(part.tags, tags, _tags(comment_id, before, old), _tags(comment_id, after, new))
 
@@ -148,15 +142,15 @@ def _live(register: Register) -> CommentHalf | None:
     return half if half is not None and half.state == LIVE else None
 
 
-def _enter(head: Head, comment_id: int, half: CommentHalf) -> None:
-    """A comment begins to count."""
+def _add_comment(head: Head, comment_id: int, half: CommentHalf) -> None:
+    """Count a comment."""
     _tally_comment(head, half, 1)
     head.first.add((half.created_at, comment_id, 0))
     head.last.add((-half.created_at, -comment_id, 0))
 
 
-def _leave(head: Head, comment_id: int, before: CommentHalf, after: CommentHalf | None) -> None:
-    """A comment does not count any more, or counts otherwise; one whose time stays is left where it is."""
+def _remove_comment(head: Head, comment_id: int, before: CommentHalf, after: CommentHalf | None) -> None:
+    """Take a comment out, or count it as it is now; while its time is the same it keeps its place."""
     _tally_comment(head, before, -1)
     if after is not None and after.created_at == before.created_at:
         _tally_comment(head, after, 1)
@@ -167,7 +161,7 @@ def _leave(head: Head, comment_id: int, before: CommentHalf, after: CommentHalf 
     else:
         head.first, head.last = EarliestComments(), EarliestComments()
     if after is not None:
-        _enter(head, comment_id, after)
+        _add_comment(head, comment_id, after)
 
 
 def _tally_comment(head: Head, half: CommentHalf, sign: int) -> None:
@@ -219,17 +213,17 @@ def _label(known: Mapping[str, LabelStats], changed: dict[str, LabelStats], name
     return label
 
 
-def _close(head: Head, links: dict[str, LabelStats], tags: dict[str, LabelStats]) -> None:
-    """Bring rankings and the mend flag up to date after all transitions."""
+def _finalize(head: Head, links: dict[str, LabelStats], tags: dict[str, LabelStats]) -> None:
+    """After all transitions: place the changed labels, and flag the head where it no longer knows enough."""
     known = _rank(head.links, links) & _rank(head.tags, tags)
     extremes = head.count == 0 or (bool(head.first.kept) and bool(head.last.kept))
     head.recompute = head.recompute or not (known and extremes)
 
 
-def _note(head: Head, touched: Iterable[int]) -> None:
-    """Tell whoever mends this profile which comments to read again."""
+def _record_touched(head: Head, touched: Iterable[int]) -> None:
+    """List the comments that the running recompute has to read again."""
     head.touched = sorted({*head.touched, *touched})
-    if len(head.touched) > TOUCHED_AT_MOST:
+    if len(head.touched) > MAX_TOUCHED:
         head.recomputer, head.touched = "", []
 
 
@@ -246,7 +240,7 @@ def _rank(ranking: Ranking, labels: Mapping[str, LabelStats]) -> bool:
 
 
 def aggregate(registers: Mapping[int, Register]) -> Changes:
-    """All aggregates anew from all registers of a profile: what mending saves, and what a full read gives."""
+    """All aggregates from all registers of a profile: what a recompute saves, and what a full read gives."""
     part = Slice(Head(), {}, {}, {})
     return advance(
         part, [Transition(comment_id, EMPTY_REGISTER, registers[comment_id]) for comment_id in sorted(registers)]

@@ -10,7 +10,7 @@ class Head(msgspec.Struct, array_like=True, gc=False):
 
     `first` holds the earliest comments, `last` the latest with both numbers negated. `requests` counts comments for
     each help request. `digest` is the sum modulo 2^128 of the registers' fingerprints, 16 bytes. `recompute` says that
-    some of this is not known until all registers are read again; `recomputer` is the token of whoever does so,
+    some of this is not known until all registers are read again; `recomputer` is the token of the recompute that runs,
     `touched` the comments that changed since it began. `cause` is the event that last changed the content: (topic,
     comment id).
     """
@@ -30,5 +30,5 @@ class Head(msgspec.Struct, array_like=True, gc=False):
     cause: tuple[str, int] = ("", 0)
 
     def needs_recompute(self) -> bool:
-        """Whether the shown lists or times may be wrong until the registers are read again."""
+        """Whether the published lists or times may be wrong until the registers are read again."""
         return self.recompute or self.links.too_short() or self.tags.too_short()

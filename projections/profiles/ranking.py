@@ -1,6 +1,6 @@
 """What answers 'which are first?' without reading the history: a few earliest comments, a few leading labels.
 
-Both keep less than everything, know whether they do, and say when they know too little: then a profile is mended.
+Both keep less than everything, know whether they do, and say when they know too little: then the profile is recomputed.
 """
 
 from bisect import bisect_left, insort
@@ -8,13 +8,13 @@ from bisect import bisect_left, insort
 import msgspec
 
 KEPT = 4
-"""How many earliest (or latest) comments are kept: a profile is mended only after so many of them were retracted."""
+"""How many earliest (or latest) comments are kept: only after so many of them were retracted is a recompute needed."""
 
 CANDIDATES = 16
 """How many leading labels a head lists."""
 
 TOP_N = 5
-"""How many labels a snapshot shows."""
+"""How many labels a snapshot lists."""
 
 Appearance = tuple[int, int, int]
 """Where something appears: created_at (microseconds), comment id, position in the comment. Total order, no ties."""
@@ -26,11 +26,11 @@ Leader = tuple[int, int, int, int, str]
 """A rank and its label."""
 
 UNKNOWN: Appearance = (2**62, 0, 0)
-"""Stands for a first appearance that is not known until the profile is mended."""
+"""Stands for a first appearance that is not known until the profile is recomputed."""
 
 
 class EarliestComments(msgspec.Struct, array_like=True, gc=False):
-    """The least few of a set that is not stored: always a prefix of it, in order; `complete` when it is all of it."""
+    """The first few of a set that is not stored: always a prefix of it, in order; `complete` when it is all of it."""
 
     kept: list[Appearance] = []
     complete: bool = True
@@ -81,12 +81,12 @@ class LabelStats(msgspec.Struct, array_like=True, gc=False):
     first: EarliestComments = msgspec.field(default_factory=EarliestComments)
 
     def appear(self, where: Appearance, times: int) -> None:
-        """A comment has it, first at `where`."""
+        """Another comment has it, first at `where`."""
         self.count += times
         self.first.add(where)
 
     def retract(self, where: Appearance, times: int) -> None:
-        """A comment that had it has it no more."""
+        """A comment no longer has it."""
         self.count -= times
         if self.count > 0:
             self.first.remove(where)
@@ -94,7 +94,7 @@ class LabelStats(msgspec.Struct, array_like=True, gc=False):
             self.first = EarliestComments()
 
     def replace(self, old: tuple[Appearance, int], new: tuple[Appearance, int]) -> None:
-        """A comment that had it has it elsewhere, or in another number."""
+        """A comment has it at another place, or another number of times."""
         if self.count == old[1]:
             self.count, self.first = new[1], EarliestComments([new[0]])
         else:
@@ -111,17 +111,17 @@ class LabelStats(msgspec.Struct, array_like=True, gc=False):
 
 
 class Ranking(msgspec.Struct, array_like=True, gc=False):
-    """The leading labels, best first, and the bar: no label outside the list ranks above it; None while all are listed.
+    """The leading labels, best first, and the cutoff: no label outside the list ranks above it (None: all are listed).
 
-    A label that beats the bar enters; on overflow the last one leaves and its rank becomes the bar; a member that
-    falls to or below the bar leaves. The bar itself falls only in a mend.
+    A label that beats the cutoff enters; on overflow the last one leaves and its rank becomes the cutoff; a member
+    that falls to or below the cutoff leaves. Only a recompute lowers the cutoff.
     """
 
     leaders: list[Leader] = []
     cutoff: Rank | None = None
 
     def place(self, name: str, rank: Rank | None) -> None:
-        """A label has a new rank, or, with None, is no more."""
+        """A label has a new rank; None: it no longer occurs."""
         leaders = self.leaders
         for index, leader in enumerate(leaders):
             if leader[4] == name:
@@ -135,5 +135,5 @@ class Ranking(msgspec.Struct, array_like=True, gc=False):
             self.cutoff = last[:4]
 
     def too_short(self) -> bool:
-        """Whether labels outside the list may belong among the shown ones."""
+        """Whether labels outside the list may belong among the first five."""
         return self.cutoff is not None and len(self.leaders) < TOP_N

@@ -1,4 +1,4 @@
-"""What must hold of a profile in the store at any moment, mended or not."""
+"""What must hold of a profile in the store at any moment, recomputed or not."""
 
 from projections.codec import is_link, read_registers, unpack_head, unpack_label
 from projections.comments.register import LIVE, Register
@@ -12,7 +12,7 @@ Uses = dict[str, list[tuple[Appearance, int]]]
 
 
 def check_aggregates(store: Store, key: ProfileKey) -> bool:
-    """Hold a profile's aggregates against its registers; whether it is flagged to be mended."""
+    """Hold a profile's aggregates against its registers; whether it is flagged for a recompute."""
     fields = dict(store.scan(key))
     registers = read_registers(fields.items())
     if HEAD not in fields:

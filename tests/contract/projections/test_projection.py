@@ -23,14 +23,14 @@ MANY = 100
 
 
 class Counting(Projection):
-    """Counts its mends."""
+    """Counts its recomputes."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self.mends = 0
+        self.recomputes = 0
 
     def recompute(self, key: ProfileKey) -> ProfileView:
-        self.mends += 1
+        self.recomputes += 1
         return super().recompute(key)
 
 
@@ -52,17 +52,17 @@ def some(bench: Bench) -> settings:
 
 @pytest.fixture(params=["as it is", "tight"])
 def rankings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rankings as they are, and ones that keep so little that a mend is never far, nor its end."""
+    """Rankings as they are, and ones that keep so little that a recompute is never far, nor its end."""
     if request.param == "tight":
         monkeypatch.setattr(ranking, "KEPT", 1)
         monkeypatch.setattr(ranking, "CANDIDATES", naive.TOP_N)
-        monkeypatch.setattr(fold, "TOUCHED_AT_MOST", 2)
+        monkeypatch.setattr(fold, "MAX_TOUCHED", 2)
 
 
 @pytest.mark.usefixtures("rankings")
 def test_any_order_any_repetition_any_batches_give_the_same(bench: Bench) -> None:
     """Contracts 1 and 2: after each batch the aggregates are those of the registers, in the end those of the model."""
-    mends = []
+    recomputes = []
 
     @some(bench)
     @given(st.data(), histories)
@@ -75,16 +75,16 @@ def test_any_order_any_repetition_any_batches_give_the_same(bench: Bench) -> Non
             flags = [check_aggregates(projection.store, key) for key in KEYS]
             if data.draw(st.booleans()):
                 check(projection, delivered)
-                assert projection.mends >= sum(flags)
+                assert projection.recomputes >= sum(flags)
         check(projection, history)
         assert not any(check_aggregates(projection.store, key) for key in KEYS)
-        target(float(projection.mends))
-        note("mended" if projection.mends else "never mended")
-        mends.append(projection.mends)
+        target(float(projection.recomputes))
+        note("recomputed" if projection.recomputes else "never recomputed")
+        recomputes.append(projection.recomputes)
 
     holds()
     if bench.examples >= MANY:
-        assert sum(mends) > len(mends) / 20, "the histories hardly ever need mending"
+        assert sum(recomputes) > len(recomputes) / 20, "the histories hardly ever need a recompute"
 
 
 @pytest.mark.usefixtures("rankings")
@@ -122,8 +122,8 @@ def stands(event: Event, history: list[Event]) -> bool:
 
 @pytest.mark.usefixtures("rankings")
 def test_writers_and_readers_at_once_end_in_the_same(bench: Bench) -> None:
-    """Two writers, whose saves all arrive twice, and two menders, interleaved at every call."""
-    counts = {"conflicts": 0, "mends": 0}
+    """Two writers, whose saves all arrive twice, and two that recompute, interleaved at every call."""
+    counts = {"conflicts": 0, "recomputes": 0}
 
     @some(bench)
     @given(st.data(), histories)
@@ -144,7 +144,7 @@ def test_writers_and_readers_at_once_end_in_the_same(bench: Bench) -> None:
             for _ in range(3):
                 projection.read_current(KEYS)
             projection.recompute(KEYS[0])
-            counts["mends"] += projection.mends
+            counts["recomputes"] += projection.recomputes
 
         turns = iter(data.draw(st.lists(st.integers(0, 3), min_size=7, max_size=50)) * 4)
         programs = [*map(writing, halves), reading, reading]

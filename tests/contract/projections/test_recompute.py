@@ -37,7 +37,7 @@ def retracting() -> list[Event]:
 
 
 def flagged(store: Store) -> Projection:
-    """A long profile that needs a mend."""
+    """A long profile that needs a recompute."""
     projection = Projection(store)
     projection.apply(long_history())
     projection.apply(retracting())
@@ -71,15 +71,15 @@ def test_a_list_that_shrinks_below_its_bar_is_filled_again(store: Store) -> None
     assert head(store).tags.cutoff is None
 
 
-def test_mending_changes_the_version_and_gives_the_new_one(store: Store) -> None:
+def test_a_recompute_changes_the_version_and_gives_the_new_one(store: Store) -> None:
     projection = flagged(store)
     before = store.load({KEY: ()})[KEY].version
     found = projection.read_current([KEY])[KEY]
     assert found.version == store.load({KEY: ()})[KEY].version != before
-    assert projection.read_current([KEY])[KEY] == found, "mended once"
+    assert projection.read_current([KEY])[KEY] == found, "recomputed once"
 
 
-def test_mending_repairs_what_is_wrong_without_a_flag(store: Store) -> None:
+def test_a_recompute_repairs_what_is_wrong_without_a_flag(store: Store) -> None:
     projection = Projection(store)
     projection.apply(long_history())
     version, fields = store.load({KEY: [HEAD]})[KEY]
@@ -90,7 +90,7 @@ def test_mending_repairs_what_is_wrong_without_a_flag(store: Store) -> None:
     assert not check_aggregates(store, KEY)
 
 
-def test_mending_makes_a_lost_head_anew(store: Store) -> None:
+def test_a_recompute_restores_a_lost_head(store: Store) -> None:
     projection = Projection(store)
     projection.apply(long_history())
     save(store, write(KEY, store.load({KEY: ()})[KEY].version, b"wrong", {b"tonly on 7": b"x"}, [HEAD]))
@@ -114,12 +114,12 @@ def every(turn: int) -> Callable[[int], int]:
 
 
 @pytest.mark.parametrize("turn", [2, 3, 5])
-def test_mending_ends_under_steady_traffic(store: Store, turn: int) -> None:
-    """A writer that saves again and again while all registers are read does not send the mender back to the start."""
+def test_a_recompute_ends_under_steady_traffic(store: Store, turn: int) -> None:
+    """A writer that saves again and again while all registers are read does not make the recompute start again."""
     flagged(store)
     ended = []
 
-    def mending(mine: Store) -> None:
+    def recomputing(mine: Store) -> None:
         Projection(mine).recompute(KEY)
         ended.append(head(store).needs_recompute())
 
@@ -128,7 +128,7 @@ def test_mending_ends_under_steady_traffic(store: Store, turn: int) -> None:
             single(mine)
 
     single = one_more(itertools.count(1))
-    lockstep.run(store, [mending, writing], every(turn), most_calls=40 * turn)
+    lockstep.run(store, [recomputing, writing], every(turn), most_calls=40 * turn)
     assert ended == [False]
     assert not check_aggregates(store, KEY)
 
@@ -149,10 +149,10 @@ def one_more(steps: "itertools.count[int]") -> Callable[[Store], None]:
 def test_two_menders_do_not_keep_each_other_from_ending(store: Store, turn: int) -> None:
     flagged(store)
 
-    def mending(mine: Store) -> None:
+    def recomputing(mine: Store) -> None:
         Projection(mine).recompute(KEY)
 
-    lockstep.run(store, [mending, mending], every(turn), most_calls=150)
+    lockstep.run(store, [recomputing, recomputing], every(turn), most_calls=150)
     check(Projection(store), [*long_history(), *retracting()])
 
 
@@ -177,7 +177,7 @@ def test_a_mender_that_died_is_no_hindrance(store: Store) -> None:
 
 
 def test_a_mend_under_which_too_much_changes_begins_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fold, "TOUCHED_AT_MOST", 3)
+    monkeypatch.setattr(fold, "MAX_TOUCHED", 3)
     flagged(store)
     later = [comment(KEY, number, 3, "https://later.org", minute=number) for number in range(20, 40)]
     begun = []
@@ -207,8 +207,8 @@ def test_a_profile_removed_under_a_mend_stays_removed(store: Store) -> None:
     assert store.profiles(0, 10) == []
 
 
-def test_however_many_retractions_there_is_one_mend(bench: Bench) -> None:
-    """Contract 4: mending reads the history once, however many retractions came before."""
+def test_however_many_retractions_there_is_one_recompute(bench: Bench) -> None:
+    """Contract 4: a recompute reads the history once, however many retractions came before."""
     scans = []
 
     class Scanned(Passing):

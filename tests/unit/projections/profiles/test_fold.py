@@ -25,7 +25,7 @@ class Whole:
         self.part = Slice(Head(), {}, {}, {})
 
     def fold(self, *batch: Event) -> Changes:
-        changes = fold.fold(self.part, batch)
+        changes = advance(self.part, transitions(self.part.registers, map(half_of, batch)))
         self.part.head = changes.head
         self.part.registers.update(changes.registers)
         for labels, changed in ((self.part.links, changes.links), (self.part.tags, changes.tags)):
@@ -96,7 +96,7 @@ def test_the_cause_is_what_changed_last() -> None:
     assert whole.part.head.cause == ("insight-created", 3), "a newer reading of the same is no cause"
 
 
-def test_edits_never_need_a_mend() -> None:
+def test_edits_never_need_a_recompute() -> None:
     """A comment that keeps its time keeps its place among the first, however often it is edited."""
     whole = Whole()
     for number in range(1, 10):
@@ -111,7 +111,7 @@ def test_edits_never_need_a_mend() -> None:
     assert whole.part.links["https://a.org/"].first.kept[0][1:] == (1, 1)
 
 
-def test_a_batch_that_empties_a_profile_and_fills_it_again_needs_no_mend() -> None:
+def test_a_batch_that_empties_a_profile_and_fills_it_again_needs_no_recompute() -> None:
     whole = Whole()
     whole.fold(*[comment(KEY, number, 1, minute=number) for number in range(1, 10)])
     deleted = [comment(KEY, number, 2, minute=number, state=1) for number in range(1, 10)]
@@ -183,7 +183,7 @@ def _counts(labels: dict[str, LabelStats | None]) -> dict[str, int]:
 
 
 def test_a_mend_in_progress_is_told_what_changed_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fold, "TOUCHED_AT_MOST", 3)
+    monkeypatch.setattr(fold, "MAX_TOUCHED", 3)
     whole = Whole()
     whole.fold(comment(KEY, 1, 1))
     whole.part.head.recomputer = "somebody"
