@@ -25,7 +25,7 @@ class Sender(Protocol):
 
     @property
     def ends(self) -> Mapping[str, int]:
-        """By partition, the offset after the last event that was acknowledged there."""
+        """By partition (`topic/number`), the offset after the last event that was acknowledged there."""
         ...
 
 
@@ -36,20 +36,18 @@ class EventProducer:
         self._producer = producer
 
     def send(self, events: Sequence[Event]) -> None:
-        """Send all and return when all are acknowledged; raise EventDeliveryError otherwise."""
         outcomes = self._producer.send([_message(event) for event in events])
         failed = [error for error in outcomes if error is not None]
         if failed:
-            told = f"{len(failed)} of {len(events)} events were not acknowledged by Kafka, the first: {failed[0]!r}"
-            raise EventDeliveryError(told) from failed[0]
+            raise EventDeliveryError(
+                f"{len(failed)} of {len(events)} events were not acknowledged by Kafka, the first: {failed[0]!r}"
+            ) from failed[0]
 
     def begin(self) -> None:
-        """Forget the ends: others may have sent since."""
         self._producer.ends.clear()
 
     @property
     def ends(self) -> Mapping[str, int]:
-        """By partition (`topic/number`), the offset after the last event that was acknowledged there."""
         return self._producer.ends
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The relay: the tail's events published to Kafka.
 
-1 hold the lease; 2 let the tail do a turn; 3 reserve a ceiling above its revisions; 4 publish and wait until all is
-acknowledged; 5 about once a second, note in the store where a successor goes on. A crash between 4 and 5 repeats
+1 renew the lease; 2 let the tail do a turn; 3 reserve a ceiling above its revisions; 4 publish and wait until all is
+acknowledged; 5 about once a second, write to the store where a successor goes on. A crash between 4 and 5 repeats
 events and loses none. Two relays on one store: one works, the other waits for the lease.
 """
 
@@ -17,17 +17,16 @@ from consumer.relay.consumer_progress import ConsumerProgress, PublishedPosition
 from consumer.relay.event_producer import EventDeliveryError, Sender
 from consumer.tail.changes.blocked_deletions import DeletionGuard
 from consumer.tail.changes.poll import Heads
-from consumer.tail.lease import TailLease
+from consumer.tail.leased_tail import LeasedTail
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.session import LeaseTerm
 from consumer.tail.startup.backfill import Backfill
 from consumer.tail.startup.fill import Fill
 from consumer.tail.startup.verify import StartupCheck
 from consumer.tail.state import TailSettings
-from consumer.tail.tail import UNREADABLE, StartupStage, Tail, open_tail
+from consumer.tail.tail import StartupStage, Tail
 from projections.comments.events import MAX_CLOCK_SKEW, Event
-from projections.database.database import Database, DatabaseUnavailableError
-from projections.errors import OperatorError
+from projections.database.database import Database
 from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
 from projections.store.protocol import StoreUnavailableError
@@ -41,15 +40,18 @@ log = structlog.get_logger()
 _SAVE_SECONDS = 1.0
 _PAUSE = 0.5
 _MAX_CLOCK_SKEW = MAX_CLOCK_SKEW - 60_000_000
-"""Less than consumers take: their clocks are not this machine's."""
+"""Less than consumers accept: their clocks are not this machine's."""
 
 
-class _ClockSkewError(Exception):
+class ClockSkewError(Exception):
     """Consumers would refuse these revisions."""
 
 
 class Relay:
-    """One relay; `step` is called by one thread. `backfill`: publish the whole history, whoever did so before."""
+    """One relay; `step` is called by one thread.
+
+    `backfill`: publish the whole history, even if it was published before. `timeout`: see `ConsumerProgress`.
+    """
 
     def __init__(  # noqa: PLR0913 - the parts that the command wires
         self,
@@ -73,30 +75,34 @@ class Relay:
         self._sender = sender
         self._ends = ends
         self._settings = settings
-        self._again = backfill
+        self._repeat_backfill = backfill
         self._timeout = timeout
         self._metrics = metrics
         self._meter = meter
         self._now = now
         self._wall = wall
         self._sleep = sleep
-        self._lease = TailLease(projection.store, token or secrets.token_hex(8), settings.lease, now)
-        self._unreadable = ThrottledWarning(UNREADABLE, now)
+        self._leased = LeasedTail(
+            projection.store,
+            database,
+            settings,
+            self._stages,
+            forgotten=self._forget,
+            metrics=metrics,
+            token=token or secrets.token_hex(8),
+            now=now,
+        )
         self._unsent = ThrottledWarning("Kafka doesn't take the events; trying again", now)
-        self._early = ThrottledWarning("nothing is published: consumers would refuse it", now)
-        self._store_down = ThrottledWarning("the store can't be reached; nothing is published meanwhile", now)
+        self._clock_skew = ThrottledWarning("nothing is published: consumers would refuse it", now)
+        self._store_down = ThrottledWarning("the store is unreachable; nothing is published meanwhile", now)
         self._batch = settings.batch
         self._backfill: Backfill | None = None
-        self._working: bool | None = None
-        self._asked: int | None = None
         self._unavailable = False
         self._forget()
 
     def _forget(self) -> None:
         if self._backfill is not None:
             self._backfill.close()
-        self._term: LeaseTerm | None = None
-        self._tail: Tail | None = None
         self._backfill = None
         self._pending: list[Event] = []
         self._saved_at = self._now()
@@ -107,61 +113,58 @@ class Relay:
         """Do one piece of work, or wait at most so long for some; how many events were published."""
         self._unavailable = False
         try:
-            published = self._step(seconds)
+            tail = self._open() if self._leased.renew() else None  # step 1
+            published = None if tail is None else self._work(self._leased.begin(), tail, seconds)
         except StoreUnavailableError as error:
             self._unavailable = True
             self._store_down.warn(str(error))
+            published = None
         except EventDeliveryError as error:
             self._unsent.warn(str(error))
-        except _ClockSkewError as error:
-            self._early.warn(str(error))
-            self._forget()  # revisions that were never sent don't count: the next begin at the clock again
-        except (DatabaseUnavailableError, OperatorError) as error:
-            self._unreadable.warn(str(error))
+            published = None
+        except ClockSkewError as error:
+            self._clock_skew.warn(str(error))
+            self._leased.restart()  # revisions that were never sent don't count: the next begin at the clock again
+            published = None
         else:
             self._store_down.resolved()
-            return published
-        self._sleep(min(seconds, _PAUSE))
-        return 0
+        if published is None:
+            self._sleep(min(seconds, _PAUSE))
+        return published or 0
 
     @property
     def unavailable(self) -> bool:
         """Whether the store could not be reached in the last step."""
-        return self._unavailable or self._lease.unavailable
+        return self._unavailable or self._leased.lease.unavailable
 
-    def _step(self, seconds: float) -> int:
-        if not self._hold():  # step 1
-            self._sleep(min(seconds, _PAUSE))
-            return 0
-        term = self._term = self._term or LeaseTerm(self._lease, self._database.clock)
-        tail = self._tail = self._tail or self._opened(term)
+    def _open(self) -> Tail | None:
+        if self._leased.tail is None:
+            self._sender.begin()
+            self._published = PublishedPositions(self._leased.begin().state.positions)
+            if (tail := self._leased.open()) is not None:
+                self._save(tail)
+        return self._leased.tail
+
+    def _work(self, term: LeaseTerm, tail: Tail, seconds: float) -> int:
         idle = False
         if not self._pending:
             found = tail.turn()  # step 2
             idle = found is None
             self._pending = found or []
         published = self._publish(term)  # steps 3 and 4
-        if self._lease.renewed or self._now() - self._saved_at >= _SAVE_SECONDS:
-            self._save(term, tail)  # step 5
+        if self._leased.lease.just_renewed or self._now() - self._saved_at >= _SAVE_SECONDS:
+            self._save(tail)  # step 5
         if idle:
             self._sleep(min(seconds, tail.wait()))
         return published
-
-    def _hold(self) -> bool:
-        held = self._lease.hold()
-        if held != self._working:
-            self._working = held
-            self._forget()
-            self._lease.tell()
-        return held
 
     def _publish(self, term: LeaseTerm) -> int:
         published = 0
         while self._pending:
             part = self._pending[: self._batch]
             self._check_clock(term.revisions.last)
-            if not self._lease.hold() or not term.reserve():
-                break  # the next step begins anew, from what was saved
+            if not self._leased.lease.renew() or not term.reserve():
+                break  # the next step begins another term, from what was saved
             self._send(part)
             self._pending = self._pending[len(part) :]
             self._metrics.count("signal_glaze.events_published", len(part))
@@ -171,25 +174,25 @@ class Relay:
     def _check_clock(self, revision: int) -> None:
         ahead = revision - self._wall()
         if ahead > _MAX_CLOCK_SKEW:
-            raise _ClockSkewError(
-                f"the database's clock is, or was, {ahead // 1_000_000} s ahead of this machine's; set the one that is "
-                "wrong right; where both are right by now, it goes on by itself after so long"
+            raise ClockSkewError(
+                f"the database's clock is, or was, {ahead // 1_000_000} s ahead of this machine's; set the wrong one "
+                "right; if both are right by now, publishing resumes by itself after so long"
             )
-        self._early.resolved()
+        self._clock_skew.resolved()
 
     def _send(self, events: Sequence[Event]) -> None:
         try:
             self._sender.send(events)
         except EventDeliveryError as error:
             if not too_large(error.__cause__):
-                self._batch = max(1, self._batch // 2)  # a slow line may take fewer in the time that there is
+                self._batch = max(1, self._batch // 2)  # a slow line may carry fewer in the time that there is
                 raise
             self._send_divided(events, error)
         self._batch = min(self._settings.batch, self._batch * 2)
         self._unsent.resolved()
 
     def _send_divided(self, events: Sequence[Event], error: EventDeliveryError) -> None:
-        """Pass over what Kafka will never take, and say so: it would hold up everything that comes after it."""
+        """Leave out what Kafka will never take, and log it: it would block everything that comes after it."""
         if len(events) > 1:
             middle = len(events) // 2
             for half in (events[:middle], events[middle:]):
@@ -202,43 +205,25 @@ class Relay:
             reason=str(error),
         )
 
-    def _save(self, term: LeaseTerm, tail: Tail) -> None:
-        """Note where a successor goes on; everything that the tail gave so far is acknowledged."""
+    def _save(self, tail: Tail) -> None:
+        """Write where a successor goes on; everything that the tail gave so far is acknowledged."""
         if self._pending:
             return
         self._saved_at = self._now()
         cursor = HIGHEST_ID if self._backfill is None else self._backfill.cursor
-        positions = self._reached.positions(self._sender.ends)
-        term.put(replace(tail.state(), backfilled=cursor), positions, term.state.position)
-        term.save()
-        if term.rescan.due(tail):
-            self._forget()
+        positions = self._published.positions(self._sender.ends)
+        term = self._leased.begin()
+        term.save(replace(tail.state(), backfilled=cursor, positions=positions, position=term.state.position))
+        self._leased.rescan()
 
     # ------------------------------------------------------------------------------------------------------ the start
 
-    def _opened(self, term: LeaseTerm) -> Tail:
-        self._sender.begin()
-        self._reached = PublishedPositions(term.state.positions)
-        tail = open_tail(
-            self._database,
-            term.before,
-            term.revisions,
-            self._stages,
-            self._settings,
-            metrics=self._metrics,
-            now=self._now,
-        )
-        self._unreadable.resolved()
-        self._save(term, tail)
-        return tail
-
     def _stages(self, builder: EventBuilder, guard: DeletionGuard, heads: Heads) -> list[StartupStage]:
         """A first start publishes the history. A later one ends that, and compares the store with the rows."""
-        assert self._term is not None  # noqa: S101 - the tail is opened in a session
-        before = self._term.before
-        cursor = -1 if before is None or self._again else before.backfilled
-        empty_store = before is None and not self._again
-        self._again = False
+        before = self._leased.begin().before
+        cursor = -1 if before is None or self._repeat_backfill else before.backfilled
+        empty_store = before is None and not self._repeat_backfill
+        self._repeat_backfill = False
         stages: list[StartupStage] = []
         if cursor < HIGHEST_ID:
             self._backfill = Backfill(
@@ -246,42 +231,27 @@ class Relay:
             )
             stages.append(self._backfill)
         if before is not None:
-            followers = ConsumerProgress(
-                self._projection.store, self._ends, self._now, self._timeout, seen=self._reached.ends_are
+            progress = ConsumerProgress(
+                self._projection.store, self._ends, self._now, self._timeout, seen=self._published.ends_are
             )
             stages += [
                 Fill(self._database, builder.memory, heads.comment_id),
-                StartupCheck(self._projection, self._database, builder, guard, ready=followers.ready, in_process=False),
+                StartupCheck(self._projection, self._database, builder, guard, ready=progress.ready, in_process=False),
             ]
         return stages
 
     # ---------------------------------------------------------------------------------------------------------- ends
 
     def caught_up(self) -> bool:
-        """Whether everything that was committed when this was first asked is published, or held back.
+        """Whether everything that was committed when this was first asked is published, or blocked.
 
         Where another relay works: whether its document says so.
         """
         try:
-            if self._asked is None:
-                self._asked = self._database.clock()
-            if self._working:
-                return self._tail is not None and not self._pending and self._tail.caught_up(self._asked)
-            found = None if self._working is None else self._lease.load()
-        except (DatabaseUnavailableError, OperatorError, StoreUnavailableError):
+            return not self._pending and self._leased.caught_up()
+        except StoreUnavailableError:
             return False
-        return found is not None and min(found.polled_until, found.swept_until) >= self._asked
 
     def close(self) -> None:
-        """Note where a successor goes on, and let it."""
-        try:
-            if self._working and self._lease.held:
-                if self._term is not None and self._tail is not None:
-                    self._save(self._term, self._tail)
-                if self._term is not None:
-                    self._term.end()
-                self._lease.release()
-        except StoreUnavailableError as error:
-            log.warning("the lease of the tail could not be given up; it runs out", reason=str(error))
-        self._working = None
-        self._forget()
+        """Write where a successor goes on, and let it."""
+        self._leased.close(lambda: None if self._leased.tail is None else self._save(self._leased.tail))

@@ -19,53 +19,61 @@ class TailLease:
 
     def __init__(self, store: Store, token: str, length: float, now: Callable[[], float]) -> None:
         self.store = store
-        self.now = now
+        self._now = now
         self._token = token
         self._length = length
         self._asked_at = -length
         self._until = now()
-        self._seen: bytes | None = None
+        self._document: bytes | None = None
         self.unavailable = False
         """Whether the store could not be reached when the lease was last asked for."""
         self.held = False
-        self.renewed = False
-        """Whether the last `hold` took or renewed it, not only remembered it."""
+        self.terms = 0
+        """How many terms this process has begun: a lease that was lost and won again is another term."""
+        self.just_renewed = False
+        """Whether the last `renew` took or renewed it, not only remembered it."""
 
-    def hold(self) -> bool:
+    def renew(self) -> bool:
         """Take or renew the lease if that is due; whether it is ours.
 
-        Where the store is away, it is ours for as long as nobody else can have taken it. Raises nothing.
+        While the store is away, it is ours for as long as no other process can have taken it. Raises nothing.
         """
-        now = self.now()
-        self.renewed = False
+        now = self._now()
+        self.just_renewed = False
         if now - self._asked_at >= self._length / RENEWALS:
             self._asked_at = now
             try:
-                self.held = self.renewed = self._ask(lapsed=self.held and now >= self._until)
-                self._until = now + self._length
-                self.unavailable = False
+                granted = self._ask(lapsed=self.held and now >= self._until)
             except StoreUnavailableError:
                 self.unavailable = True
-        self.held = self.held and self.now() < self._until
+            else:
+                self.terms += granted and not self.held
+                self.held = self.just_renewed = granted
+                self._until = now + self._length
+                self.unavailable = False
+        self.held = self.held and self._now() < self._until
         return self.held
 
     def _ask(self, *, lapsed: bool) -> bool:
-        """Where it ran out and somebody worked meanwhile, this term has ended, even if the lease is free again."""
-        granted = self.store.lease(TAIL, self._token, self._length)
-        return granted and not (lapsed and self.store.document(TAIL) != self._seen)
+        """Where it ran out and another process worked meanwhile, this term has ended, though the lease is free again.
 
-    def tell(self) -> None:
-        """Say in the log whose the lease is, after that changed."""
+        Then it is refused this once: the next request begins another term.
+        """
+        granted = self.store.lease(TAIL, self._token, self._length)
+        return granted and not (lapsed and self.store.document(TAIL) != self._document)
+
+    def log_holder(self) -> None:
+        """Log who holds the lease, after that changed."""
         if self.held:
             log.info("tailing the database")
         elif self.unavailable:
-            log.warning("the tail waits: its lease can't be held while the store is away")
+            log.warning("waiting for the store: the lease of the tail cannot be renewed")
         else:
             log.info("another process tails the database; waiting to take over")
 
     def load(self) -> TailState | None:
         """Read the document; None where there is none."""
-        found = self._seen = self.store.document(TAIL)
+        found = self._document = self.store.document(TAIL)
         return None if found is None else decode(found)
 
     def save(self, state: TailState) -> bool:
@@ -73,7 +81,7 @@ class TailLease:
         document = encode(state)
         self.held = self.store.put_document(TAIL, self._token, document)
         if self.held:
-            self._seen = document
+            self._document = document
         return self.held
 
     def release(self) -> None:

@@ -1,6 +1,6 @@
 """One term of the lease: what the last holder left, and what this one leaves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -14,76 +14,68 @@ from snapshot.reconcile import notice
 
 log = structlog.get_logger()
 
-PATIENCE = 600.0
-"""Seconds between looks without a rebuild: each reads all rows."""
+RESCAN_SECONDS = 600.0
+"""Between re-scans without a rebuild: each reads all rows."""
 
 
 class RescanPolicy:
-    """Whether a tail that holds something back begins anew, as if it were started again, and judges it once more.
+    """Whether a tail with blocked deletions starts over, as if it were started again, and judges them once more.
 
-    What it held back may be settled: the database was restored, or a rebuild was told that it may end. Only comparing
-    the whole store with the rows can tell, so there is a reason for each. Made before a tail is opened.
-    Raises StoreUnavailableError.
+    They may be settled: the database was restored, or a rebuild confirmed them. Only comparing the whole store with the
+    rows can tell, so there is a reason for each re-scan. Made before a tail is opened. Raises StoreUnavailableError.
     """
 
     def __init__(self, store: Store, now: Callable[[], float]) -> None:
         self._store = store
         self._now = now
         self._opened_at = now()
-        self._noted = notice.read(store)  # before anything is read: a rebuild that ends meanwhile is one more look
+        self._last_notice = notice.read(store)  # before any row: a rebuild that ends meanwhile costs one more re-scan
 
     def due(self, tail: Tail) -> bool:
-        """Whether something is held back, and something happened since that may have settled it."""
+        """Whether deletions are blocked, and something happened since that may have settled them."""
         if not tail.is_blocked:
             return False
-        if notice.read(self._store) != self._noted:
-            log.info("a rebuild repaired something meanwhile: looking again at what is held back")
+        if notice.read(self._store) != self._last_notice:
+            log.info("a rebuild made repairs: re-scanning for the deletions that are blocked")
             return True
-        # What is held from the start, nothing else looks at again.
-        if self._now() - self._opened_at < PATIENCE or not tail.is_blocked_since_start:
+        # What the start blocked, nothing else looks at again.
+        if self._now() - self._opened_at < RESCAN_SECONDS or not tail.is_blocked_since_start:
             return False
-        log.info("looking again at what is held back")
+        log.info("re-scanning for the deletions that are blocked")
         return True
 
 
 class LeaseTerm:
-    """Begins with the document of the last holder: revisions and numbers lie above its ceiling.
+    """Begins with the document of the last holder: revisions and batch numbers lie above its ceiling.
 
     Raises StoreUnavailableError wherever it reads or writes. `state` is what is written next, without the ceiling.
     """
 
-    def __init__(self, lease: TailLease, clock: Callable[[], int]) -> None:
+    def __init__(self, lease: TailLease, clock: Callable[[], int], now: Callable[[], float]) -> None:
         self._lease = lease
-        self.rescan = RescanPolicy(lease.store, lease.now)
+        self.rescan = RescanPolicy(lease.store, now)
         self.before = lease.load()
         self.state = self.before or TailState()
         self._ceiling = self.state.ceiling
         self.first = 0 if self.before is None else self._ceiling + 1
-        """No number or revision from here on was ever given out."""
+        """No batch number or revision from here on was ever handed out."""
         self.revisions = Revisions(clock, self.first)
 
     def reserve(self) -> bool:
         """Keep the ceiling above everything that is handed out; False: the lease was lost, hand out nothing."""
-        if self.revisions.last <= self._ceiling:
-            return True
-        ceiling = self.revisions.last + RESERVE
-        if not self._save(ceiling):
-            return False
-        self._ceiling = ceiling  # only now: where the store was away, nothing is reserved
-        return True
+        return self.revisions.last <= self._ceiling or self._write(self.revisions.last + RESERVE)
 
-    def put(self, state: TailState, positions: Mapping[str, int], position: int) -> None:
-        """Have this state written next: these positions were acknowledged."""
-        self.state = msgspec.structs.replace(state, positions=dict(positions), position=position)
-
-    def save(self) -> bool:
-        """Write the document; False: the lease was lost."""
-        return self._save(self._ceiling)
+    def save(self, state: TailState) -> bool:
+        """Write where a successor goes on; False: the lease was lost."""
+        self.state = state
+        return self._write(self._ceiling)
 
     def end(self) -> bool:
         """Write the document for the last time: nothing above what was handed out is reserved any more."""
-        self._ceiling = self.revisions.last
-        return self.save()
+        return self._write(self.revisions.last)
 
-    def _save(self, ceiling: int) -> bool:
-        return self._lease.save(msgspec.structs.replace(self.state, ceiling=ceiling))
+    def _write(self, ceiling: int) -> bool:
+        if not self._lease.save(msgspec.structs.replace(self.state, ceiling=ceiling)):
+            return False
+        self._ceiling = ceiling  # only now: while the store is unavailable, nothing is reserved
+        return True

@@ -9,7 +9,7 @@ and nothing follows.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from consumer.tail.changes.analysis_runs import Runs
+from consumer.tail.changes.analysis_runs import AnalysisRuns
 from consumer.tail.changes.backlog import Tasks
 from consumer.tail.changes.blocked_deletions import DeletionGuard
 from consumer.tail.changes.index_lookup import IndexLookup
@@ -237,7 +237,7 @@ def open_tail(  # noqa: PLR0913 - seams
     builder = EventBuilder(database, database.groups(), RowFingerprints(highest), revisions, metrics)
     tasks = Tasks()
     regrouping = MembershipChanges(database, builder, guard, tasks.add)
-    runs = Runs(database, builder, tasks.add, now)
+    runs = AnalysisRuns(database, builder, tasks.add, now)
     dated = IndexLookup(database, builder)
     polling = Polling(database, builder, heads, (regrouping, runs), dated=dated.work, page=settings.page, now=now)
     sweep = Sweep(

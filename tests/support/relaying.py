@@ -95,7 +95,7 @@ class Running:
 
     def catch_up(self, *, consume: bool = True) -> None:
         """Until everything committed by now is published, a sweep round included."""
-        self.relay._asked = None  # noqa: SLF001 - the question is asked anew
+        self.relay._leased._target = None  # noqa: SLF001 - the question is asked anew
 
         def done() -> bool:
             if consume:

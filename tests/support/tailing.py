@@ -61,7 +61,7 @@ class Embedded:
 
     def catch_up(self) -> None:
         """Until everything committed by now is in the store, a sweep round included."""
-        self.source._asked = None  # noqa: SLF001 - the question is asked anew
+        self.source._leased._target = None  # noqa: SLF001 - the question is asked anew
         self.until(self.loop.caught_up)
         self.loop.commit()
 

@@ -1,4 +1,4 @@
-"""Runs of the language model: one whose row changed has its analyses read again."""
+"""Runs of the language model: a changed run has its analyses read again."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from projections.database.database import Database
 _PAGE = 2_000
 
 
-class Runs:
+class AnalysisRuns:
     """Compares all runs' rows with the last ones."""
 
     def __init__(
@@ -25,7 +25,7 @@ class Runs:
         self._readings: dict[str, RunReading] = {}
 
     def look(self) -> bool:
-        """Read all runs; those that are new or changed become tasks. False: one of them rests, look again."""
+        """Read all runs; new and changed ones become tasks. False: one of them rests, so repeat this."""
         runs = self._database.runs()
         changed = [run_id for run_id, row in runs.items() if self._known.get(run_id) != row]
         self._readings = {run_id: one for run_id, one in self._readings.items() if not one.rested}

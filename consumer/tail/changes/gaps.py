@@ -1,7 +1,7 @@
 """Ids that are missing below the highest one: rows of transactions that have not ended, perhaps.
 
 On PostgreSQL an id is drawn before its transaction commits, so a lower one may appear after a higher one. A missing id
-is looked for again until it is a minute old and every transaction that could still bring it has ended.
+is looked for until it is a minute old and every transaction that could still bring it has ended.
 """
 
 from bisect import bisect_left, bisect_right
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-PATIENCE = 60_000_000
+MAX_AGE = 60_000_000
 """Microseconds. An id may also be drawn by one transaction and used by a later one of the same session."""
 NARROW = 1_000
 LIMIT = 5_000
@@ -41,7 +41,7 @@ class Gaps:
     def __len__(self) -> int:
         return len(self._gaps)
 
-    def note(self, after: int, found: Iterable[int], since: int, xmax: int) -> None:
+    def add(self, after: int, found: Iterable[int], since: int, xmax: int) -> None:
         """Add what is missing between `after` and the last of the ids found (ascending)."""
         self._gaps += [MissingIds(low, high, since, xmax) for low, high in missing(after, found)]
         if len(self._gaps) > self._limit:
@@ -64,8 +64,8 @@ class Gaps:
     def fill(self, found: Iterable[int], since: int, xmax: int) -> None:
         """Take out ids that appeared.
 
-        What is left above the last of them is missed anew from now: a sequence that works its way up a wide gap keeps
-        it in view.
+        What is left above the last of them counts as missed from now on: a sequence that works its way up a wide gap
+        keeps it in view.
         """
         ids = sorted(found)
         left: list[MissingIds] = []
@@ -80,11 +80,11 @@ class Gaps:
         self._gaps = left
 
     def expire(self, now: int, xmin: int) -> None:
-        """Forget what can't appear any more.
+        """Forget what cannot appear any more.
 
         `xmin` is the oldest transaction that ran before the gaps were last looked for, and looked for in vain.
         """
-        self._gaps = [gap for gap in self._gaps if now - gap.since < PATIENCE or gap.xmax > xmin]
+        self._gaps = [gap for gap in self._gaps if now - gap.since < MAX_AGE or gap.xmax > xmin]
 
 
 def missing(after: int, found: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""What bears the time of its change, where somebody gave the database an index on it: found by polling, at once.
+"""What bears the time of its change, where the database was given an index on it: found by polling, at once.
 
 WhiteBalloon makes no such index. Where there is one, the last few rows by that time are compared with what the tail
 remembers, in every interval in which something was committed. No time is compared with any clock.
@@ -23,7 +23,7 @@ _MORE = 5_000
 
 
 class IndexLookup:
-    """Soft deletions and analyses that were written anew."""
+    """Soft deletions and replaced analyses."""
 
     def __init__(self, database: Database, builder: EventBuilder) -> None:
         self._database = database
@@ -41,7 +41,7 @@ class IndexLookup:
                 if all_new:
                     yield look(_MORE)[0]
 
-    # What isn't remembered is not looked at: it is above the head and polling's, or the start has yet to come to it.
+    # Without a fingerprint, it is above the head and polling's, or the start has yet to come to it.
 
     def _deleted(self, limit: int) -> tuple[list[Event], bool]:
         rows = self._database.latest_deleted(limit)
@@ -57,7 +57,7 @@ class IndexLookup:
         return self._builder.build(list(filter(is_valid, rows)), changed), len(changed) == limit
 
 
-# What can't be understood any more is the sweep's, and its brake's.
+# A row that became invalid is the sweep's, and the deletion guard's.
 
 
 def _changed(row: CommentRow, known: Fingerprint) -> bool:

@@ -83,7 +83,7 @@ def _missing_below(
     horizon = database.horizon(insights=insights)
     gaps = Gaps()
     if horizon and found:
-        gaps.note(after, found, database.clock(), horizon.xmax)
+        gaps.add(after, found, database.clock(), horizon.xmax)
     return list(gaps)
 
 
@@ -150,7 +150,7 @@ class Polling:
             horizon = self._horizon_where_missing(self._comment_head, keys)
             found = self._builder.build(rows)
             if horizon:
-                self._comment_gaps.note(self._comment_head, keys, at, horizon.xmax)
+                self._comment_gaps.add(self._comment_head, keys, at, horizon.xmax)
             self._comment_head = keys[-1]
             yield found
 
@@ -182,7 +182,7 @@ class Polling:
             horizon = self._horizon_where_missing(self._analysis_head, keys, insights=True)
             found = publish_analyses(self._database, self._builder, analyses)
             if horizon:
-                self._analysis_gaps.note(self._analysis_head, keys, at, horizon.xmax)
+                self._analysis_gaps.add(self._analysis_head, keys, at, horizon.xmax)
             self._analysis_head = keys[-1]
             yield found
 

@@ -253,7 +253,7 @@ def test_a_zombie_does_no_harm(white_balloon: WhiteBalloon, elm: tuple[int, list
     zombie = Running(white_balloon, topics)
     zombie.catch_up()
     successor = Running(white_balloon, topics)  # nobody steps the first for as long as its lease lasts
-    successor.until(lambda: bool(successor.relay._working))  # noqa: SLF001
+    successor.until(lambda: bool(successor.relay._leased.working))  # noqa: SLF001
     successor.catch_up()
     document = topics.projection.store.document(TAIL)
     white_balloon.comment(users[0], request)
@@ -286,9 +286,7 @@ def test_what_only_the_store_can_tell_waits_for_the_consumers(
     second.close()
 
 
-def test_consumers_that_stand_still_are_not_waited_for_for_ever(
-    white_balloon: WhiteBalloon, elm: tuple[int, list[int]]
-) -> None:
+def test_stalled_consumers_are_not_waited_for_for_ever(white_balloon: WhiteBalloon, elm: tuple[int, list[int]]) -> None:
     assert elm
     topics = Topics()
     first = Running(white_balloon, topics)
@@ -299,7 +297,7 @@ def test_consumers_that_stand_still_are_not_waited_for_for_ever(
     second = Running(white_balloon, topics, timeout=0.5)
     with capture_logs() as said:
         second.catch_up(consume=False)
-    assert any("stand still" in line["event"] for line in said)
+    assert any("are stalled" in line["event"] for line in said)
     second.close()
     after = topics.projection.store.document(TAIL)
     assert after is not None
@@ -372,12 +370,12 @@ def test_the_watermark_moves_while_nothing_happens(white_balloon: WhiteBalloon, 
     running.close()
 
 
-def test_positions_in_topics_that_were_made_anew_are_forgotten_and_not_waited_for(
+def test_positions_in_recreated_topics_are_forgotten_and_not_waited_for(
     white_balloon: WhiteBalloon, elm: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else consumers never get there, and no rebuild could ever tell drift from lag."""
     assert elm
-    monkeypatch.setattr("consumer.relay.consumer_progress._STILL_SECONDS", 0.5)
+    monkeypatch.setattr("consumer.relay.consumer_progress._STALLED_SECONDS", 0.5)
     topics = Topics()
     store = topics.projection.store
     first = Running(white_balloon, topics)
@@ -387,7 +385,7 @@ def test_positions_in_topics_that_were_made_anew_are_forgotten_and_not_waited_fo
     second = Running(white_balloon, topics)
     with capture_logs() as said:
         second.until(lambda: any("waiting for the consumers" in line["event"] for line in said))
-    topics.log[:] = before  # deleted and made anew, with less in it
+    topics.log[:] = before  # recreated, with less in it
     second.catch_up(consume=False)
     document = store.document(TAIL)
     assert document is not None

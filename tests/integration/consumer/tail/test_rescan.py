@@ -128,7 +128,7 @@ def test_a_running_relay_goes_on_too(white_balloon: WhiteBalloon, database: Data
 def test_what_a_start_holds_is_over_when_the_database_is_restored(
     white_balloon: WhiteBalloon, store: MemoryStore, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "PATIENCE", 0.0)
+    monkeypatch.setattr(session, "RESCAN_SECONDS", 0.0)
     tail = Embedded(white_balloon, store)
     tail.catch_up()
     tail.close()

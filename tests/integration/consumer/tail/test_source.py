@@ -509,7 +509,7 @@ def test_ids_of_transactions_that_end_late_are_not_missed(postgres: WhiteBalloon
 def test_ids_are_waited_for_as_long_as_their_transactions_last_and_no_longer(
     postgres: WhiteBalloon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.tail.changes.gaps.PATIENCE", 0)  # as though the minute were over at once
+    monkeypatch.setattr("consumer.tail.changes.gaps.MAX_AGE", 0)  # as though the minute were over at once
     request, (user,) = postgres.add_group("elm", "Elm St")
     embedded = Embedded(postgres, settings=POLLS_ONLY)
     embedded.catch_up()

@@ -36,22 +36,22 @@ def lease(store: MemoryStore, time: Time, token: str) -> TailLease:
 
 def test_only_one_holds_it_and_the_other_takes_over_when_it_ran_out(store: MemoryStore, time: Time) -> None:
     one, two = lease(store, time, "one"), lease(store, time, "two")
-    assert one.hold()
-    assert not two.hold()
+    assert one.renew()
+    assert not two.renew()
     time.seconds += 4.9
-    assert not two.hold()
+    assert not two.renew()
     time.seconds += 2
-    assert two.hold()
-    assert not one.hold()
+    assert two.renew()
+    assert not one.renew()
 
 
 def test_it_is_renewed_in_time_and_not_at_every_question(store: MemoryStore, time: Time) -> None:
     one, two = lease(store, time, "one"), lease(store, time, "two")
     renewals = 0
     for _ in range(100):
-        assert one.hold()
-        renewals += one.renewed
-        assert not two.hold()
+        assert one.renew()
+        renewals += one.just_renewed
+        assert not two.renew()
         time.seconds += 0.2
     assert 10 <= renewals <= 13
 
@@ -60,25 +60,25 @@ def test_while_the_store_is_away_it_is_held_only_as_long_as_nobody_can_have_it(
     store: MemoryStore, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = lease(store, time, "one")
-    assert one.hold()
+    assert one.renew()
 
     def away(*_: object) -> bool:
         raise StoreUnavailableError("away")
 
     monkeypatch.setattr(store, "lease", away)
     time.seconds += 4.9
-    assert one.hold()
+    assert one.renew()
     assert one.unavailable
     time.seconds += 0.2
-    assert not one.hold()
+    assert not one.renew()
 
 
 def test_a_document_is_written_by_the_holder_only(store: MemoryStore, time: Time) -> None:
     one, two = lease(store, time, "one"), lease(store, time, "two")
-    assert one.hold()
+    assert one.renew()
     assert one.save(TailState(position=7))
     time.seconds += 6
-    assert two.hold()
+    assert two.renew()
     assert not one.save(TailState(position=8))
     assert not one.held
     found = two.load()
@@ -88,73 +88,73 @@ def test_a_document_is_written_by_the_holder_only(store: MemoryStore, time: Time
 
 def test_a_released_lease_is_free_at_once(store: MemoryStore, time: Time) -> None:
     one, two = lease(store, time, "one"), lease(store, time, "two")
-    assert one.hold()
+    assert one.renew()
     one.release()
-    assert two.hold()
+    assert two.renew()
 
 
 def test_a_session_begins_above_all_that_the_one_before_reserved(store: MemoryStore, time: Time) -> None:
     one = lease(store, time, "one")
-    assert one.hold()
-    first = LeaseTerm(one, time.microseconds)
+    assert one.renew()
+    first = LeaseTerm(one, time.microseconds, time.monotonic)
     assert first.first == 0
     handed_out = first.revisions.next()
     assert first.reserve()
     one.release()
     two = lease(store, time, "two")
-    assert two.hold()
-    second = LeaseTerm(two, time.microseconds)
+    assert two.renew()
+    second = LeaseTerm(two, time.microseconds, time.monotonic)
     assert second.first == handed_out + RESERVE + 1
     assert second.revisions.next() > second.first
 
 
 def test_a_session_that_ended_well_keeps_nothing_reserved(store: MemoryStore, time: Time) -> None:
     one = lease(store, time, "one")
-    assert one.hold()
-    first = LeaseTerm(one, time.microseconds)
+    assert one.renew()
+    first = LeaseTerm(one, time.microseconds, time.monotonic)
     handed_out = first.revisions.next()
     assert first.reserve()
     assert first.end()
-    assert LeaseTerm(one, time.microseconds).first == handed_out + 1
+    assert LeaseTerm(one, time.microseconds, time.monotonic).first == handed_out + 1
 
 
 def test_nothing_is_handed_out_once_the_lease_was_lost(store: MemoryStore, time: Time) -> None:
     one = lease(store, time, "one")
-    assert one.hold()
-    session = LeaseTerm(one, time.microseconds)
+    assert one.renew()
+    session = LeaseTerm(one, time.microseconds, time.monotonic)
     time.seconds += 6
-    assert lease(store, time, "two").hold()
+    assert lease(store, time, "two").renew()
     session.revisions.next()
     assert not session.reserve()
 
 
 def test_one_that_slept_while_another_worked_begins_a_new_term(store: MemoryStore, time: Time) -> None:
     sleeper, other = lease(store, time, "sleeper"), lease(store, time, "other")
-    assert sleeper.hold()
+    assert sleeper.renew()
     assert sleeper.save(TailState(position=7))
     time.seconds += 6
-    assert other.hold()
+    assert other.renew()
     assert other.save(TailState(position=8))
     other.release()
-    assert not sleeper.hold()
+    assert not sleeper.renew()
     time.seconds += 2
-    assert sleeper.hold()
+    assert sleeper.renew()
 
 
 def test_one_that_slept_while_nobody_worked_goes_on(store: MemoryStore, time: Time) -> None:
     sleeper = lease(store, time, "sleeper")
-    assert sleeper.hold()
+    assert sleeper.renew()
     assert sleeper.save(TailState(position=7))
     time.seconds += 60
-    assert sleeper.hold()
+    assert sleeper.renew()
 
 
 def test_a_ceiling_that_could_not_be_written_reserves_nothing(
     store: MemoryStore, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = lease(store, time, "one")
-    assert one.hold()
-    session = LeaseTerm(one, time.microseconds)
+    assert one.renew()
+    session = LeaseTerm(one, time.microseconds, time.monotonic)
     handed_out = session.revisions.next()
 
     def away(*_: object) -> bool:

@@ -112,7 +112,8 @@ def test_without_an_index_they_wait_for_the_sweep(wb: WhiteBalloon, comments: li
     wb.soft_delete(comments[3])
     wb.analyse(comments[4], tags=["new"], recorded_at="2024-06-02T09:00:00", counted=False)
     new = wb.comment(wb.add_user(), 1)
-    embedded.until(lambda: embedded.source._tail is not None and embedded.source._tail.state().comment_head == new)  # noqa: SLF001 - that it polled
+    leased = embedded.source._leased  # noqa: SLF001 - to see that it polled
+    embedded.until(lambda: leased.tail is not None and leased.tail.state().comment_head == new)
     assert {event.comment_id for event in embedded.drift()} == {comments[3], comments[4]}
     embedded.close()
 

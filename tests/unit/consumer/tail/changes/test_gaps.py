@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.tail.changes.gaps import NARROW, PATIENCE, Gaps, MissingIds
+from consumer.tail.changes.gaps import MAX_AGE, NARROW, Gaps, MissingIds
 
 ID_SETS = st.sets(st.integers(1, 200), min_size=1)
 
@@ -15,24 +15,24 @@ def ids(gaps: Gaps) -> set[int]:
 @given(ID_SETS)
 def test_notes_exactly_what_is_missing(found: set[int]) -> None:
     gaps = Gaps()
-    gaps.note(0, sorted(found), since=1, xmax=1)
+    gaps.add(0, sorted(found), since=1, xmax=1)
     assert ids(gaps) == set(range(1, max(found))) - found
 
 
 @given(ID_SETS, ID_SETS)
 def test_what_appears_is_missing_no_longer(found: set[int], later: set[int]) -> None:
     gaps = Gaps()
-    gaps.note(0, sorted(found), since=1, xmax=1)
+    gaps.add(0, sorted(found), since=1, xmax=1)
     gaps.fill(later, since=2, xmax=2)
     assert ids(gaps) == set(range(1, max(found))) - found - later
 
 
 def test_a_gap_is_kept_for_a_minute_and_until_its_transactions_have_ended() -> None:
     gaps = Gaps([MissingIds(5, 6, since=0, xmax=100)])
-    gaps.expire(PATIENCE - 1, xmin=200)
-    gaps.expire(PATIENCE, xmin=99)
+    gaps.expire(MAX_AGE - 1, xmin=200)
+    gaps.expire(MAX_AGE, xmin=99)
     assert ids(gaps) == {5, 6}
-    gaps.expire(PATIENCE, xmin=100)
+    gaps.expire(MAX_AGE, xmin=100)
     assert not len(gaps)
 
 
@@ -50,5 +50,5 @@ def test_a_wide_gap_is_not_named_id_by_id() -> None:
 
 def test_of_too_many_gaps_the_oldest_are_given_up() -> None:
     gaps = Gaps([MissingIds(1, 1, since=7, xmax=0), MissingIds(3, 3, since=5, xmax=0)], limit=2)
-    gaps.note(4, [6], since=9, xmax=0)
+    gaps.add(4, [6], since=9, xmax=0)
     assert list(gaps) == [MissingIds(1, 1, 7, 0), MissingIds(5, 5, 9, 0)]

@@ -1,0 +1,141 @@
+"""The tail of the process that holds the lease: what the relay and the in-process source have in common."""
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from consumer.tail.changes.blocked_deletions import DeletionGuard
+from consumer.tail.changes.poll import Heads
+from consumer.tail.lease import TailLease
+from consumer.tail.rows.event_builder import EventBuilder
+from consumer.tail.session import LeaseTerm
+from consumer.tail.state import TailSettings
+from consumer.tail.tail import UNREADABLE, StartupStage, Tail, open_tail
+from projections.database.database import Database, DatabaseUnavailableError
+from projections.errors import OperatorError
+from projections.store.protocol import Store, StoreUnavailableError
+from snapshot.runtime.metrics import Metrics
+from snapshot.runtime.throttle import ThrottledWarning
+
+log = structlog.get_logger()
+
+Stages = Callable[[EventBuilder, DeletionGuard, Heads], Sequence[StartupStage]]
+"""Gives the work of a start."""
+
+
+class LeasedTail:
+    """A tail for as long as the lease is held; with each term of the lease, and each re-scan, another one.
+
+    `started` is told of a tail that was just opened, `forgotten` when nothing that is known holds any longer: another
+    tail may have worked meanwhile. Raises StoreUnavailableError, but for `renew` and `close`.
+    """
+
+    def __init__(  # noqa: PLR0913 - seams
+        self,
+        store: Store,
+        database: Database,
+        settings: TailSettings,
+        stages: Stages,
+        *,
+        forgotten: Callable[[], object],
+        metrics: Metrics,
+        token: str,
+        now: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._stages = stages
+        self._forgotten = forgotten
+        self._metrics = metrics
+        self._now = now
+        self.lease = TailLease(store, token, settings.lease, now)
+        self._unreadable = ThrottledWarning(UNREADABLE, now)
+        self._retry_at = now()
+        self._target: int | None = None
+        self._term_number: int | None = None
+        self.generation = 0
+        """Grows whenever everything was forgotten; 0: the lease was not asked for yet."""
+        self.term: LeaseTerm | None = None
+        self.tail: Tail | None = None
+
+    @property
+    def working(self) -> bool:
+        """Whether the lease was held at the last renewal."""
+        return bool(self._term_number)
+
+    def renew(self) -> bool:
+        """Renew the lease if that is due; whether it is ours."""
+        held = self.lease.renew()
+        number = self.lease.terms if held else 0
+        if number != self._term_number:
+            self._term_number = number
+            self.restart()
+            self.lease.log_holder()
+        return held
+
+    def restart(self) -> None:
+        """Forget the term and the tail; what comes next begins with the document in the store."""
+        self.generation += 1
+        self.term = self.tail = None
+        self._forgotten()
+
+    def begin(self) -> LeaseTerm:
+        """Go on from what the last holder left."""
+        self.term = self.term or LeaseTerm(self.lease, self._database.clock, self._now)
+        return self.term
+
+    def open(self) -> Tail | None:
+        """Open the tail, unless it is open; None while the database can't be read."""
+        term = self.begin()
+        if self.tail is None and self._now() >= self._retry_at:
+            try:
+                self.tail = open_tail(
+                    self._database,
+                    term.before,
+                    term.revisions,
+                    self._stages,
+                    self._settings,
+                    metrics=self._metrics,
+                    now=self._now,
+                )
+            except (DatabaseUnavailableError, OperatorError) as error:
+                self._retry_at = self._now() + self._settings.poll_interval
+                self._unreadable.warn(str(error))
+            else:
+                self._unreadable.resolved()
+        return self.tail
+
+    def rescan(self) -> bool:
+        """Start over if that may settle what is blocked; nothing may be on its way to the store."""
+        if self.term is None or self.tail is None or not self.term.rescan.due(self.tail):
+            return False
+        self.restart()
+        return True
+
+    def caught_up(self) -> bool:
+        """Whether everything committed when this was first asked has been handed out, or is blocked.
+
+        Where another process holds the lease: whether its document says so.
+        """
+        try:
+            if self._target is None:
+                self._target = self._database.clock()
+        except (DatabaseUnavailableError, OperatorError):
+            return False
+        if self.working:
+            return self.tail is not None and self.tail.caught_up(self._target)
+        found = self.lease.load() if self.generation else None
+        return found is not None and min(found.polled_until, found.swept_until) >= self._target
+
+    def close(self, save: Callable[[], object] = lambda: None) -> None:
+        """Leave at once, so that others can take over; `save` writes where they go on."""
+        try:
+            if self.working and self.lease.held:
+                save()
+                if self.term is not None:
+                    self.term.end()
+                self.lease.release()
+        except StoreUnavailableError as error:
+            log.warning("the lease of the tail could not be released; it expires", reason=str(error))
+        self._term_number = 0
+        self.restart()
