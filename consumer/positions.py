@@ -70,7 +70,7 @@ class Positions:
 
     def _raise_epochs(self, before: list[BucketState | None], offsets: Mapping[str, Offsets]) -> bool:
         """False: another process was first with some; what is left for us has to be determined again."""
-        states, rolled_back = self._detector.look()
+        states, rolled_back = self._detector.read()
         raised: dict[int, str] = {}
         complete = True
         try:
@@ -111,7 +111,7 @@ class Positions:
 
     def check(self) -> bool:
         """Whether the store still holds what this process saw of it. False: `assign` again, it tells what is lost."""
-        states, rolled_back = self._detector.look()
+        states, rolled_back = self._detector.read()
         if rolled_back:
             return False
         for bucket, (before, now) in enumerate(zip(self._stored, states, strict=True)):

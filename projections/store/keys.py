@@ -14,7 +14,10 @@ def _key(bucket: int, rest: str) -> str:
 
 
 def state_key(bucket: int) -> str:
-    """Hash: birth, epoch, meaning, writes, folders, healing, and `p:<partition>` for each position."""
+    """Hash: the bucket's state, under its older names: birth is the instance id, meaning the version of the rules.
+
+    Fields: birth, epoch, meaning, writes, folders, healing (the recovery), `p:<partition>`, `t:<topic>` (its id).
+    """
     return _key(bucket, "mark")
 
 
@@ -39,12 +42,12 @@ def leases_key(bucket: int, folder: str) -> str:
 
 
 def tokens_key(bucket: int, folder: str) -> str:
-    """Hash: whose claim it is."""
+    """Hash: the token of the claim."""
     return _key(bucket, f"tokens:{folder}")
 
 
 def force_key(bucket: int, folder: str) -> str:
-    """Hash: from when (ms) a profile's next claim is forced; `again`: one that was taken over was given back."""
+    """Hash: from when (ms) a profile's next claim is forced."""
     return _key(bucket, f"force:{folder}")
 
 
@@ -54,7 +57,7 @@ def settled_key(bucket: int, folder: str) -> str:
 
 
 def folder_keys(bucket: int, folder: str) -> list[str]:
-    """All that lasts of one folder in one bucket: due, leases, tokens, force, settled."""
+    """All keys of one folder in one bucket that last: due, leases, tokens, force, settled."""
     return [make(bucket, folder) for make in (due_key, leases_key, tokens_key, force_key, settled_key)]
 
 
@@ -64,7 +67,7 @@ def claim_key(bucket: int, folder: str, token: str) -> str:
 
 
 def announced_key(bucket: int) -> str:
-    """Hash: the snapshot hash that downstream was last told; empty where it was told of the profile's end."""
+    """Hash: the snapshot hash that was last announced; empty where that was the profile's end."""
     return _key(bucket, "announced")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from msgspec.structs import replace
 
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
-from projections.store.memory_flush_queue import Queue
+from projections.store.memory_flush_queue import FlushQueue
 from projections.store.protocol import (
     ABSENT,
     HEAD,
@@ -41,12 +41,12 @@ class _Profile:
 class _Folder:
     def __init__(self, group_slug: str | None) -> None:
         self.group_slug = group_slug
-        self.queues = [Queue() for _ in range(BUCKETS)]
+        self.queues = [FlushQueue() for _ in range(BUCKETS)]
 
     def covers(self, key: ProfileKey) -> bool:
         return self.group_slug is None or self.group_slug == key.group_slug
 
-    def queue(self, key: ProfileKey) -> Queue:
+    def queue(self, key: ProfileKey) -> FlushQueue:
         return self.queues[bucket_of(key.user_id)]
 
 
@@ -56,7 +56,7 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], int], debounce: float = 0.5, instance_id: str = "memory") -> None:
         self._clock = clock
         self._debounce = micros(debounce)
-        self._birth = instance_id
+        self._instance_id = instance_id
         self._lock = threading.RLock()
         self._profiles: dict[ProfileKey, _Profile] = {}
         self._states: list[BucketState | None] = [None] * BUCKETS
@@ -70,13 +70,11 @@ class MemoryStore:
         """Memory is always fit for use."""
 
     def clock(self) -> int:
-        """See the protocol."""
         return self._clock()
 
-    def load(self, wanted: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
-        """See the protocol."""
+    def load(self, names: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
         with self._lock:
-            return {key: self._load(key, fields) for key, fields in wanted.items()}
+            return {key: self._load(key, fields) for key, fields in names.items()}
 
     def _load(self, key: ProfileKey, fields: Collection[bytes]) -> Loaded:
         profile = self._profiles.get(key)
@@ -85,7 +83,6 @@ class MemoryStore:
         return Loaded(profile.version, {name: profile.fields[name] for name in fields if name in profile.fields})
 
     def save(self, saves: Sequence[Save]) -> list[list[ProfileKey]]:
-        """See the protocol."""
         with self._lock:
             return [self._save(save) for save in saves]
 
@@ -105,7 +102,7 @@ class MemoryStore:
         return conflicts
 
     def _count_writes(self, bucket: int, writes: int, positions: Mapping[str, int] | None = None) -> None:
-        """Count them in the bucket's state, and note the positions that they reach."""
+        """Count them in the bucket's state, with the positions that they reach."""
         state = self._states[bucket]
         if state is not None and writes:
             positions = {**state.positions, **positions} if positions else state.positions
@@ -131,18 +128,15 @@ class MemoryStore:
         return True
 
     def scan(self, key: ProfileKey) -> Iterator[tuple[bytes, bytes]]:
-        """See the protocol."""
         with self._lock:
             profile = self._profiles.get(key)
             return iter([] if profile is None else list(profile.fields.items()))
 
     def profiles(self, first_user: int, last_user: int) -> list[ProfileKey]:
-        """See the protocol."""
         with self._lock:
             return sorted(key for key in self._profiles if first_user <= key.user_id <= last_user)
 
     def remove(self, key: ProfileKey, version: bytes) -> bool:
-        """See the protocol."""
         with self._lock:
             profile = self._profiles.get(key)
             if profile is not None and profile.version != version:
@@ -155,33 +149,30 @@ class MemoryStore:
             return True
 
     def bucket_states(self) -> list[BucketState | None]:
-        """See the protocol."""
         with self._lock:
             return list(self._states)
 
     def initialize(self, origin: InitialPositions) -> None:
-        """See the protocol."""
         with self._lock:
             for bucket, state in enumerate(self._states):
-                initialized = state or self._newborn(origin.rules_version)
+                initialized = state or self._initial_state(origin.rules_version)
                 self._states[bucket] = replace(
                     initialized,
                     positions={**origin.positions, **initialized.positions},
                     topic_ids={**origin.topic_ids, **initialized.topic_ids},
                 )
 
-    def _newborn(self, meaning: str) -> BucketState:
+    def _initial_state(self, rules_version: str) -> BucketState:
         return BucketState(
-            self._birth, epoch=0, rules_version=meaning, writes=0, positions={}, topic_ids={}, recovery=None
+            self._instance_id, epoch=0, rules_version=rules_version, writes=0, positions={}, topic_ids={}, recovery=None
         )
 
     def raise_epoch(self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions) -> bool:
-        """See the protocol."""
         with self._lock:
             state = self._states[bucket]
             if (None if state is None else state.epoch) != seen:
                 return False
-            state = state or self._newborn(origin.rules_version)
+            state = state or self._initial_state(origin.rules_version)
             self._states[bucket] = BucketState(
                 state.instance_id,
                 epoch=(seen or 0) + 1,
@@ -194,7 +185,6 @@ class MemoryStore:
             return True
 
     def recover(self, bucket: int, epoch: int, recovery: RecoveryGoal | None) -> bool:
-        """See the protocol."""
         with self._lock:
             state = self._states[bucket]
             if state is None or state.epoch != epoch:
@@ -204,7 +194,6 @@ class MemoryStore:
             return True
 
     def add_folder(self, folder: Folder) -> bool:
-        """See the protocol."""
         with self._lock:
             if folder.id in self._folders:
                 return False
@@ -214,20 +203,18 @@ class MemoryStore:
                     known.queue(key).sooner(key, self._clock())
             return True
 
-    def _queue(self, folder: str, key: ProfileKey) -> Queue:
+    def _queue(self, folder: str, key: ProfileKey) -> FlushQueue:
         return self._queues(folder)[bucket_of(key.user_id)]
 
-    def _queues(self, folder: str) -> list[Queue]:
-        """The folder's queues; those of a folder that is not registered are empty, and forgotten."""
+    def _queues(self, folder: str) -> list[FlushQueue]:
+        """The folder's queues; those of a folder that was not added are empty, and forgotten."""
         return (self._folders.get(folder) or _Folder(None)).queues
 
     def next_due(self, folder: str) -> list[int | None]:
-        """See the protocol."""
         with self._lock:
             return [queue.next() for queue in self._queues(folder)]
 
     def claim(self, folder: str, buckets: Iterable[int], limit: int, seconds: float, token: str) -> list[Claim]:
-        """See the protocol."""
         with self._lock:
             now, queues, claims = self._clock(), self._queues(folder), []
             for bucket in buckets:
@@ -237,11 +224,10 @@ class MemoryStore:
             return claims
 
     def read(self, folder: str, claims: Sequence[Claim]) -> list[FlushReading]:
-        """See the protocol."""
         with self._lock:
             return [self._read(self._queue(folder, claim.key), claim.key) for claim in claims]
 
-    def _read(self, queue: Queue, key: ProfileKey) -> FlushReading:
+    def _read(self, queue: FlushQueue, key: ProfileKey) -> FlushReading:
         sequence = self._sequences[key] = max(self._clock(), self._sequences.get(key, 0) + 1)
         version, fields = self._load(key, (HEAD,))
         announced = self._announced.get(key)
@@ -249,7 +235,6 @@ class MemoryStore:
         return FlushReading(version, fields.get(HEAD), queue.settled.get(key), announced and announced[0], sequence)
 
     def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
-        """See the protocol."""
         with self._lock:
             now = self._clock()
             for one in settlements:
@@ -262,7 +247,6 @@ class MemoryStore:
                         self._announced[key] = (one.announced, one.sequence)
 
     def defer(self, folder: str, token: str, claims: Sequence[Claim], seconds: float) -> None:
-        """See the protocol."""
         with self._lock:
             now = self._clock()
             for claim in claims:
@@ -271,24 +255,20 @@ class MemoryStore:
                     queue.defer(claim, now, now + micros(seconds))
 
     def force(self, folder: str, keys: Sequence[ProfileKey]) -> None:
-        """See the protocol."""
         with self._lock:
             for key in keys:
                 self._queue(folder, key).force(key, self._clock())
 
     def settled(self, folder: str, keys: Sequence[ProfileKey]) -> list[str | None]:
-        """See the protocol."""
         with self._lock:
             return [self._queue(folder, key).settled.get(key) for key in keys]
 
     def recheck(self, folder: str, keys: Sequence[ProfileKey]) -> None:
-        """See the protocol."""
         with self._lock:
             for key in keys:
                 self._queue(folder, key).recheck(key, self._clock())
 
     def lease(self, name: str, token: str, seconds: float) -> bool:
-        """See the protocol."""
         with self._lock:
             end, holder = self._leases.get(name, (0, ""))
             if holder != token and end > self._clock():
@@ -297,23 +277,19 @@ class MemoryStore:
             return True
 
     def release(self, name: str, token: str) -> None:
-        """See the protocol."""
         with self._lock:
             if self._leases.get(name, (0, ""))[1] == token:
                 del self._leases[name]
 
     def leased(self, name: str) -> bool:
-        """See the protocol."""
         with self._lock:
             return self._leases.get(name, (0, ""))[0] > self._clock()
 
     def document(self, name: str) -> bytes | None:
-        """See the protocol."""
         with self._lock:
             return self._documents.get(name)
 
     def put_document(self, name: str, token: str, value: bytes) -> bool:
-        """See the protocol."""
         with self._lock:
             end, holder = self._leases.get(name, (0, ""))
             if holder != token or end <= self._clock():

@@ -3,12 +3,9 @@
 from projections.profile_key import ProfileKey
 from projections.store.protocol import Claim, Settlement
 
-_AGAIN = -1
-"""In `force`: a claim that was taken over was given back, so the next one is taken over just so."""
 
-
-class Queue:
-    """Due profiles, claims, and the hashes of the files. `force` holds the time from which a claim is forced."""
+class FlushQueue:
+    """Due profiles, claims, and the hashes of the files. `_force` holds the time from which a claim is forced."""
 
     def __init__(self) -> None:
         self.settled: dict[ProfileKey, str] = {}
@@ -24,7 +21,7 @@ class Queue:
         return min([*self._due.values(), *(end for end, _ in self._leases.values())])
 
     def sooner(self, key: ProfileKey, due: int) -> None:
-        """A profile is due at that time, unless it is earlier."""
+        """A profile is due at that time, unless it already is earlier."""
         self._due[key] = min(due, self._due.get(key, due))
 
     def claim(self, now: int, limit: int, end: int, token: str, *, recovery: bool) -> list[Claim]:
@@ -50,38 +47,39 @@ class Queue:
         return taken
 
     def _taken(self, key: ProfileKey, now: int, *, expired: bool) -> Claim:
-        """The claim of a profile; what was asked of its next flush is in it now."""
-        at = self._force.get(key)
-        taken_over = expired or at == _AGAIN
-        forced = not taken_over and at is not None and at <= now
-        if taken_over or forced:
+        """The claim of a profile; once it is forced, only the claim says so."""
+        forced = not expired and self._force.get(key, now + 1) <= now
+        if expired or forced:
             self._force.pop(key, None)
-        return Claim(key, forced, taken_over)
+        return Claim(key, forced, taken_over=expired)
 
     def holds(self, token: str, key: ProfileKey) -> bool:
         """Whether the profile's claim has this token."""
         return self._leases.get(key, (0, ""))[1] == token
 
-    def settle(self, one: Settlement, now: int, again: int | None, taken_over_again: int) -> None:
-        """End a claim. Due at `again` if that is given (the version moved); forced later if it was taken over."""
+    def settle(self, one: Settlement, now: int, next_due: int | None, forced_from: int) -> None:
+        """End a claim. Due at `next_due` if that is given (the version moved); forced later if it was taken over."""
         key = one.claim.key
         del self._leases[key]
         self.settled[key] = one.settled
-        if again is None:
+        if next_due is None:
             self._due.pop(key, None)
         else:
-            self.sooner(key, again)
+            self.sooner(key, next_due)
         if one.claim.taken_over:
-            self._force[key] = taken_over_again
+            self._force[key] = forced_from
         if key in self._force:
             self.sooner(key, max(self._force[key], now))
 
     def defer(self, claim: Claim, now: int, due: int) -> None:
-        """Give a claim back as it was."""
+        """Give a claim back as it was; one that was taken over runs out then, so that the next claim takes it over."""
+        if claim.taken_over:
+            self._leases[claim.key] = (due, "")
+            return
         del self._leases[claim.key]
         self._due[claim.key] = due
-        if claim.taken_over or claim.forced:
-            self._force[claim.key] = _AGAIN if claim.taken_over else now
+        if claim.forced:
+            self._force[claim.key] = now
 
     def force(self, key: ProfileKey, now: int) -> None:
         """Due at once, its settled hash ignored."""
@@ -89,13 +87,13 @@ class Queue:
         self.sooner(key, now)
 
     def recheck(self, key: ProfileKey, now: int) -> None:
-        """Due at once, its settled hash forgotten; a claim that runs may have looked at the file before."""
+        """Due at once, its settled hash forgotten; a claim that runs may have checked the file before."""
         self.settled.pop(key, None)
         self.sooner(key, now)
         if key in self._leases:
             self._force.setdefault(key, now)
 
     def forget(self, key: ProfileKey) -> None:
-        """Know nothing of this profile any more."""
+        """Remove all that is known of this profile."""
         for known in (self.settled, self._due, self._leases, self._force):
             known.pop(key, None)

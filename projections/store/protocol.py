@@ -19,11 +19,11 @@ HEAD = b"h"
 
 
 class StoreUnavailableError(Exception):
-    """The store can't be reached or can't write at present; trying again is right. The text says what to look at."""
+    """The store can't be reached or can't write at present; retrying is right. The text says what to check."""
 
 
 class EpochError(Exception):
-    """A bucket is not in the epoch that the caller knows, or has no mark: drop what is cached, read positions again."""
+    """A bucket is not in the epoch that the caller knows, or has no state: drop caches, read positions again."""
 
     def __init__(self, bucket: int, known: int, present: int | None) -> None:
         self.bucket, self.known, self.present = bucket, known, present
@@ -35,11 +35,11 @@ class PositionGapError(Exception):
 
     def __init__(self, bucket: int, partition: str, stored: int | None, demanded: int) -> None:
         self.bucket, self.partition, self.stored, self.demanded = bucket, partition, stored, demanded
-        super().__init__(f"bucket {bucket} holds {partition} up to {stored}, but it had been brought to {demanded}")
+        super().__init__(f"bucket {bucket} holds {partition} up to {stored}, but had held it up to {demanded}")
 
 
 class Loaded(NamedTuple):
-    """What was read of a profile: its version and those of the asked fields that exist."""
+    """What was read of a profile: its version and those of the named fields that exist."""
 
     version: bytes
     fields: Mapping[bytes, bytes]
@@ -71,7 +71,7 @@ class Save(msgspec.Struct, frozen=True):
 
 
 class InitialPositions(NamedTuple):
-    """What a mark begins with: positions of partitions, ids of topics, and the version of the rules of meaning."""
+    """What a bucket starts with: positions of partitions, ids of topics, and the version of the rules of meaning."""
 
     positions: Mapping[str, int]
     topic_ids: Mapping[str, str]
@@ -79,7 +79,7 @@ class InitialPositions(NamedTuple):
 
 
 class BucketState(msgspec.Struct, frozen=True):
-    """What a bucket knows of itself. `recovery` is what has to be reached before it is shown again."""
+    """A bucket's state. `recovery` is what has to be reached before its profiles are published again."""
 
     instance_id: str
     epoch: int
@@ -91,7 +91,7 @@ class BucketState(msgspec.Struct, frozen=True):
 
 
 class RecoveryGoal(msgspec.Struct, frozen=True):
-    """What ends a bucket's healing: positions reached, and the reconciling done where it is asked for."""
+    """What ends a bucket's recovery: positions reached and, with `reconcile`, its profiles reconciled."""
 
     ends: Mapping[str, int]
     reconcile: bool
@@ -106,9 +106,9 @@ class Folder(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A profile that is this flusher's for a while.
+    """A profile that only this flusher writes for a while.
 
-    The settled hash is ignored where the claim is `forced`, or was `taken_over` when another's ran out.
+    The settled hash is ignored where the claim is `forced`, or was `taken_over` when another flusher's ran out.
     """
 
     key: ProfileKey
@@ -119,8 +119,8 @@ class Claim(NamedTuple):
 class FlushReading(NamedTuple):
     """What the flusher reads of a claimed profile, in one step.
 
-    `settled` is the hash of the folder's file, empty where there is none by intention; `announced` the hash downstream
-    was told, empty where it was told of no snapshot; None where the store does not know. `sequence` is new and higher
+    `settled` is the hash of the folder's file, empty where there is deliberately none; `announced` the hash that was
+    last announced, empty where that was "no snapshot"; None where the store does not know. `sequence` is new and higher
     than any earlier one.
     """
 
@@ -134,7 +134,7 @@ class FlushReading(NamedTuple):
 class Settlement(NamedTuple):
     """How the flush of one claim ended: the version that was read and the hashes that now hold (None: unchanged).
 
-    What was announced with a higher `sequence` stays: another folder's flusher was later. 0: nothing was sent.
+    What was announced with a higher `sequence` stays: another folder's flusher was later. 0: nothing was announced.
     """
 
     claim: Claim
@@ -151,7 +151,7 @@ class Store(Protocol):
     """
 
     def check(self) -> None:
-        """Refuse a store that would lose data or can't be used: raises OperatorError with the way out."""
+        """Refuse a store that would lose data or can't be used: raises OperatorError with the fix."""
         ...
 
     def clock(self) -> int:
@@ -160,7 +160,7 @@ class Store(Protocol):
 
     # -- profiles ------------------------------------------------------------------------------------------------
 
-    def load(self, wanted: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
+    def load(self, names: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
         """Read fields of many profiles, each with its version in one step."""
         ...
 
@@ -183,25 +183,25 @@ class Store(Protocol):
         """Remove a profile with everything known of it, if its version is still this one."""
         ...
 
-    # -- marks ---------------------------------------------------------------------------------------------------
+    # -- bucket states -------------------------------------------------------------------------------------------
 
     def bucket_states(self) -> list[BucketState | None]:
-        """The marks of all buckets, in order; None for one that was never born."""
+        """The states of all buckets, in order; None for one that was never initialized."""
         ...
 
     def initialize(self, origin: InitialPositions) -> None:
-        """Give a mark to every bucket that has none, and to every born one the positions of partitions it lacks."""
+        """Give every bucket without a state one, and every other the positions of partitions that it lacks."""
         ...
 
     def raise_epoch(self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions) -> bool:
-        """Begin a new epoch if the present one is the one seen (None: no mark); False: another process was first.
+        """Begin a new epoch if the present one is the one seen (None: no state); False: another process was first.
 
         The origin's positions replace the stored ones of these partitions, lower ones too.
         """
         ...
 
     def recover(self, bucket: int, epoch: int, recovery: RecoveryGoal | None) -> bool:
-        """Note what is left of healing; None: the bucket may be shown again. False: the epoch is another by now."""
+        """Store what is left of the recovery; None: it is done. False: the epoch is another by now."""
         ...
 
     # -- flushing ------------------------------------------------------------------------------------------------
@@ -223,9 +223,9 @@ class Store(Protocol):
         ...
 
     def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
-        """End claims: note the hashes, drop the due mark where the version is still the one read, else due again.
+        """End claims: store the hashes; no longer due where the version is still the one read, else due again.
 
-        A claim that was taken over is due once more after `seconds`, forced. What was forced or to be rechecked since
+        A claim that was taken over is due once more after `seconds`, forced. What was forced or rechecked since
         the claim stays due. A claim with another token is left alone.
         """
         ...
@@ -235,7 +235,7 @@ class Store(Protocol):
         ...
 
     def force(self, folder: str, keys: Sequence[ProfileKey]) -> None:
-        """Make profiles due at once, with their settled hash ignored."""
+        """Make profiles due at once, their settled hash to be ignored."""
         ...
 
     def settled(self, folder: str, keys: Sequence[ProfileKey]) -> list[str | None]:

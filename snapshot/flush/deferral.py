@@ -29,7 +29,7 @@ class Deferral:
 
         The marks are read after the heads: what they say holds for every head that was read.
         """
-        states, rolled_back = (self._store.bucket_states(), {}) if self._detector is None else self._detector.look()
+        states, rolled_back = (self._store.bucket_states(), {}) if self._detector is None else self._detector.read()
         lost = {bucket for bucket, state in enumerate(states) if state is not None and state.recovery is not None} | {
             *rolled_back
         }

@@ -29,7 +29,7 @@ CEM = ProfileKey(2, "lions")
 BUCKET = bucket_of(1)
 FOLDER = Folder("17ab", None)
 ORIGIN = InitialPositions({"comment-created/0": 10}, {"comment-created": "topic-1"}, "1")
-HEALING = RecoveryGoal({"comment-created/0": 50}, reconcile=True, reason="a restart with a cut file")
+RECOVERY = RecoveryGoal({"comment-created/0": 50}, reconcile=True, reason="a restart with a cut file")
 EVERYTHING = 2**63 - 1
 AWKWARD = ("a:b", "a;b", "a=b", "*", "%2A", "two words", "line\nbreak", "ünï 🦁", "'\"\\", "nul\0", "../../etc", "1:")
 """Group slugs that a careless spelling would break on."""

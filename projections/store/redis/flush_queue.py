@@ -6,7 +6,7 @@ from itertools import groupby
 import redis
 
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, parse_member
-from projections.store import keys as b
+from projections.store import keys as k
 from projections.store.protocol import ABSENT, Claim, FlushReading, Folder, Settlement
 from projections.store.redis import folders as folders_
 from projections.store.redis.scripts import Argument, Call, ask, run
@@ -15,43 +15,39 @@ _ALL = range(BUCKETS)
 _PLAIN, _FORCED, _TAKEN_OVER = 0, 1, 2
 
 
-class RedisQueue:
-    """Implements `register` to `recheck` of `projections.store.protocol.Store`."""
+class RedisFlushQueue:
+    """The part of the store from `add_folder` to `recheck`; a subclass gives the client and the debounce."""
 
     _client: redis.Redis
     _debounce_ms: int
 
     def add_folder(self, folder: Folder) -> bool:
-        """See the protocol."""
         arguments = [folders_.spell_id(folder), folders_.spell(folder), folder.group_slug or ""]
         calls = [
-            Call("add_folder", [b.state_key(bucket), b.index_key(bucket), b.due_key(bucket, folder.id)], arguments)
+            Call("add_folder", [k.state_key(bucket), k.index_key(bucket), k.due_key(bucket, folder.id)], arguments)
             for bucket in _ALL
         ]
         return any(run(self._client, calls))
 
     def next_due(self, folder: str) -> list[int | None]:
-        """See the protocol."""
-        calls = [Call("next_due", b.folder_keys(bucket, folder)[:2], ()) for bucket in _ALL]
+        calls = [Call("next_due", k.folder_keys(bucket, folder)[:2], ()) for bucket in _ALL]
         return [None if score is None else int(float(score) * 1000) for score in run(self._client, calls)]
 
     def claim(self, folder: str, buckets: Iterable[int], limit: int, seconds: float, token: str) -> list[Claim]:
-        """See the protocol."""
         calls = []
         for bucket in buckets:
-            due, leases, tokens, force, _ = b.folder_keys(bucket, folder)
-            keys = [b.state_key(bucket), due, leases, tokens, force, b.claim_key(bucket, folder, token)]
+            due, leases, tokens, force, _ = k.folder_keys(bucket, folder)
+            keys = [k.state_key(bucket), due, leases, tokens, force, k.claim_key(bucket, folder, token)]
             calls.append(Call("claim", keys, [token, limit, _millis(seconds)]))
         pairs = (pair for reply in run(self._client, calls) for pair in zip(reply[::2], reply[1::2], strict=True))
         return [Claim(parse_member(name), flags == _FORCED, flags == _TAKEN_OVER) for name, flags in pairs]
 
     def read(self, folder: str, claims: Sequence[Claim]) -> list[FlushReading]:
-        """See the protocol."""
         groups = _by_bucket([claim.key for claim in claims])
         calls = []
         for bucket, keys in groups:
-            hashes = [b.settled_key(bucket, folder), b.announced_key(bucket), b.sequence_key(bucket)]
-            calls.append(Call("read", [*hashes, *map(b.profile_key, keys)], [*map(member, keys)]))
+            hashes = [k.settled_key(bucket, folder), k.announced_key(bucket), k.sequence_key(bucket)]
+            calls.append(Call("read", [*hashes, *map(k.profile_key, keys)], [*map(member, keys)]))
         found = {}
         for (_, keys), reply in zip(groups, run(self._client, calls), strict=True):
             for index, key in enumerate(keys):
@@ -59,46 +55,41 @@ class RedisQueue:
         return [found[claim.key] for claim in claims]
 
     def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
-        """See the protocol."""
-        ended = {one.claim.key: one for one in settlements}
+        by_key = {one.claim.key: one for one in settlements}
         calls = []
-        for bucket, keys in _by_bucket(ended):
+        for bucket, keys in _by_bucket(by_key):
             arguments: list[Argument] = [token, self._debounce_ms, _millis(seconds)]
             for key in keys:
-                one = ended[key]
+                one = by_key[key]
                 announced = "-" if one.announced is None else one.announced
                 arguments += [member(key), one.version, _flags(one.claim), one.settled, announced, str(one.sequence)]
-            names = [*b.folder_keys(bucket, folder), b.announced_key(bucket), *map(b.profile_key, keys)]
+            names = [*k.folder_keys(bucket, folder), k.announced_key(bucket), *map(k.profile_key, keys)]
             calls.append(Call("settle", names, arguments))
         run(self._client, calls)
 
     def defer(self, folder: str, token: str, claims: Sequence[Claim], seconds: float) -> None:
-        """See the protocol."""
         flags = {claim.key: _flags(claim) for claim in claims}
         calls = []
         for bucket, keys in _by_bucket(flags):
-            given = [item for key in keys for item in (member(key), flags[key])]
-            calls.append(Call("defer", b.folder_keys(bucket, folder)[:4], [token, _millis(seconds), *given]))
+            members = [item for key in keys for item in (member(key), flags[key])]
+            calls.append(Call("defer", k.folder_keys(bucket, folder)[:4], [token, _millis(seconds), *members]))
         run(self._client, calls)
 
     def force(self, folder: str, keys: Sequence[ProfileKey]) -> None:
-        """See the protocol."""
         calls = []
         for bucket, mine in _by_bucket(keys):
-            names = [b.due_key(bucket, folder), b.force_key(bucket, folder)]
+            names = [k.due_key(bucket, folder), k.force_key(bucket, folder)]
             calls.append(Call("force", names, [*map(member, mine)]))
         run(self._client, calls)
 
     def settled(self, folder: str, keys: Sequence[ProfileKey]) -> list[str | None]:
-        """See the protocol."""
-        asked = [("HGET", b.settled_key(bucket_of(key.user_id), folder), member(key)) for key in keys]
-        return [_text(value) for value in ask(self._client, asked)]
+        commands = [("HGET", k.settled_key(bucket_of(key.user_id), folder), member(key)) for key in keys]
+        return [_text(value) for value in ask(self._client, commands)]
 
     def recheck(self, folder: str, keys: Sequence[ProfileKey]) -> None:
-        """See the protocol."""
         calls = []
         for bucket, mine in _by_bucket(keys):
-            due, leases, _, force, settled = b.folder_keys(bucket, folder)
+            due, leases, _, force, settled = k.folder_keys(bucket, folder)
             calls.append(Call("recheck", [due, settled, leases, force], [*map(member, mine)]))
         run(self._client, calls)
 
@@ -121,7 +112,7 @@ def _reading(fields: Sequence[bytes | None]) -> FlushReading:
 
 
 def _hash(announced: bytes | None) -> bytes | None:
-    """Without its sequence, which stands behind it; where downstream was told nothing there is none."""
+    """Without its sequence, which stands behind it; where nothing was announced there is none."""
     return announced and announced.rpartition(b" ")[0]
 
 

@@ -1,4 +1,4 @@
-"""How a bucket's mark spells the folders that its changes are due in: `<id>=<slug, or *>;` for each."""
+"""How a bucket's state spells the folders that its changes are due in: `<id>=<slug, or *>;` for each."""
 
 from collections.abc import Sequence
 from urllib.parse import quote, unquote

@@ -8,7 +8,7 @@ import msgspec
 import redis
 
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, parse_member
-from projections.store import keys as b
+from projections.store import keys as k
 from projections.store.protocol import (
     ABSENT,
     BucketState,
@@ -23,7 +23,7 @@ from projections.store.protocol import (
 from projections.store.redis import client as redis_client
 from projections.store.redis import folders as folders_
 from projections.store.redis.client import connect
-from projections.store.redis.flush_queue import RedisQueue
+from projections.store.redis.flush_queue import RedisFlushQueue
 from projections.store.redis.scripts import Argument, Call, ask, run
 
 __all__ = ["RedisStore", "connect"]
@@ -33,21 +33,20 @@ _SCAN_PAGE = 1000
 _ALL = range(BUCKETS)
 
 
-class RedisStore(RedisQueue):
+class RedisStore(RedisFlushQueue):
     """Implements the protocol on one Redis. `debounce` is in seconds; `url` is what messages name."""
 
     def __init__(self, client: redis.Redis, debounce: float = 0.5, url: str = "REDIS_URL") -> None:
         self._client = client
         self._debounce_ms = int(debounce * 1000)
         self._url = redis_client.without_password(url)
-        self._folders = [""] * BUCKETS  # each bucket's, as its mark spells them and as far as this process knows
+        self._folders = [""] * BUCKETS  # each bucket's, as its state spells them and as far as this process knows
 
     def check(self) -> None:
         """Raise OperatorError for a Redis that is away, refuses us, is too old, or would throw keys away."""
         redis_client.check(self._client, self._url)
 
     def clock(self) -> int:
-        """See the protocol."""
         seconds, micros = ask(self._client, [("TIME",)])[0]
         return int(seconds) * 1_000_000 + int(micros)
 
@@ -55,22 +54,20 @@ class RedisStore(RedisQueue):
         """Close the connections."""
         self._client.close()
 
-    def load(self, wanted: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
-        """See the protocol."""
-        replies = ask(self._client, [("HMGET", b.profile_key(key), b"v", *fields) for key, fields in wanted.items()])
+    def load(self, names: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
+        replies = ask(self._client, [("HMGET", k.profile_key(key), b"v", *fields) for key, fields in names.items()])
         loaded = {}
-        for (key, fields), (version, *values) in zip(wanted.items(), replies, strict=True):
+        for (key, fields), (version, *values) in zip(names.items(), replies, strict=True):
             present = {name: value for name, value in zip(fields, values, strict=True) if value is not None}
             loaded[key] = Loaded(version or ABSENT, present)
         return loaded
 
     def save(self, saves: Sequence[Save]) -> list[list[ProfileKey]]:
-        """See the protocol."""
-        replies = self._knowing_folders([save.bucket for save in saves], lambda index: self._save_call(saves[index]))
+        replies = self._run_with_folders([save.bucket for save in saves], lambda index: self._save_call(saves[index]))
         return [_conflicts(save, reply) for save, reply in zip(saves, replies, strict=True)]
 
-    def _knowing_folders(self, buckets: Sequence[int], call: Callable[[int], Call]) -> list[Any]:
-        """Run the calls 0, 1, .. on these buckets; again where a bucket has other folders than we knew."""
+    def _run_with_folders(self, buckets: Sequence[int], call: Callable[[int], Call]) -> list[Any]:
+        """Run the calls 0, 1, .. on these buckets; again where a bucket has other folders than this process knew."""
         replies: list[Any] = [None] * len(buckets)
         left = list(range(len(buckets)))
         while left:
@@ -84,21 +81,20 @@ class RedisStore(RedisQueue):
     def _save_call(self, save: Save) -> Call:
         spelled = self._folders[save.bucket]
         folders = folders_.parse(spelled)
-        keys = [b.state_key(save.bucket), b.index_key(save.bucket)]
-        keys += [b.due_key(save.bucket, folder.id) for folder in folders]
+        keys = [k.state_key(save.bucket), k.index_key(save.bucket)]
+        keys += [k.due_key(save.bucket, folder.id) for folder in folders]
         arguments: list[Argument] = ["" if save.epoch is None else save.epoch, spelled, self._debounce_ms]
         arguments += [len(folders), len(save.intervals)]
         for partition, (start, end) in save.intervals.items():
             arguments += [partition, start, end]
         for write in save.writes:
-            keys.append(b.profile_key(write.key))
+            keys.append(k.profile_key(write.key))
             due = folders_.due_in(folders, write.key.group_slug) if write.dirty else ""
-            arguments += _described(write, due)
+            arguments += _write_arguments(write, due)
         return Call("save", keys, arguments)
 
     def scan(self, key: ProfileKey) -> Iterator[tuple[bytes, bytes]]:
-        """See the protocol."""
-        cursor, name = b"0", b.profile_key(key)
+        cursor, name = b"0", k.profile_key(key)
         while True:
             cursor, page = ask(self._client, [("HSCAN", name, cursor, "COUNT", _SCAN_PAGE)])[0]
             yield from ((field, value) for field, value in page.items() if field != b"v")
@@ -106,36 +102,31 @@ class RedisStore(RedisQueue):
                 return
 
     def profiles(self, first_user: int, last_user: int) -> list[ProfileKey]:
-        """See the protocol."""
         # Scores are doubles: above 2^53 they give neighbours too.
-        ranges = [("ZRANGEBYSCORE", b.index_key(bucket), first_user, last_user) for bucket in range(BUCKETS)]
+        ranges = [("ZRANGEBYSCORE", k.index_key(bucket), first_user, last_user) for bucket in range(BUCKETS)]
         found = [parse_member(text) for members in ask(self._client, ranges) for text in members]
         return sorted(key for key in found if first_user <= key.user_id <= last_user)
 
     def remove(self, key: ProfileKey, version: bytes) -> bool:
-        """See the protocol."""
         bucket = bucket_of(key.user_id)
 
         def call(_: int) -> Call:
             spelled = self._folders[bucket]
-            keys = [b.state_key(bucket), b.index_key(bucket), b.profile_key(key)]
-            keys += [b.announced_key(bucket), b.sequence_key(bucket)]
-            keys += [name for folder in folders_.parse(spelled) for name in b.folder_keys(bucket, folder.id)]
+            keys = [k.state_key(bucket), k.index_key(bucket), k.profile_key(key)]
+            keys += [k.announced_key(bucket), k.sequence_key(bucket)]
+            keys += [name for folder in folders_.parse(spelled) for name in k.folder_keys(bucket, folder.id)]
             return Call("remove", keys, [spelled, version, member(key)])
 
-        return bool(self._knowing_folders([bucket], call)[0][1])
+        return bool(self._run_with_folders([bucket], call)[0][1])
 
     def bucket_states(self) -> list[BucketState | None]:
-        """See the protocol."""
-        return [_state(pairs) for pairs in ask(self._client, [("HGETALL", b.state_key(bucket)) for bucket in _ALL])]
+        return [_state(pairs) for pairs in ask(self._client, [("HGETALL", k.state_key(bucket)) for bucket in _ALL])]
 
     def initialize(self, origin: InitialPositions) -> None:
-        """See the protocol."""
         arguments = [secrets.token_hex(8), origin.rules_version, *_flat(origin)]
-        run(self._client, [Call("initialize", [b.state_key(bucket)], arguments) for bucket in _ALL])
+        run(self._client, [Call("initialize", [k.state_key(bucket)], arguments) for bucket in _ALL])
 
     def raise_epoch(self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions) -> bool:
-        """See the protocol."""
         before, after = ("", 1) if seen is None else (str(seen), seen + 1)
         arguments = [
             before,
@@ -145,44 +136,38 @@ class RedisStore(RedisQueue):
             msgspec.json.encode(recovery),
             *_flat(origin),
         ]
-        return bool(run(self._client, [Call("raise_epoch", [b.state_key(bucket)], arguments)])[0])
+        return bool(run(self._client, [Call("raise_epoch", [k.state_key(bucket)], arguments)])[0])
 
     def recover(self, bucket: int, epoch: int, recovery: RecoveryGoal | None) -> bool:
-        """See the protocol."""
         left = b"" if recovery is None else msgspec.json.encode(recovery)
-        return bool(run(self._client, [Call("recover", [b.state_key(bucket)], [epoch, left])])[0])
+        return bool(run(self._client, [Call("recover", [k.state_key(bucket)], [epoch, left])])[0])
 
     def lease(self, name: str, token: str, seconds: float) -> bool:
-        """See the protocol."""
-        return bool(run(self._client, [Call("lease", [b.lease_key(name)], [token, int(seconds * 1000)])])[0])
+        return bool(run(self._client, [Call("lease", [k.lease_key(name)], [token, int(seconds * 1000)])])[0])
 
     def release(self, name: str, token: str) -> None:
-        """See the protocol."""
-        run(self._client, [Call("release", [b.lease_key(name)], [token])])
+        run(self._client, [Call("release", [k.lease_key(name)], [token])])
 
     def leased(self, name: str) -> bool:
-        """See the protocol."""
-        return bool(ask(self._client, [("EXISTS", b.lease_key(name))])[0])
+        return bool(ask(self._client, [("EXISTS", k.lease_key(name))])[0])
 
     def document(self, name: str) -> bytes | None:
-        """See the protocol."""
-        found: bytes | None = ask(self._client, [("GET", b.document_key(name))])[0]
+        found: bytes | None = ask(self._client, [("GET", k.document_key(name))])[0]
         return found
 
     def put_document(self, name: str, token: str, value: bytes) -> bool:
-        """See the protocol."""
-        keys = [b.lease_key(name), b.document_key(name)]
+        keys = [k.lease_key(name), k.document_key(name)]
         return bool(run(self._client, [Call("put_document", keys, [token, value])])[0])
 
 
-def _described(write: Write, due: str) -> list[Argument]:
+def _write_arguments(write: Write, due: str) -> list[Argument]:
     """One profile's part of the arguments of save.lua."""
-    described: list[Argument] = [write.expected, write.token, member(write.key), write.key.user_id]
-    described += [due, len(write.sets), len(write.deletes)]
+    arguments: list[Argument] = [write.expected, write.token, member(write.key), write.key.user_id]
+    arguments += [due, len(write.sets), len(write.deletes)]
     for field, value in write.sets.items():
-        described += [field, value]
-    described += write.deletes
-    return described
+        arguments += [field, value]
+    arguments += write.deletes
+    return arguments
 
 
 def _conflicts(save: Save, reply: list[Any]) -> list[ProfileKey]:

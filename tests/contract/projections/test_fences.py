@@ -47,7 +47,7 @@ def test_buckets_without_a_fence_have_no_positions(store: Store) -> None:
     assert store.profiles(0, 1000) == sorted([KEY, *others])
 
 
-def test_a_hole_writes_nothing_of_its_bucket(store: Store) -> None:
+def test_a_position_gap_writes_nothing_of_its_bucket(store: Store) -> None:
     store.initialize(ORIGIN)
     with pytest.raises(PositionGapError) as caught:
         Projection(store).apply([comment(KEY, 1, 1)], fence(9, start=5))
@@ -102,7 +102,7 @@ def test_a_profile_that_moves_between_the_two_loads_is_loaded_again(store: Store
     check(Projection(store), [*first, *theirs, *mine])
 
 
-def test_a_removed_profile_is_begun_anew(store: Store) -> None:
+def test_a_removed_profile_starts_again(store: Store) -> None:
     projection = Projection(store)
     projection.apply([comment(KEY, 1, 1)])
     store.remove(KEY, store.load({KEY: ()})[KEY].version)

@@ -1,7 +1,7 @@
 -- Make a folder known to a bucket; when it is new, all profiles of its scope are due there.
 --
--- KEYS 1  mark of the bucket (hash)   2  index of profiles (sorted set)   3  due times of the folder (sorted set)
--- ARGV 1  the folder's id as the mark spells it   2  the folder as the mark spells it   3  slug that limits it, '' for
+-- KEYS 1  state of the bucket (hash)   2  index of profiles (sorted set)   3  due times of the folder (sorted set)
+-- ARGV 1  the folder's id as the state spells it   2  the folder as the state spells it   3  slug that limits it, '' for
 -- all Returns 1 where the folder is new, else 0.
 local folders = redis.call('HGET', KEYS[1], 'folders') or ''
 if string.find(';' .. folders, ';' .. ARGV[1] .. '=', 1, true) then return 0 end

@@ -1,12 +1,12 @@
 -- Take due profiles of one bucket for a while.
 --
--- KEYS 1  mark (hash)   2  due (sorted set)   3  leases (sorted set)   4  tokens (hash)   5  force (hash)
+-- KEYS 1  state (hash)   2  due (sorted set)   3  leases (sorted set)   4  tokens (hash)   5  force (hash)
 --      6  what this claim took (set; ends with the lease)
 -- ARGV 1  token   2  most profiles to take   3  lease, milliseconds
--- Returns member, flags, member, flags, ..: flags 1 forced, 2 taken over. Nothing while the bucket heals.
--- What was asked of a profile's next flush is in the flags from then on, and no longer in `force`.
+-- Returns member, flags, member, flags, ..: flags 1 forced, 2 taken over (a claim that ran out). Nothing while the
+-- bucket recovers. `force` holds from when a profile's next claim is forced; once it is, only the flags say so.
 -- A call that arrives twice returns what it took, and takes nothing more.
-local mark, due, leases, tokens, force, taken = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local state, due, leases, tokens, force, taken = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local reply = {}
 if redis.call('EXISTS', taken) == 1 then
   for _, item in ipairs(redis.call('SMEMBERS', taken)) do
@@ -15,21 +15,21 @@ if redis.call('EXISTS', taken) == 1 then
   end
   return reply
 end
-if redis.call('HEXISTS', mark, 'healing') == 1 then return reply end
+if redis.call('HEXISTS', state, 'healing') == 1 then return reply end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local expiry = string.format('%.0f', now + tonumber(ARGV[3]))
 local left = tonumber(ARGV[2])
 
 local function take(member, expired)
-  local asked = redis.call('HGET', force, member)
+  local from = redis.call('HGET', force, member)
   local flags = 0
-  if expired or asked == 'again' then
+  if expired then
     flags = 2
-  elseif asked and tonumber(asked) <= now then
+  elseif from and (tonumber(from) or 0) <= now then -- older versions wrote a word here, which asked for the same
     flags = 1
   end
-  if asked and flags > 0 then redis.call('HDEL', force, member) end
+  if flags > 0 then redis.call('HDEL', force, member) end
   redis.call('HSET', tokens, member, ARGV[1])
   redis.call('ZADD', leases, expiry, member)
   redis.call('ZREM', due, member)

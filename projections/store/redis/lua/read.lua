@@ -2,7 +2,7 @@
 --
 -- KEYS 1  settled hashes (hash)   2  announced hashes (hash)   3  sequences (hash)   4 ..  profiles (hashes)
 -- ARGV the members, in the order of their keys
--- A profile of which downstream was told nothing is noted as such (''), so that a flush that ends before its
+-- A profile of which nothing was announced is recorded as such (''), so that a flush that ends before its
 -- announcement is told from a store that lost what it knew.
 -- Returns for each: version, head, settled, announced (false where absent; a hash and its sequence), sequence (text).
 local clock = redis.call('TIME')

@@ -1,8 +1,8 @@
 -- Remove a profile with everything that is known of it, if its version is still the one given.
 --
--- KEYS 1  mark (hash)   2  index of profiles (sorted set)   3  profile (hash)   4  announced hashes (hash)
+-- KEYS 1  state (hash)   2  index of profiles (sorted set)   3  profile (hash)   4  announced hashes (hash)
 --      5  sequences (hash)   6 ..  for each folder: due (sorted set), leases (sorted set), tokens, force, settled
--- (hashes) ARGV 1  folders that the caller knows, as the mark spells them   2  version   3  member
+-- (hashes) ARGV 1  folders that the caller knows, as the state spells them   2  version   3  member
 -- Returns {'ok', 1} where the profile is absent now, {'ok', 0} where it is another by now, or {'folders', present}.
 local folders = redis.call('HGET', KEYS[1], 'folders') or ''
 if folders ~= ARGV[1] then return {'folders', folders} end

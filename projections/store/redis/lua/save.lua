@@ -1,11 +1,11 @@
 -- Write the profiles of one bucket that are unchanged since they were read, and move the bucket's positions.
 --
--- KEYS 1  mark of the bucket (hash)
+-- KEYS 1  state of the bucket (hash)
 --      2  index of the bucket's profiles (sorted set)
 --      3  .. 2+F  due times, one sorted set for each folder, in the order of ARGV[2]
 --      3+F ..     the profiles (hashes), in the order of their descriptions in ARGV
 -- ARGV 1  epoch that the writer knows; '' demands nothing
---      2  folders that the writer knows, as the mark spells them
+--      2  folders that the writer knows, as the state spells them
 --      3  debounce, milliseconds
 --      4  number of folders
 --      5  number of positions; for each: partition, start, end
@@ -16,9 +16,9 @@
 --      or {'hole', partition, stored}. Everything is checked before the first write.
 local CHUNK = 1000
 local now = redis.call('TIME')
-local mark = KEYS[1]
-local state = redis.call('HMGET', mark, 'epoch', 'folders')
-local epoch, folders = state[1] or '', state[2] or ''
+local state = KEYS[1]
+local known = redis.call('HMGET', state, 'epoch', 'folders')
+local epoch, folders = known[1] or '', known[2] or ''
 if ARGV[1] ~= '' and epoch ~= ARGV[1] then return {'epoch', epoch} end
 if folders ~= ARGV[2] then return {'folders', folders} end
 
@@ -26,7 +26,7 @@ local at = 6
 local positions = {}
 for i = 1, tonumber(ARGV[5]) do
   local field, from, to = 'p:' .. ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local stored = redis.call('HGET', mark, field)
+  local stored = redis.call('HGET', state, field)
   if not stored or tonumber(stored) < from then return {'hole', ARGV[at], stored or ''} end
   if tonumber(stored) < to then
     positions[#positions + 1] = field
@@ -73,7 +73,7 @@ for _, write in ipairs(writes) do
 end
 if #reply > 1 then positions = {} end
 for i = 1, #positions, CHUNK do
-  redis.call('HSET', mark, unpack(positions, i, math.min(i + CHUNK - 1, #positions)))
+  redis.call('HSET', state, unpack(positions, i, math.min(i + CHUNK - 1, #positions)))
 end
-if #writes + #positions > 0 then redis.call('HINCRBY', mark, 'writes', 1) end
+if #writes + #positions > 0 then redis.call('HINCRBY', state, 'writes', 1) end
 return reply

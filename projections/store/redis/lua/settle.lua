@@ -6,7 +6,7 @@
 --      then for each profile: member, version read, flags (2: taken over), settled hash, announced hash ('-': as is),
 --      sequence of the reading
 -- Returns the number of claims that were still the caller's. The others are left alone, so a second call does nothing.
--- What was asked of the profile's next flush since it was claimed stays due. An announced hash is noted with its
+-- A profile that was forced since it was claimed stays due. An announced hash is stored with its
 -- sequence ('hash sequence'), and one with a higher sequence stays: another folder's flusher was later.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -23,8 +23,8 @@ for i = 7, #KEYS do
     redis.call('ZREM', KEYS[2], member)
     redis.call('HSET', KEYS[5], member, ARGV[at + 3])
     if ARGV[at + 4] ~= '-' then
-      local told = string.match(redis.call('HGET', KEYS[6], member) or '', ' (%d+)$')
-      if tonumber(ARGV[at + 5]) >= tonumber(told or 0) then
+      local announced = string.match(redis.call('HGET', KEYS[6], member) or '', ' (%d+)$')
+      if tonumber(ARGV[at + 5]) >= tonumber(announced or 0) then
         redis.call('HSET', KEYS[6], member, ARGV[at + 4] .. ' ' .. ARGV[at + 5])
       end
     end
@@ -36,8 +36,8 @@ for i = 7, #KEYS do
     if ARGV[at + 2] == '2' then
       redis.call('HSET', KEYS[4], member, string.format('%.0f', now + tonumber(ARGV[3])))
     end
-    local forced = redis.call('HGET', KEYS[4], member)
-    if forced then sooner(member, tonumber(forced) or now) end
+    local forced = tonumber(redis.call('HGET', KEYS[4], member) or '')
+    if forced then sooner(member, forced) end
   end
 end
 return settled

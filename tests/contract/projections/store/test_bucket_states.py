@@ -1,4 +1,4 @@
-"""The buckets' marks, on every implementation of `projections.store.protocol.Store`: positions, epochs, healing."""
+"""The buckets' states, on every implementation of `projections.store.protocol.Store`: positions, epochs, recovery."""
 
 import pytest
 
@@ -10,8 +10,8 @@ from support.stores import (
     BUCKET,
     CEM,
     FOLDER,
-    HEALING,
     ORIGIN,
+    RECOVERY,
     claim,
     fenced,
     keys,
@@ -43,19 +43,19 @@ def test_a_big_position_keeps_every_digit(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("partition", "stored"), [("comment-created/0", 10), ("comment-created/1", None)])
-def test_a_hole_writes_nothing(store: Store, partition: str, stored: int | None) -> None:
+def test_a_position_gap_writes_nothing(store: Store, partition: str, stored: int | None) -> None:
     store.initialize(ORIGIN)
     before = state(store)
-    hole = Save(BUCKET, [write(ANN, ABSENT, b"one")], 0, {"comment-created/0": (10, 20), partition: (11, 20)})
+    gap = Save(BUCKET, [write(ANN, ABSENT, b"one")], 0, {"comment-created/0": (10, 20), partition: (11, 20)})
     with pytest.raises(PositionGapError) as caught:
-        store.save([hole])
+        store.save([gap])
     error = caught.value
     assert (error.bucket, error.partition, error.stored, error.demanded) == (BUCKET, partition, stored, 11)
     assert state(store) == before
     assert store.load({ANN: [b"h"]})[ANN] == (ABSENT, {})
 
 
-def test_a_bucket_without_a_mark_is_another_epoch_or_a_hole(store: Store) -> None:
+def test_a_bucket_without_a_state_is_another_epoch_or_a_gap(store: Store) -> None:
     with pytest.raises(EpochError) as other:
         store.save([fenced(20)])
     assert (other.value.bucket, other.value.known, other.value.present) == (BUCKET, 0, None)
@@ -66,7 +66,7 @@ def test_a_bucket_without_a_mark_is_another_epoch_or_a_hole(store: Store) -> Non
 
 def test_another_epoch_writes_nothing(store: Store) -> None:
     store.initialize(ORIGIN)
-    store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
+    store.raise_epoch(BUCKET, 0, RECOVERY, ORIGIN)
     with pytest.raises(EpochError) as caught:
         store.save([Save(BUCKET, [write(ANN, ABSENT, b"one")], 0, {"comment-created/0": (10, 12)})])
     assert (caught.value.known, caught.value.present) == (0, 1)
@@ -110,13 +110,13 @@ def test_writes_are_counted_and_calls_that_write_nothing_are_not(store: Store) -
     assert grown()
     store.save([fenced(11)])
     assert not grown()
-    store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
+    store.raise_epoch(BUCKET, 0, RECOVERY, ORIGIN)
     assert grown()
     store.remove(ANN, b"two")
     assert grown()
 
 
-def test_all_buckets_are_born_with_positions(store: Store) -> None:
+def test_all_buckets_are_initialized_with_positions(store: Store) -> None:
     assert store.bucket_states() == [None] * BUCKETS
     store.initialize(ORIGIN)
     for found in store.bucket_states():
@@ -126,7 +126,7 @@ def test_all_buckets_are_born_with_positions(store: Store) -> None:
         assert (found.positions, found.topic_ids) == (ORIGIN.positions, ORIGIN.topic_ids)
 
 
-def test_a_born_bucket_learns_only_what_it_lacks(store: Store) -> None:
+def test_an_initialized_bucket_gains_only_what_it_lacks(store: Store) -> None:
     store.initialize(ORIGIN)
     store.save([fenced(12)])
     instance_id = state(store).instance_id
@@ -137,15 +137,15 @@ def test_a_born_bucket_learns_only_what_it_lacks(store: Store) -> None:
     assert (state(store).instance_id, state(store).rules_version) == (instance_id, "1")
 
 
-def test_a_new_epoch_replaces_positions_and_says_what_healing_means(store: Store) -> None:
+def test_a_new_epoch_replaces_positions_and_says_what_ends_the_recovery(store: Store) -> None:
     store.initialize(ORIGIN)
     store.save([fenced(40)])
     instance_id = state(store).instance_id
     assert store.raise_epoch(
-        BUCKET, 0, HEALING, InitialPositions({"comment-created/0": 3}, {"comment-created": "new"}, "2")
+        BUCKET, 0, RECOVERY, InitialPositions({"comment-created/0": 3}, {"comment-created": "new"}, "2")
     )
     found = state(store)
-    assert (found.epoch, found.rules_version, found.recovery, found.instance_id) == (1, "2", HEALING, instance_id)
+    assert (found.epoch, found.rules_version, found.recovery, found.instance_id) == (1, "2", RECOVERY, instance_id)
     assert (found.positions, found.topic_ids) == ({"comment-created/0": 3}, {"comment-created": "new"})
 
 
@@ -153,24 +153,24 @@ def test_a_new_epoch_replaces_positions_and_says_what_healing_means(store: Store
 def test_an_epoch_rises_only_from_the_one_seen(store: Store, seen: int | None) -> None:
     store.initialize(ORIGIN)
     before = state(store)
-    assert not store.raise_epoch(BUCKET, seen, HEALING, ORIGIN)
+    assert not store.raise_epoch(BUCKET, seen, RECOVERY, ORIGIN)
     assert state(store) == before
 
 
-def test_a_lost_mark_is_made_anew_by_whoever_sees_it_first(store: Store) -> None:
-    assert not store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
-    assert store.raise_epoch(BUCKET, None, HEALING, ORIGIN)
-    assert not store.raise_epoch(BUCKET, None, HEALING, ORIGIN)
+def test_a_lost_state_is_recreated_by_the_first_that_sees_it(store: Store) -> None:
+    assert not store.raise_epoch(BUCKET, 0, RECOVERY, ORIGIN)
+    assert store.raise_epoch(BUCKET, None, RECOVERY, ORIGIN)
+    assert not store.raise_epoch(BUCKET, None, RECOVERY, ORIGIN)
     assert (state(store).epoch, state(store).positions) == (1, ORIGIN.positions)
     assert state(store).instance_id
 
 
-def test_healing_ends_only_in_the_epoch_it_belongs_to(store: Store) -> None:
+def test_recovery_ends_only_in_the_epoch_it_belongs_to(store: Store) -> None:
     store.initialize(ORIGIN)
-    store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
-    less = RecoveryGoal(HEALING.ends, reconcile=False, reason=HEALING.reason)
+    store.raise_epoch(BUCKET, 0, RECOVERY, ORIGIN)
+    less = RecoveryGoal(RECOVERY.ends, reconcile=False, reason=RECOVERY.reason)
     assert not store.recover(BUCKET, 0, None)
-    assert state(store).recovery == HEALING
+    assert state(store).recovery == RECOVERY
     assert store.recover(BUCKET, 1, less)
     assert state(store).recovery == less
     assert store.recover(BUCKET, 1, None)
@@ -180,12 +180,12 @@ def test_healing_ends_only_in_the_epoch_it_belongs_to(store: Store) -> None:
     assert not store.recover(bucket_of(2), 1, None)
 
 
-def test_nothing_is_claimed_of_a_bucket_that_heals(store: Store) -> None:
+def test_nothing_is_claimed_of_a_bucket_that_recovers(store: Store) -> None:
     store.initialize(ORIGIN)
     store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     save(store, write(CEM, ABSENT, b"one"))
-    store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
+    store.raise_epoch(BUCKET, 0, RECOVERY, ORIGIN)
     assert keys(claim(store, FOLDER, who="first")) == {CEM}
     store.recover(BUCKET, 1, None)
     assert keys(claim(store, FOLDER, who="second")) == {ANN}
@@ -193,6 +193,6 @@ def test_nothing_is_claimed_of_a_bucket_that_heals(store: Store) -> None:
 
 def test_an_epoch_raised_twice_rises_once(store: Store) -> None:
     store.initialize(ORIGIN)
-    assert store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
-    assert not store.raise_epoch(BUCKET, 0, HEALING, ORIGIN)
+    assert store.raise_epoch(BUCKET, 0, RECOVERY, ORIGIN)
+    assert not store.raise_epoch(BUCKET, 0, RECOVERY, ORIGIN)
     assert state(store).epoch == 1
