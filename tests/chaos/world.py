@@ -20,6 +20,7 @@ from support.commands import environment
 
 SCOPE = "elm"
 _DISK = "32m"
+_PEOPLE = 40
 _CALM_SECONDS = 20.0
 """So long after a fault something may still refuse to start because of it."""
 
@@ -67,7 +68,7 @@ class World:
             self._closing.append(self.kafka.close)
         if self.traits.strangers:
             self.strangers = strangers.plant(self.profiles, self.scoped, self._folder("elsewhere"))
-        people(self.database.wb, 24)
+        people(self.database.wb, _PEOPLE)
         self.writers = Writers(self.database.wb, self.seed, pause=0.06)
         self._closing.append(self.writers.stop)
         self.clock = clocks.Clock(self._folder("clock")) if self.traits.clocks else None

@@ -9,6 +9,8 @@ from projections.whiteballoon import request_comments, users
 from support.whiteballoon import file_of
 
 _FEW = 0.05
+_GUARDED = 20
+"""The deletion guard lets fewer go, however many there are."""
 
 
 class _OfDatabase(Fault):
@@ -108,7 +110,7 @@ class HalfRestored(_OfDatabase):
     def end(self) -> None:
         missing = self._before - self._files()
         self.facts["files missing"] = len(missing)
-        if not self.world.traits.confirmed and len(missing) * 2 > len(self._before):
+        if not self.world.traits.confirmed and len(missing) >= _GUARDED and len(missing) * 2 > len(self._before):
             self.world.failures.append(
                 f"the deletion guard let {len(missing)} of {len(self._before)} files go while the database was restored"
             )
@@ -137,6 +139,22 @@ class FewRowsLost(_OfDatabase):
             connection.execute(delete(request_comments).where(comment.in_(gone)))
 
 
+class MostRowsLost(_OfDatabase):
+    """More than the deletion guard lets go without a confirmation, for good."""
+
+    lasts = (0.0, 0.1)
+
+    def begin(self) -> None:
+        with self.world.writers.resting():
+            patiently(self._delete)
+
+    def _delete(self) -> None:
+        with self.world.database.wb.main.begin() as connection:
+            people = list(connection.execute(select(users.c.id)).scalars())
+            gone = self.dice.sample(people, len(people) // 2)
+            connection.execute(delete(request_comments).where(request_comments.c.user_id.in_(gone)))
+
+
 class BackupRestored(_OfDatabase):
     """The database becomes, for good, what it was a while ago; ids that were given are given again."""
 
@@ -159,5 +177,6 @@ FAULTS: tuple[type[Fault], ...] = (
     DatabaseRepliesCut,
     HalfRestored,
     FewRowsLost,
+    MostRowsLost,
     BackupRestored,
 )
