@@ -22,10 +22,19 @@ class Supervised:
     """One process of ours. Looked after by `look`, which is called several times a second.
 
     It may end by itself only where it could not start: exit code 2 before it said that it is at work, while something
-    was out of order on purpose (`trouble`). Any other end that nobody asked for is a failure.
+    was out of order on purpose (`trouble`). Any other end that nobody asked for is a failure. `storage`: its own
+    folder, where it shows that it lives.
     """
 
-    def __init__(self, name: str, words: list[str], env: Mapping[str, str], log: Path, timeline: Timeline) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917  what a process is started with
+        self,
+        name: str,
+        words: list[str],
+        env: Mapping[str, str],
+        log: Path,
+        timeline: Timeline,
+        storage: Path | None = None,
+    ) -> None:
         self.name = name
         self.failures: list[str] = []
         self.refused = 0
@@ -34,7 +43,9 @@ class Supervised:
         self._words = words
         self._env = env
         self._timeline = timeline
+        self._storage = storage
         self._process: Process | None = None
+        self._started = 0.0
         self._said = 0
         self._asked = False
         self._troubled = False
@@ -98,12 +109,14 @@ class Supervised:
             self._process.stop()
 
     def at_work(self) -> bool:
-        """Whether it said anything since it started but why it could not start."""
-        return any(_level(line) == "info" for line in self._lines())
+        """Whether, since it started, it touched its sign of life, or said anything but why it could not start."""
+        beats = (path.stat().st_mtime for path in self._storage.glob("alive*")) if self._storage is not None else ()
+        return any(at > self._started for at in beats) or any(_level(line) == "info" for line in self._lines())
 
     def _start(self, *, trouble: bool) -> None:
         self._said = self.log.stat().st_size if self.log.exists() else 0
         self._asked, self._troubled, self._start_at = False, trouble, None
+        self._started = time.time()
         program, *arguments = self._words
         self._process = Process([HERE / program, *arguments], self.log, cwd=self.log.parent, env=self._env)
         self._timeline.note("start", process=self.name, pid=self._process.pid)

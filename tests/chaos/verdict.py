@@ -58,7 +58,7 @@ class Verdict:
             now = hash((tuple(wrong), self._ends()))
             if now != signature:
                 moved, signature = time.monotonic(), now
-            if not wrong and all(process.at_work() for process in self._world.processes) and not self._jobs():
+            if not wrong and all(process.running for process in self._world.processes) and not self._jobs():
                 wrong = self._wrong_announcements()
                 if not wrong:
                     return []
@@ -67,13 +67,13 @@ class Verdict:
                 self._confirm()
                 moved = time.monotonic()
             elif still > _STALLED_SECONDS:
-                return wrong + self._not_at_work()
+                return wrong + self._not_running()
 
     def _jobs(self) -> list[str]:
         return [job.name for job in self._world.jobs if job.running]
 
-    def _not_at_work(self) -> list[str]:
-        idle = [f"{one.name} is not at work" for one in self._world.processes if not one.at_work()]
+    def _not_running(self) -> list[str]:
+        idle = [f"{one.name} does not run" for one in self._world.processes if not one.running]
         return idle + [f"{name} does not end" for name in self._jobs()]
 
     def _ends(self) -> int:

@@ -106,24 +106,25 @@ class World:
         return PrivateRedis(self.storage)
 
     def _processes(self) -> list[Supervised]:
-        prune = ["--prune-all"] if self.traits.confirmed else []
-        found = [self._process("consumer-1", ["snapshot-consumer"], prune, self.env())]
+        found = [self._process("consumer-1", "snapshot-consumer", self.storage)]
         second = self.storage if self.kafka is None else self._folder("storage")
-        found.append(self._process("consumer-2", ["snapshot-consumer"], prune, self.env(second)))
+        found.append(self._process("consumer-2", "snapshot-consumer", second))
         if self.traits.scoped:
-            env = self.env(second, SNAPSHOT_OUTPUT_DIR=str(self.scoped), GROUP_SLUG=SCOPE)
-            found.append(self._process("consumer-scoped", ["snapshot-consumer"], prune, env))
+            third = self.storage if self.kafka is None else self._folder("storage")
+            scope = {"SNAPSHOT_OUTPUT_DIR": str(self.scoped), "GROUP_SLUG": SCOPE}
+            found.append(self._process("consumer-scoped", "snapshot-consumer", third, scope))
         if self.kafka is not None:
-            for number in (1, 2):
-                env = self.env(self._folder("storage"))
-                found.append(self._process(f"relay-{number}", ["snapshot-relay"], prune, env))
+            found += [self._process(f"relay-{n}", "snapshot-relay", self._folder("storage")) for n in (1, 2)]
         return found
 
-    def _process(self, name: str, words: list[str], more: list[str], env: Mapping[str, str]) -> Supervised:
-        fast = ["--interval", "0.1", "--sweep-interval", "0.5"]
-        return Supervised(name, [*words, *fast, *more], env, self.logs / f"{name}.log", self.timeline)
+    def _process(self, name: str, program: str, storage: Path, more: Mapping[str, str] | None = None) -> Supervised:
+        words = [program, "--interval", "0.1", "--sweep-interval", "0.5"]
+        words += ["--prune-all"] if self.traits.confirmed else []
+        env = {**self.env(storage), **(more or {})}
+        own = None if self.kafka is None else storage  # without a broker they share one
+        return Supervised(name, words, env, self.logs / f"{name}.log", self.timeline, own)
 
-    def env(self, storage: Path | None = None, **more: str) -> dict[str, str]:
+    def env(self, storage: Path | None = None) -> dict[str, str]:
         """What a command of the product gets; `storage`: another host's folder."""
         settings = {
             "DATABASE_URL": self.database.main_url,
@@ -141,7 +142,7 @@ class World:
             settings |= self.clock.environment
         if self.traits.nightly:
             settings |= {"PROFILE_SIGNAL_GLAZE": "1", "SNAPSHOT_SCHEDULE": "* * * * *"}
-        return environment(**settings | more)
+        return environment(**settings)
 
     # ---------------------------------------------------------------------------------------------------- as it goes on
 
