@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from projections.database.errors import DatabaseLocation, DatabaseUnavailableError, explain, is_garbled, is_lock
 from projections.errors import OperatorError
+from projections.masking import mask
 
 T = TypeVar("T")
 
@@ -168,7 +169,7 @@ def open_reader(url: str, variable: str, timeout: float) -> Reader:
     if parsed.get_backend_name() == "sqlite":
         path = _path(parsed, variable)
         return Reader(_sqlite_engine(path), DatabaseLocation(variable, f"sqlite:///{path}", path), timeout)
-    return Reader(_postgres_engine(parsed), DatabaseLocation(variable, parsed.render_as_string()), timeout)
+    return Reader(_postgres_engine(parsed), DatabaseLocation(variable, mask(parsed.render_as_string())), timeout)
 
 
 def _parsed(url: str, variable: str) -> URL:

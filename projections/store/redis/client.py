@@ -1,6 +1,5 @@
 """Reaching a Redis, and refusing one that would not do."""
 
-import re
 from urllib.parse import urlsplit
 
 import redis
@@ -8,6 +7,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from projections.errors import OperatorError
+from projections.masking import mask
 from projections.store.protocol import StoreUnavailableError
 
 _ANSWER_SECONDS = 5.0
@@ -32,24 +32,10 @@ def connect(url: str) -> redis.Redis:
             int(urlsplit(url).path.strip("/") or "0")  # redis-py takes database 0 for whatever is no number
     except (TypeError, ValueError) as error:
         raise OperatorError(
-            f"REDIS_URL {without_password(url)} is not usable; write redis://host:6379/0, rediss://user:password@host "
+            f"REDIS_URL {mask(url)} is not usable; write redis://host:6379/0, rediss://user:password@host "
             "or unix:///path/to/redis.sock"
         ) from error
     return client
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown.
-
-    >>> without_password("redis://ann:secret@host:6379/0?db=1&password=secret")
-    'redis://***@host:6379/0?db=1&password=***'
-    """
-    scheme, separator, rest = url.partition("://")
-    _, at, place = rest.rpartition("@")
-    if not at and re.search(r":(?!\d*(?:[/?]|$))", place):
-        place = "***"  # a password without a host after it, or who knows what
-    place = re.sub(r"((?:^|[?&])(?:password|username)=)[^&]*", r"\1***", place)
-    return f"{scheme}{separator}{'***@' if at else ''}{place}"
 
 
 def check(client: redis.Redis, url: str) -> None:

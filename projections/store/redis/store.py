@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import redis
 
+from projections.masking import mask
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, parse_member
 from projections.store import keys as k
 from projections.store.protocol import (
@@ -39,7 +40,7 @@ class RedisStore(RedisFlushQueue):
     def __init__(self, client: redis.Redis, debounce: float = 0.5, url: str = "REDIS_URL") -> None:
         self._client = client
         self._debounce_ms = int(debounce * 1000)
-        self._url = redis_client.without_password(url)
+        self._url = mask(url)
         self._folders = [""] * BUCKETS  # each bucket's, as its state spells them and as far as this process knows
 
     def check(self) -> None:

@@ -1,0 +1,41 @@
+"""URLs as they may be shown: in messages, in logs, in the run log. The one place that hides passwords."""
+
+import re
+from urllib.parse import unquote
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+_PARAMETER = re.compile(r"([?&;])([^=&;]*)=([^&;#]*)")
+_SECRET = re.compile(r"pass|pwd|secret|token|user|credential", re.IGNORECASE)
+_ODD_COLON = re.compile(r":(?!\d*(?:[,/?#]|$))")
+"""A colon with something else than a port behind it: perhaps a password without a host."""
+
+
+def mask(url: str) -> str:
+    """The URL without passwords, in its user part and in its query; it need not be a valid one.
+
+    >>> mask("redis://ann:secret@host:6379/0?db=1&ssl_password=secret")
+    'redis://ann:***@host:6379/0?db=1&ssl_password=***'
+    >>> mask("redis://secret@host"), mask("redis://host:secret")
+    ('redis://***@host', 'redis://***')
+    """
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    user_part, at, place = rest.rpartition("@")  # an unquoted password may hold any character, an @ too
+    if not at and not place.startswith("/") and _ODD_COLON.search(re.sub(r"\[[^]]*\]", "", place)):
+        return f"{scheme}{separator}***"
+    user, colon, _ = user_part.partition(":")
+    shown = f"{user}:***@" if colon else "***@" if at else ""
+    return f"{scheme}{separator}{shown}{_PARAMETER.sub(_masked, place)}"
+
+
+def mask_urls(text: str) -> str:
+    """The text with every URL in it masked.
+
+    >>> mask_urls("no Redis answers at redis://:secret@host:6379/0: start it")
+    'no Redis answers at redis://:***@host:6379/0: start it'
+    """
+    return _URL.sub(lambda found: mask(found[0]), text)
+
+
+def _masked(parameter: re.Match[str]) -> str:
+    start, name, _ = parameter.groups()
+    return f"{start}{name}=***" if _SECRET.search(unquote(name)) else parameter[0]
