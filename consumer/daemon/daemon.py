@@ -19,7 +19,7 @@ from consumer.daemon.recovery import RecoveryWorker
 from consumer.daemon.schedule import Nightly, Schedule
 from consumer.daemon.worker import Worker
 from consumer.dead_letters import BadStreak, DeadLetters, FileDeadLetters, KafkaDeadLetters
-from consumer.kafka.group import SourceOptions
+from consumer.kafka.options import SourceOptions
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.topics import ensure_topics
 from consumer.loop import Loop

@@ -1,12 +1,27 @@
-"""What errors of a poll mean to the caller and to the operator."""
+"""What kafka-python's errors mean to the caller and to the operator."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from kafka import errors
 
 from projections.errors import OperatorError
 from snapshot.kafka.client import one_line
+
+
+@contextmanager
+def as_kafka_error() -> Iterator[None]:
+    """Turn whatever kafka-python raises in this block into a KafkaError.
+
+    Nothing says what it may raise: its I/O thread hands on what ended it, asserts and decoders raise what they like.
+    """
+    try:
+        yield
+    except errors.KafkaError:
+        raise
+    except Exception as error:
+        raise errors.KafkaError(f"{type(error).__name__}: {error}") from error
 
 
 def out_of_range(error: errors.KafkaError) -> Sequence[Any]:

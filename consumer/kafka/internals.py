@@ -1,7 +1,7 @@
 """All places that rely on the internals of kafka-python (as of 3.0.12)."""
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -69,6 +69,23 @@ def topic_id(consumer: KafkaConsumer, topic: str) -> str | None:
     """Give the id that the last metadata gave the topic; empty for brokers before 2.8, None where it has no topic."""
     cluster = consumer._cluster  # noqa: SLF001  the public way is an admin client with a connection of its own
     return None if cluster.partitions_for_topic(topic) is None else str(cluster.topic_id(topic) or "")
+
+
+def unknown_topics(consumer: KafkaConsumer, topics: Sequence[str], seconds: float) -> list[str]:
+    """Fetch the topics' metadata; those that Kafka does not have. KafkaError where no broker answers in time.
+
+    `KafkaConsumer.partitions_for_topic` does the same and waits for ever.
+    """
+    wait = partial(consumer._net.run, consumer._manager.wait_for)  # noqa: SLF001  see above
+    wait(consumer._cluster.set_topics(topics), seconds * 1000)  # noqa: SLF001  see above
+    if any(not consumer._cluster.partitions_for_topic(topic) for topic in topics):  # noqa: SLF001  see above
+        refresh(consumer, seconds)  # the answer may have been that to an earlier request, for no topics
+    return [topic for topic in topics if not consumer._cluster.partitions_for_topic(topic)]  # noqa: SLF001  see above
+
+
+def disconnect(consumer: KafkaConsumer) -> None:
+    """Close the connections and end the I/O thread of a consumer whose own `close` failed."""
+    consumer._client.close()  # noqa: SLF001  see above
 
 
 def refresh(consumer: KafkaConsumer, seconds: float) -> None:

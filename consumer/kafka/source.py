@@ -8,8 +8,10 @@ from kafka import TopicPartition, errors
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from consumer.kafka import internals
-from consumer.kafka.errors import for_operator, out_of_range
-from consumer.kafka.group import SourceOptions, join, leave
+from consumer.kafka.errors import as_kafka_error, for_operator, out_of_range
+from consumer.kafka.group import join, leave
+from consumer.kafka.offsets import look_up, look_up_ends, topic_ids
+from consumer.kafka.options import SourceOptions
 from consumer.kafka.records import Records, name_of, read
 from consumer.kafka.watchdog import Watchdog
 from consumer.source import EMPTY, Assignment, Batch, OffsetOutOfRangeError, Offsets, SourceUnavailableError
@@ -82,11 +84,12 @@ class KafkaSource:
             self._recreate(self._broken)
         wait = max(seconds, self._options.min_poll)
         try:
-            records: Records = self._consumer.poll(timeout_ms=round(wait * 1000))
+            with as_kafka_error():
+                records: Records = self._consumer.poll(timeout_ms=round(wait * 1000))
+                internals.keep_rejoin_alive(self._consumer)
         except errors.KafkaError as error:
             self._failed(error)
             return EMPTY
-        internals.keep_rejoin_alive(self._consumer)
         if self._new_generation():
             return EMPTY  # whatever came with it is from a position that the caller did not choose
         batch = self._batch(records)
@@ -106,24 +109,14 @@ class KafkaSource:
         if not assigned:
             return {}
         try:
-            internals.refresh(self._consumer, self._options.request_timeout)
-            ids = self._present_topic_ids()
-            found = [
-                Offsets(self._consumer.committed(one, timeout_ms=self._timeout_ms), earliest, end, ids[one.topic])
-                for one, earliest, end in zip(
-                    assigned,
-                    self._look_up(self._consumer.beginning_offsets, assigned),
-                    self._look_up(self._consumer.end_offsets, assigned),
-                    strict=True,
-                )
-            ]
-        except (errors.KafkaError, KeyError) as error:  # KeyError: an answer without one of the topics or partitions
+            found = look_up(self._consumer, assigned, self._options.request_timeout)
+        except errors.KafkaError as error:
             raise SourceUnavailableError(
                 f"Kafka at {self._settings.bootstrap_servers} does not answer with the offsets of its partitions "
                 f"({one_line(repr(error))}): see whether it runs and has the topics"
             ) from error
-        self._topic_ids = ids
-        return dict(zip(map(name_of, assigned), found, strict=True))
+        self._topic_ids = {partition.topic: found[name_of(partition)].topic_id for partition in assigned}
+        return found
 
     def start(self, generation: int, positions: Mapping[str, int]) -> None:
         """Deliver from these positions on; nothing happens if the generation is no longer the present one."""
@@ -141,13 +134,13 @@ class KafkaSource:
     def pause(self) -> None:
         """Deliver nothing more; what a poll had already fetched is delivered after `resume`."""
         self._paused = True
-        self._consumer.pause(*self._positions)
+        self._consumer.pause(*self._started())
 
     def resume(self) -> None:
         """Deliver again."""
         self._paused = False
         if self._listener.changes == self._seen and self._broken is None:
-            self._consumer.resume(*self._positions)
+            self._consumer.resume(*self._started())
 
     def commit(self, positions: Mapping[str, int]) -> None:
         """Make it known that everything below these positions is in the store.
@@ -158,9 +151,10 @@ class KafkaSource:
         known = {self._partitions[name]: at for name, at in positions.items() if name in self._partitions}
         if not known or not self._stable():
             return
+        offsets = {one: OffsetAndMetadata(position, "", -1) for one, position in known.items()}
         try:
-            offsets = {one: OffsetAndMetadata(position, "", -1) for one, position in known.items()}
-            self._consumer.commit(offsets, timeout_ms=self._timeout_ms)
+            with as_kafka_error():
+                self._consumer.commit(offsets, timeout_ms=self._options.request_timeout * 1000)
         except (errors.CommitFailedError, errors.RebalanceInProgressError):
             log.info("the consumer group rebalanced before a commit; a later one covers it", group=self._group_id)
         except errors.KafkaError as error:
@@ -179,8 +173,8 @@ class KafkaSource:
             return False
         unknown = [one for one in self._partitions.values() if one not in self._ends]
         try:
-            self._ends.update(zip(unknown, self._look_up(self._consumer.end_offsets, unknown), strict=True))
-        except (errors.KafkaError, KeyError):
+            self._ends |= look_up_ends(self._consumer, unknown, self._options.request_timeout)
+        except errors.KafkaError:
             return False
         return all(self._positions.get(one, -1) >= self._ends[one] for one in self._partitions.values())
 
@@ -197,7 +191,7 @@ class KafkaSource:
 
     def _new_generation(self) -> bool:
         """Take over what the listener saw, or begin a generation because a topic was recreated."""
-        ids = self._present_topic_ids()
+        ids = topic_ids(self._consumer, self._topics)
         recreated = sorted(topic for topic, known in self._topic_ids.items() if ids.get(topic, known) != known)
         if self._listener.changes == self._seen and not recreated:
             return False
@@ -224,22 +218,13 @@ class KafkaSource:
         events, invalid = read(records, time.time_ns() // 1_000)
         return Batch(events, intervals, invalid)
 
-    def _present_topic_ids(self) -> dict[str, str]:
-        found = {topic: internals.topic_id(self._consumer, topic) for topic in self._topics}
-        return {topic: known for topic, known in found.items() if known is not None}
-
-    def _look_up(
-        self, which: Callable[..., Mapping[TopicPartition, int]], partitions: Sequence[TopicPartition]
-    ) -> list[int]:
-        found = which(partitions, timeout_ms=self._timeout_ms) if partitions else {}
-        return [found[one] for one in partitions]
+    def _started(self) -> list[TopicPartition]:
+        """Those that are delivered and still assigned: a poll that failed may have rebalanced first."""
+        assigned = self._consumer.assignment()
+        return [one for one in self._positions if one in assigned]
 
     def _stable(self) -> bool:
         return bool(self._consumer.group_metadata().state is MemberState.STABLE)
-
-    @property
-    def _timeout_ms(self) -> float:
-        return self._options.request_timeout * 1000
 
     # ------------------------------------------------------------------------------------------------ when it fails
 
@@ -256,7 +241,7 @@ class KafkaSource:
             self._watch()
         else:
             self._broken = f"{type(error).__name__}: {one_line(error)}"
-            self._consumer.pause(*self._positions)  # kafka-python can't go on after a record that it can't read
+            self._consumer.pause(*self._started())  # kafka-python can't go on after a record that it can't read
 
     def _watch(self) -> None:
         """After a poll that gave nothing: see whether Kafka is unreachable or kafka-python has stalled."""
@@ -265,12 +250,11 @@ class KafkaSource:
         reason = self._watchdog.assigned(now, joined=self._generation > 0 and self._stable())
         reading = {} if self._paused else {name_of(one): position for one, position in self._positions.items()}
         if reason is None and self._watchdog.moved(now, reading):
-            partitions = list(self._positions)
             try:
-                ends = self._look_up(self._consumer.end_offsets, partitions)
-            except (errors.KafkaError, KeyError):
+                ends = look_up_ends(self._consumer, list(self._positions), self._options.request_timeout)
+            except errors.KafkaError:
                 return
-            reason = self._watchdog.ends(now, dict(zip(map(name_of, partitions), ends, strict=True)))
+            reason = self._watchdog.ends(now, {name_of(one): end for one, end in ends.items()})
         if reason is not None:
             self._recreate(reason)
 

@@ -8,6 +8,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from consumer.dead_letters import dead_topic
+from consumer.kafka.options import ADMIN_OPTIONS, READER_OPTIONS
 from consumer.kafka.records import name_of
 from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED, TOPICS
 from projections.errors import OperatorError
@@ -68,7 +69,7 @@ def ensure_topics(settings: KafkaSettings, *, partitions: int | None = None, rep
     compared; without `replication` the broker decides, likewise. Raises OperatorError where Kafka can't be reached or
     refuses.
     """
-    client = connect(KafkaAdminClient, settings, client_id="signal-identity-snapshotter")
+    client = connect(KafkaAdminClient, settings, **ADMIN_OPTIONS)
     try:
         found = _existing(client)
         goal = required(partitions or _partitions_of_events(found) or PARTITIONS)
@@ -182,7 +183,7 @@ def _unequal(found: Mapping[str, Existing]) -> list[str]:
 
 def event_ends(settings: KafkaSettings) -> Mapping[str, int]:
     """By partition (`topic/number`), the offset after the last event. OperatorError where Kafka doesn't answer."""
-    client = connect(KafkaConsumer, settings, group_id=None, enable_auto_commit=False)
+    client = connect(KafkaConsumer, settings, **READER_OPTIONS)
     try:
         partitions = [
             TopicPartition(topic, number) for topic in TOPICS for number in client.partitions_for_topic(topic) or ()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from consumer.kafka.group import SourceOptions
+from consumer.kafka.options import SourceOptions
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.topics import ensure_topics
 from consumer.relay.event_producer import EventProducer

@@ -1,5 +1,7 @@
 """A real Apache Kafka for tests: one KRaft broker, in a container or as a process of Maven Central's jars."""
 
+import os
+import signal
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -26,6 +28,8 @@ class Broker(Protocol):
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def kill(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -105,6 +109,17 @@ class NativeBroker:
 
     close = kill  # its data go too: no need to wait for an orderly end
 
+    def pause(self) -> None:
+        """It accepts connections and says nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            os.kill(self._process.pid, number)
+
     def _format(self) -> None:
         command = [*_java(), "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", self._config]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
@@ -143,6 +158,12 @@ class DockerBroker:
 
     def kill(self) -> None:
         self._inner().kill()
+
+    def pause(self) -> None:
+        self._inner().pause()
+
+    def resume(self) -> None:
+        self._inner().unpause()
 
     def close(self) -> None:
         self._container.stop()

@@ -1,6 +1,7 @@
 """The Kafka source where Kafka is not as one would like it."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from structlog.testing import capture_logs
 
-from consumer.kafka.group import SourceOptions
+from consumer.kafka.options import SourceOptions
 from consumer.kafka.source import KafkaSource
 from consumer.source import OffsetOutOfRangeError, SourceUnavailableError
 from projections.comments.events import CommentCreated, encode
@@ -98,9 +99,14 @@ def test_a_batch_has_at_most_max_records(feed: KafkaFeed) -> None:
     after(batches, start)
 
 
-def test_intervals_cover_transaction_markers(feed: KafkaFeed) -> None:
+def transactional(feed: KafkaFeed) -> KafkaProducer:
     producer = KafkaProducer(bootstrap_servers=feed.settings.bootstrap_servers, transactional_id="t")
     producer.init_transactions()
+    return producer
+
+
+def test_intervals_cover_transaction_markers(feed: KafkaFeed) -> None:
+    producer = transactional(feed)
     producer.begin_transaction()
     producer.send("comment-created", b"{}", partition=0)
     producer.commit_transaction()
@@ -109,6 +115,44 @@ def test_intervals_cover_transaction_markers(feed: KafkaFeed) -> None:
     wait_for_generation(source)
     start = begin(source)
     assert after(drain(source), start)["comment-created/0"] == 2, "the message and the marker"
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["alone", "behind an event"])
+def test_events_of_an_aborted_transaction_are_not_delivered_and_their_positions_covered(
+    feed: KafkaFeed, before: int
+) -> None:
+    producer = transactional(feed)
+    for event in comments(range(1, 1 + before)):
+        producer.begin_transaction()
+        producer.send("comment-created", encode(event), partition=0)
+        producer.commit_transaction()
+    producer.begin_transaction()
+    for event in comments(range(10, 13)):
+        producer.send("comment-created", encode(event), partition=0).get(10)
+    producer.abort_transaction()
+    producer.close()
+    source = feed.open()
+    wait_for_generation(source)
+    start = begin(source)
+    batches = drain(source)
+    assert ids(batches) == list(range(1, 1 + before))
+    assert after(batches, start)["comment-created/0"] == 2 * before + 4, "three events and the marker"
+
+
+def test_events_of_an_open_transaction_wait_for_its_end(feed: KafkaFeed) -> None:
+    producer = transactional(feed)
+    producer.begin_transaction()
+    producer.send("comment-created", encode(comments(range(1, 2))[0]), partition=0).get(10)
+    produce(feed, "comment-created", encode(comments(range(2, 3))[0]))
+    source = feed.open()
+    wait_for_generation(source)
+    start = begin(source)
+    assert ids(drain(source)) == []
+    producer.commit_transaction()
+    producer.close()
+    batches = poll_until(source, lambda found: len(ids(found)) == 2)
+    assert ids(batches) == [1, 2]
+    after(batches, start)
 
 
 def test_a_position_that_is_no_longer_kept_is_reported_and_never_reset(feed: KafkaFeed) -> None:
@@ -237,6 +281,97 @@ def test_a_broker_that_is_away_is_logged_and_everything_goes_on_when_it_is_back(
     after(batches, position)
     source.close()
     feed.close()
+
+
+def test_a_broker_that_pauses_stops_nothing(own_kafka: Broker) -> None:
+    feed = KafkaFeed(own_kafka.bootstrap)
+    source = feed.open()
+    wait_for_generation(source)
+    start = begin(source)
+    position = after(drain(source), start)
+    own_kafka.pause()
+    try:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            assert not source.poll(0.1).events
+            source.pause()
+            with pytest.raises(SourceUnavailableError):
+                source.offsets(frozenset(position))
+            source.commit(position)
+            source.resume()
+    finally:
+        own_kafka.resume()
+    feed.publish(comments(range(1, 11)))
+    assert ids(poll_until(source, lambda found: len(ids(found)) >= 10)) == list(range(1, 11))
+    own_kafka.pause()
+    began = time.monotonic()
+    source.close()
+    assert time.monotonic() - began < 5
+    own_kafka.resume()
+    feed.close()
+
+
+class UnforeseenError(Exception):
+    """Something that kafka-python's documentation does not name."""
+
+
+@pytest.mark.parametrize(
+    "error", [UnforeseenError("no idea"), AssertionError(), RuntimeError("closed!"), OSError(9, "x")]
+)
+def test_whatever_a_poll_raises_the_consumer_is_recreated_and_nothing_is_missed(
+    feed: KafkaFeed, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed.publish(comments(range(1, 4)))
+    source = feed.open()
+    generation = wait_for_generation(source)
+    start = begin(source)
+    position = after(drain(source), start)
+    feed.publish(comments(range(4, 7)))
+
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(source._consumer, "poll", fail)  # noqa: SLF001  what it may raise is the point
+    assert source.poll(0.1).events == ()
+    wait_for_generation(source, generation)
+    begin(source, position)
+    assert ids(drain(source)) == [4, 5, 6]
+    assert source.recreated == 1
+
+
+def test_a_poll_that_rebalances_and_then_fails_does_no_harm(feed: KafkaFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was started before is no longer assigned then; the rest of the poll must not rely on it."""
+    feed.publish(comments(range(1, 21)))
+    source = feed.open()
+    generation = wait_for_generation(source)
+    begin(source)
+    drain(source)
+    consumer: Any = source._consumer  # noqa: SLF001  see above
+
+    def lose_and_fail(**_: object) -> None:
+        consumer._coordinator._subscription.assign_from_subscribed([])  # noqa: SLF001  see above
+        raise UnforeseenError
+
+    monkeypatch.setattr(consumer, "poll", lose_and_fail)
+    source.poll(0.1)
+    source.pause()
+    source.resume()
+    wait_for_generation(source, generation)
+    begin(source, dict.fromkeys(source.assignment().partitions, 0))
+    assert ids(drain(source)) == list(range(1, 21))
+
+
+def test_a_close_that_fails_leaves_no_thread(feed: KafkaFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = threading.active_count()
+    source = KafkaSource(feed.settings, "test")
+    wait_for_generation(source)
+
+    def fail(**_: object) -> None:
+        raise UnforeseenError
+
+    monkeypatch.setattr(source._consumer._coordinator, "close", fail)  # noqa: SLF001  see above
+    source.close()
+    wait_until(lambda: threading.active_count() == threads, "the consumer's thread to end", 10)
 
 
 def test_a_close_while_the_broker_is_away_takes_less_than_the_time_to_stop(own_kafka: Broker) -> None:
