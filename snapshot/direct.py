@@ -8,20 +8,18 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-import structlog
 from sqlalchemy import Engine, Text, cast, select
 from sqlalchemy.orm import Session
 
 from projections.comments.groups import TITLE_PREFIX, Groups
-from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, InvalidRowHandler
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler
 from projections.database.database import Database
 from projections.database.queries import COMMENTS_OF_USER
 from projections.profiles.bulk import Census
 from projections.whiteballoon import INSIGHTS, MAIN, comment_llm_analyses, help_requests, user_attributes
 from snapshot.build import build
+from snapshot.runtime.logs import warn_invalid_row
 from snapshot.schema import SignalProfileSnapshot
-
-log = structlog.get_logger()
 
 PAGE = 5_000
 _SESSION_PAGE = 500
@@ -36,16 +34,11 @@ class SeveralGroupsError(ValueError):
         self.slugs = slugs
 
 
-def warn(error: InvalidRowError) -> None:
-    """Say in the log that a row is left out."""
-    log.warning("a row can't be understood", reason=str(error))
-
-
 # ------------------------------------------------------------------------------------------------------- one session
 
 
 def open_session(main: Engine, insights: Engine) -> Session:
-    """A session bound to both of WhiteBalloon's databases, which may be one: each table is sought in its own."""
+    """A session bound to both of WhiteBalloon's databases, which may be one: each table is read from its own."""
     binds: dict[Any, Any] = {
         **dict.fromkeys(MAIN.sorted_tables, main),
         **dict.fromkeys(INSIGHTS.sorted_tables, insights),
@@ -64,7 +57,7 @@ def build_snapshot(user_id: int, session: Session, group_slug: str | None = None
     slugs = tuple(sorted(groups.members.get(user_id, {})))
     if group_slug is None and len(slugs) > 1:
         raise SeveralGroupsError(user_id, slugs)
-    found = _snapshots(user_id, session, groups if group_slug is None else only_group(groups, group_slug))
+    found = _snapshots(user_id, session, groups.only(group_slug))
     return next(iter(found), None)
 
 
@@ -90,7 +83,7 @@ def _plain(row: Any) -> Any:  # noqa: ANN401 - a row, as a tuple of its own type
 def _snapshots(user_id: int, session: Session, groups: Groups) -> list[SignalProfileSnapshot]:
     if not groups.members:
         return []
-    census = Census(groups, warn)
+    census = Census(groups, warn_invalid_row)
     found: list[SignalProfileSnapshot | None] = []
     after = -1
     while rows := _comments(user_id, session, after):
@@ -106,7 +99,7 @@ def _comments(user_id: int, session: Session, after: int) -> list[CommentRow]:
     return [row._replace(created_at=_text(row.created_at), deleted_at=_text(row.deleted_at)) for row in rows]
 
 
-def _text(moment: Any) -> Any:  # noqa: ANN401 - whatever the driver of somebody else's session gives
+def _text(moment: Any) -> Any:  # noqa: ANN401 - whatever the driver of a foreign session gives
     """A time as text: SQLite gives it as it is stored, other drivers what they make of it."""
     return str(moment) if isinstance(moment, datetime) else moment
 
@@ -121,20 +114,18 @@ def _analyses(session: Session, comments: list[CommentRow]) -> dict[int, Analysi
 # ------------------------------------------------------------------------------------------------------- many users
 
 
-def only_group(groups: Groups, slug: str) -> Groups:
-    """The same groups as if there were but this one."""
-    members = {user: {slug: names[slug]} for user, names in groups.members.items() if slug in names}
-    return Groups(members, groups.requests)
-
-
 def direct_snapshots(
-    database: Database, groups: Groups, first_user: int, last_user: int, unreadable: InvalidRowHandler = warn
+    database: Database,
+    groups: Groups,
+    first_user: int,
+    last_user: int,
+    on_invalid_row: InvalidRowHandler = warn_invalid_row,
 ) -> Iterator[SignalProfileSnapshot]:
     """Build the snapshots of the users in [first_user, last_user] in these groups, by user and slug.
 
     Memory holds one page of rows and one user's counts. Raises what the database raises.
     """
-    census = Census(groups, unreadable)
+    census = Census(groups, on_invalid_row)
     after: tuple[int, int] | None = None
     while True:
         rows = database.comments_of_users(first_user, last_user, after, PAGE)

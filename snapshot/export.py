@@ -1,8 +1,8 @@
-"""A folder of profiles made to say what the database says, without a store: what `wb signal-profile snapshot` does.
+"""A folder of profiles brought in step with the database, without a store: what `wb signal-profile snapshot` does.
 
 1 read the groups and split the users into ranges; 2 range by range, in several processes, build the snapshots and
-prepare the files that differ; 3 find the files whose profile is no more; 4 stop before anything has changed where too
-much would end; 5 move all files to their places, and remove the others.
+prepare the files that differ; 3 find the files whose profile no longer exists; 4 stop before anything has changed where
+the deletion guard blocks; 5 move all files to their places, and remove the others.
 """
 
 import re
@@ -21,10 +21,11 @@ from projections.database.database import Database
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from snapshot.deletion_guard import Cause, PendingDeletions, Totals, blocked_message, cause_of, reason_to_block
-from snapshot.direct import direct_snapshots, warn
+from snapshot.direct import direct_snapshots
 from snapshot.files.folder import ProfileFolder, file_name
 from snapshot.files.staging import Place, Prepared, Staging
 from snapshot.processes import fork
+from snapshot.runtime.logs import warn_invalid_row
 from snapshot.schema import SignalProfileSnapshot, parse_file
 
 log = structlog.get_logger()
@@ -39,7 +40,7 @@ _SEVERAL = r"([0-9]+)-.+\.json"
 """File names in a folder of one group, and of all; see `snapshot.files.folder.file_name`."""
 
 _NAMED = 10
-"""So many rows that can't be understood are named by each process: where all are, cron would mail as many lines."""
+"""So many invalid rows are named by each process: where all are invalid, cron would mail as many lines."""
 
 
 class Seen(msgspec.Struct):
@@ -51,7 +52,7 @@ class Seen(msgspec.Struct):
     profiles: int = 0
     comments: int = 0
     unchanged: int = 0
-    unreadable: int = 0
+    invalid_rows: int = 0
     filed: Totals = msgspec.field(default_factory=Totals)
     deletions: PendingDeletions = msgspec.field(default_factory=PendingDeletions)
 
@@ -60,7 +61,7 @@ class Seen(msgspec.Struct):
         self.profiles += other.profiles
         self.comments += other.comments
         self.unchanged += other.unchanged
-        self.unreadable += other.unreadable
+        self.invalid_rows += other.invalid_rows
         self.filed.merge(other.filed)
         self.deletions.merge(other.deletions)
 
@@ -83,7 +84,7 @@ class Part(NamedTuple):
 
 
 class Stale(NamedTuple):
-    """The file of a profile that is no more."""
+    """The file of a profile that no longer exists."""
 
     key: ProfileKey
     place: Place
@@ -91,7 +92,7 @@ class Stale(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """What a run did; `overtaken` files were left to somebody else who wrote them meanwhile."""
+    """What a run did; `overtaken` files were written by another process meanwhile, and left."""
 
     profiles: int
     comments: int
@@ -99,7 +100,7 @@ class Exported(NamedTuple):
     unchanged: int
     removed: int
     overtaken: int
-    unreadable: int
+    invalid_rows: int
 
 
 class Preparation:
@@ -111,7 +112,7 @@ class Preparation:
         self._group_slug = folder.identity.group_slug
         self._staging = staging
         self.found = frozenset(folder.names())
-        """The names of the files that lay there at the beginning."""
+        """The names of the files that were there at the beginning."""
         self._stack = ExitStack()
         self._database: Database | None = None
         self._named = 0
@@ -122,18 +123,18 @@ class Preparation:
             self._database = self._stack.enter_context(self._open_database())
         part = Part([], [], Seen())
 
-        def unreadable(error: InvalidRowError) -> None:
-            part.seen.unreadable += 1
+        def on_invalid_row(error: InvalidRowError) -> None:
+            part.seen.invalid_rows += 1
             self._named += 1
             if self._named <= _NAMED:
-                warn(error)
+                warn_invalid_row(error)
 
-        for snapshot in direct_snapshots(self._database, self._groups, *users, unreadable):
+        for snapshot in direct_snapshots(self._database, self._groups, *users, on_invalid_row):
             self._prepare(snapshot, part)
         return part
 
     def close(self) -> None:
-        """Let go of the databases."""
+        """Close the databases."""
         self._stack.close()
 
     def _prepare(self, snapshot: SignalProfileSnapshot, part: Part) -> None:
@@ -154,11 +155,11 @@ def _parsed(content: bytes | None) -> SignalProfileSnapshot | None:
     try:
         return None if content is None else parse_file(content)
     except ValueError:
-        return None  # damaged: nothing ends with it
+        return None  # damaged: it shows nothing that would be removed
 
 
 class Export:
-    """One run into one folder. `users`: only these, else all; `progress` is told each range that is done."""
+    """One run into one folder. `users`: only these, else all; `progress` is called after each range."""
 
     def __init__(
         self,
@@ -175,7 +176,7 @@ class Export:
         self._preparation = Preparation(open_database, groups, folder, self._staging)
 
     def has_files(self, user_id: int) -> bool:
-        """Whether a file of this user's lies in the folder."""
+        """Whether the folder has a file of this user."""
         return any(self._user_of(name) == user_id for name in self._preparation.found)
 
     def run(
@@ -201,7 +202,7 @@ class Export:
             self._preparation.close()
         seen = part.seen
         if moved.left:
-            log.info("files were left to somebody else who wrote them meanwhile", files=moved.left)
+            log.info("files that another process wrote meanwhile were left", files=moved.left)
         return Exported(
             profiles=seen.profiles,
             comments=seen.comments,
@@ -209,11 +210,11 @@ class Export:
             unchanged=seen.unchanged,
             removed=moved.removed,
             overtaken=moved.left,
-            unreadable=seen.unreadable,
+            invalid_rows=seen.invalid_rows,
         )
 
     def _abandon(self) -> None:
-        with suppress(OSError):  # the folder's next user sweeps
+        with suppress(OSError):  # whoever opens the folder next cleans up
             self._staging.abandon()
 
     def _prepared(self, parts: Iterable[Part], progress: Callable[[], object]) -> Part:
@@ -234,7 +235,7 @@ class Export:
             content, stamp = self._staging.current(name)
             snapshot = _parsed(content)
             if snapshot is None or file_name(key := _key(snapshot), slug) != name:
-                log.warning("a file that is no profile lies among them, and stays", file=str(self._folder.path / name))
+                log.warning("a file in the folder is not a profile; it is left", file=str(self._folder.path / name))
             else:
                 yield Stale(key, Place(name, stamp), snapshot)
 
@@ -269,14 +270,14 @@ def _cause(filed: SignalProfileSnapshot, now: SignalProfileSnapshot | None, grou
 
 
 def ranges_of(database: Database, groups: Groups) -> list[Range]:
-    """Step 1: all users in ranges of about 5,000 comments, without those that hold nobody of these groups."""
+    """Step 1: all users in ranges of about 5,000 comments, without those that hold no member of these groups."""
     members = sorted(groups.members)
 
-    def somebody(first: int, last: int) -> bool:
+    def has_members(first: int, last: int) -> bool:
         index = bisect_left(members, first)
         return index < len(members) and members[index] <= last
 
-    return [(first, last) for first, last in database.user_ranges(COMMENTS_A_RANGE) if somebody(first, last)]
+    return [(first, last) for first, last in database.user_ranges(COMMENTS_A_RANGE) if has_members(first, last)]
 
 
 def fitting(asked: int | None, ranges: Sequence[Range], members: int) -> int:

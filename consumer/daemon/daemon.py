@@ -31,6 +31,7 @@ from projections.errors import OperatorError
 from projections.projection import Projection
 from projections.store.protocol import StoreUnavailableError
 from projections.store.rollback import RollbackDetector
+from snapshot.cli.groups import refuse_unknown_group
 from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
 from snapshot.cli.resources import make_storage, open_announcer, open_store
 from snapshot.files.folder import open_folder
@@ -49,7 +50,6 @@ _HEARTBEAT_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 3.0
 _OUTAGE_SECONDS = 60.0
 _FAILURES = 3
-_NAMED_GROUPS = 10
 
 
 class Settings(NamedTuple):
@@ -188,7 +188,7 @@ def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, 
     with ExitStack() as stack:
         files = settings.files
         make_storage(files)
-        _refuse_unknown_group(settings)
+        _check_group(settings)
         folder = open_folder(files.profiles, files.group_slug)
         stack.callback(folder.close)
         opened = stack.enter_context(open_store(settings.store, files))
@@ -224,23 +224,20 @@ def _source(
     return source, KafkaDeadLetters(producer, lambda: datetime.now(UTC))
 
 
-def _refuse_unknown_group(settings: Settings) -> None:
+def _check_group(settings: Settings) -> None:
     """Nothing would be written for a misspelt group. With a broker, the database need not be reachable from here."""
     slug = settings.files.group_slug
     if slug is None:
         return
     try:
         with _database(settings.database) as database:
-            known = sorted({name for names in database.groups().members.values() for name in names})
+            groups = database.groups()
     except (OperatorError, DatabaseUnavailableError) as error:
         if settings.kafka is None:
             raise
         log.warning("the group could not be checked: the database is unreachable", group_slug=slug, reason=str(error))
         return
-    if slug not in known:
-        named = ", ".join(known[:_NAMED_GROUPS]) or "none"
-        more = ", …" if len(known) > _NAMED_GROUPS else ""
-        raise OperatorError(f"GROUP_SLUG={slug}: this group has no members; the groups of DATABASE_URL: {named}{more}")
+    refuse_unknown_group(slug, groups)
 
 
 def _database(options: DatabaseOptions) -> AbstractContextManager[Database]:

@@ -42,6 +42,13 @@ class Groups:
         """
         return cls(_members(attributes), _requests(requests))
 
+    def only(self, slug: str | None) -> "Groups":
+        """Leave out the other groups; None: none of them."""
+        if slug is None:
+            return self
+        members = {user: {slug: names[slug]} for user, names in self.members.items() if slug in names}
+        return Groups(members, self.requests)
+
     def slugs(self, user_id: int, help_request_id: int) -> tuple[str, ...]:
         """Name the groups in which this user's comment on this request counts, sorted."""
         return self._views.get(user_id, _NOWHERE).get(help_request_id, ())

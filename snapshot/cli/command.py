@@ -1,9 +1,12 @@
 """What every command shares: how it is run, and how it says that something is wrong."""
 
+import importlib.metadata
 import os
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import typer
 
@@ -15,6 +18,7 @@ from snapshot.runtime import logs, stdio
 
 COULD_NOT_RUN = 2
 INTERRUPTED = 130
+_PACKAGE = "signal-identity-snapshotter"
 
 
 def command(function: Callable[..., None], name: str) -> Callable[[], None]:
@@ -25,24 +29,48 @@ def command(function: Callable[..., None], name: str) -> Callable[[], None]:
 
 
 def run(app: Callable[[], None]) -> None:
-    """Run a Typer app; what the operator has to mend becomes one line on standard error and exit code 2.
+    """Run a Typer app; whatever goes wrong becomes one line on standard error and an exit code.
 
-    So does a fault of the file system. A mistake of ours ends with 2, too: Python's own 1 would say `drift repaired`.
+    A mistake of ours ends with 2, too: Python's own 1 would mean `drift repaired`.
     """
     stdio.prepare()
     try:
-        logs.configure_from(os.environ, sys.stderr)
-        app()
-    except (OperatorError, StoreUnavailableError, DatabaseUnavailableError) as error:
-        line = str(error).replace("\n", " ")
-        sys.stderr.write(f"{line}\n")
-        sys.exit(COULD_NOT_RUN)
-    except OSError as error:
-        where = "" if error.filename is None else f"{error.filename}: "
-        sys.stderr.write(f"could not go on: {where}{error.strerror or error}; mend that and run again\n")
-        sys.exit(COULD_NOT_RUN)
+        with one_line_errors():
+            logs.configure_from(os.environ, sys.stderr)
+            app()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except Exception:  # noqa: BLE001 - whatever it is, the exit code must not say that the run came to its end
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the exit code must not say that the run came to its end
+        _report_bug(error)
         sys.exit(COULD_NOT_RUN)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print what the operator has to fix in one line, and end with exit code 2. So does a fault of the file system."""
+    try:
+        yield
+    except (OperatorError, StoreUnavailableError, DatabaseUnavailableError) as error:
+        _fail(str(error), error)
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        _fail(f"could not go on: {where}{error.strerror or error}; fix that and run again", error)
+
+
+def _fail(text: str, error: Exception) -> None:
+    sys.stderr.write(f"{' '.join(text.splitlines())}\n")
+    raise SystemExit(COULD_NOT_RUN) from error
+
+
+def _report_bug(error: Exception) -> None:
+    """Say that this is a bug, in one line; the traceback goes to a file, as the line is what people read."""
+    version = importlib.metadata.version(_PACKAGE)
+    text = "".join(traceback.format_exception(error))
+    line = f"this is a bug in {_PACKAGE} {version}: {traceback.format_exception_only(error)[-1].strip()}"
+    with suppress(OSError):
+        number, name = tempfile.mkstemp(prefix=f"{_PACKAGE}-", suffix=".traceback")
+        with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{_PACKAGE} {version}, Python {sys.version}\n{sys.argv}\n{text}")
+        sys.stderr.write(f"{' '.join(line.splitlines())}; please report it with the file {name}\n")
+        return
+    sys.stderr.write(f"{line}\n{text}")

@@ -6,6 +6,7 @@ means the same everywhere.
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,7 +14,15 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from projections.profile_key import HIGHEST_ID
 from snapshot.kafka.settings import KafkaSettings
+
+
+def finite(value: float) -> float:
+    """A callback of flags that give a number: `nan` is in every range, and `inf` never ends."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 @dataclass(frozen=True)
@@ -36,15 +45,15 @@ class DatabaseOptions:
 
 
 def _folder(given: str | Path) -> Path:
-    """A flag given an empty variable (`--output-dir "$DIR"`) does not mean the folder that one happens to be in."""
+    """A flag given an empty variable (`--output-dir "$DIR"`) does not mean the current folder."""
     if not str(given).strip():
-        raise typer.BadParameter("names no folder; write . for the present one")
+        raise typer.BadParameter("is empty; write . for the current folder")
     return Path(given)
 
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Where profiles and everything else of ours is kept, and of which group."""
+    """Where profiles and all other files are kept, and of which group."""
 
     storage_dir: Annotated[
         Path,
@@ -52,7 +61,7 @@ class FileOptions:
             envvar="SNAPSHOT_STORAGE_DIR",
             parser=_folder,
             metavar="PATH",
-            help="Holds signal_profiles/, the run log and, without REDIS_URL, a private Redis.",
+            help="Folder for signal_profiles/, the run log and, without REDIS_URL, a private Redis.",
             rich_help_panel="Files",
         ),
     ] = Path("storage")
@@ -62,14 +71,14 @@ class FileOptions:
             envvar="SNAPSHOT_OUTPUT_DIR",
             parser=_folder,
             metavar="PATH",
-            help="The folder for the profiles alone.",
+            help="Folder for the profiles only.",
             show_default="signal_profiles in the storage folder",
             rich_help_panel="Files",
         ),
     ] = None
     group_slug: Annotated[
         str | None,
-        typer.Option(envvar="GROUP_SLUG", help="Write this group's profiles only.", rich_help_panel="Files"),
+        typer.Option(envvar="GROUP_SLUG", help="Write only this group's profiles.", rich_help_panel="Files"),
     ] = None
 
     @property
@@ -97,6 +106,7 @@ class StoreOptions:
             envvar="SNAPSHOT_DEBOUNCE",
             min=0.0,
             max=3600.0,
+            callback=finite,
             help="Seconds from a profile's first change to its flush.",
             rich_help_panel="Store",
         ),
@@ -105,14 +115,17 @@ class StoreOptions:
 
 @dataclass(frozen=True)
 class MetricOptions:
-    """Where figures go."""
+    """Where metrics are sent."""
 
     statsd_host: Annotated[
         str | None,
-        typer.Option(envvar="STATSD_HOST", help="Send StatsD counters there.", rich_help_panel="Metrics"),
+        typer.Option(envvar="STATSD_HOST", help="StatsD server that metrics are sent to.", rich_help_panel="Metrics"),
     ] = None
     statsd_port: Annotated[
-        int, typer.Option(envvar="STATSD_PORT", min=1, max=65535, help="Its port.", rich_help_panel="Metrics")
+        int,
+        typer.Option(
+            envvar="STATSD_PORT", min=1, max=65535, help="Port of the StatsD server.", rich_help_panel="Metrics"
+        ),
     ] = 8125
 
 
@@ -124,13 +137,13 @@ class NightlyOptions:
         bool,
         typer.Option(
             envvar="PROFILE_SIGNAL_GLAZE",
-            help="Reconcile every night, by one of several daemons.",
+            help="Run snapshot-rebuild every night, in one of the daemons.",
             rich_help_panel="Schedule",
         ),
     ] = False
     schedule: Annotated[
         str,
-        typer.Option(envvar="SNAPSHOT_SCHEDULE", help="When: a cron expression.", rich_help_panel="Schedule"),
+        typer.Option(envvar="SNAPSHOT_SCHEDULE", help="When to run it: a cron expression.", rich_help_panel="Schedule"),
     ] = "5 4 * * *"
 
 
@@ -144,30 +157,66 @@ _Text = str | None
 
 @dataclass(frozen=True)
 class KafkaOptions:
-    """Kafka, where there is one."""
+    """Kafka, if there is one."""
 
     bootstrap_servers: Annotated[
-        _Text, _kafka("bootstrap_servers", "host:port, several divided by commas; without it: no broker.")
+        _Text, _kafka("bootstrap_servers", "host:port, several separated by commas; without it no broker is used.")
     ] = None
     security_protocol: Annotated[_Text, _kafka("security_protocol", "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.")] = (
         None
     )
     sasl_mechanism: Annotated[_Text, _kafka("sasl_mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.")] = None
-    sasl_username: Annotated[_Text, _kafka("sasl_username", "Who we are to Kafka.")] = None
-    sasl_password: Annotated[_Text, _kafka("sasl_password", "Better given by the environment than by a flag.")] = None
-    ssl_cafile: Annotated[_Text, _kafka("ssl_cafile", "The authority that signed Kafka's certificate.")] = None
-    ssl_certfile: Annotated[_Text, _kafka("ssl_certfile", "Our certificate.")] = None
-    ssl_keyfile: Annotated[_Text, _kafka("ssl_keyfile", "Its key.")] = None
-    ssl_password: Annotated[_Text, _kafka("ssl_password", "The key's password.")] = None
+    sasl_username: Annotated[_Text, _kafka("sasl_username", "SASL user name.")] = None
+    sasl_password: Annotated[
+        _Text, _kafka("sasl_password", "SASL password; the environment variable is safer than the flag.")
+    ] = None
+    ssl_cafile: Annotated[
+        _Text, _kafka("ssl_cafile", "File with the certificate authority that signed the broker's certificate.")
+    ] = None
+    ssl_certfile: Annotated[_Text, _kafka("ssl_certfile", "File with the client's certificate.")] = None
+    ssl_keyfile: Annotated[_Text, _kafka("ssl_keyfile", "File with the client's private key.")] = None
+    ssl_password: Annotated[_Text, _kafka("ssl_password", "Password of the private key.")] = None
     ssl_check_hostname: Annotated[
-        _Text, _kafka("ssl_check_hostname", "Whether the certificate must name the host: true or false.")
+        _Text, _kafka("ssl_check_hostname", "Whether the broker's certificate must name its host: true or false.")
     ] = None
 
     @property
     def settings(self) -> KafkaSettings | None:
-        """What is set, checked; None without a broker. Raises OperatorError for values that can't be meant."""
+        """What is set, checked; None without a broker. Raises OperatorError for invalid values."""
         given = {f"KAFKA_{field.name.upper()}": getattr(self, field.name) or "" for field in fields(self)}
         return KafkaSettings.from_environment(given)
+
+
+_ONE_USER = typer.Option("--user", min=1, max=HIGHEST_ID, metavar="ID", help="Only this user; may be repeated.")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run that ends does: whose profiles, and what it may change."""
+
+    user: Annotated[list[int] | None, _ONE_USER] = None
+    everybody: Annotated[bool, typer.Option("--all", help="All users.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the result without changing anything.")] = False
+    prune_all: Annotated[
+        bool, typer.Option("--prune-all", help="Proceed although more than 10 % would be removed.")
+    ] = False
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            envvar="SNAPSHOT_WORKERS",
+            min=1,
+            max=64,
+            help="Number of processes.",
+            show_default="one a core, at most four, within 512 MB",
+        ),
+    ] = None
+
+    @property
+    def users(self) -> frozenset[int] | None:
+        """The users that are asked for; None: all. Raises BadParameter unless either is given."""
+        if bool(self.user) == self.everybody:
+            raise typer.BadParameter("give either --all or --user ID")
+        return frozenset(self.user) if self.user else None
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -32,25 +32,26 @@ class Entry(msgspec.Struct, kw_only=True):
     database's rows, where the run compares them.
     """
 
-    started: str
-    finished: str
-    seconds: float
+    started: str = ""
+    finished: str = ""
+    seconds: float = 0.0
     command: str
     group_slug: str | None
-    users: int
-    profiles_written: int
-    unchanged: int
-    removed: int
-    drift: int
+    users: int = 0
+    profiles_written: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    drift: int = 0
     dry_run: bool
-    error: str | None
+    error: str | None = None
 
 
 class RunLog:
-    """Notes one run, however it ends: `with RunLog(storage, "snapshot-rebuild") as run: run.users = 12`.
+    """Writes one run's entry, however it ends: `with RunLog(storage, "snapshot-rebuild") as run: run.entry.users = 12`.
 
     A SIGTERM or SIGHUP in the block ends it like an error, so that the line is still written. A log that can't be
-    written is said in the process' log and nowhere else: the run's own outcome stands.
+    written is a warning in the process' log and nothing else: the run's own outcome stands. Set the entry's `error`
+    where a run that ends without an exception did not do what it was asked.
     """
 
     def __init__(  # noqa: PLR0913 - what the line says from the start, and the clocks
@@ -64,35 +65,27 @@ class RunLog:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = storage / FILE_NAME
-        self._command = command
-        self._group_slug = group_slug
-        self._dry_run = dry_run
         self._clock = clock
         self._monotonic = monotonic
-        self._before: dict[signal.Signals, Any] = {}
-        self.users = 0
-        self.profiles_written = 0
-        self.unchanged = 0
-        self.removed = 0
-        self.drift = 0
-        self.error: str | None = None
-        """Set it where a run that ends without an exception did not do what it was asked."""
+        self._handlers: dict[signal.Signals, Any] = {}
+        self.entry = Entry(command=command, group_slug=group_slug, dry_run=dry_run)
 
     def __enter__(self) -> Self:
-        self._started = self._clock()
+        self.entry.started = _stamp(self._clock())
         self._began = self._monotonic()
-        self._before = {number: signal.signal(number, _terminated) for number in _ENDINGS if _may_catch(number)}
+        self._handlers = {number: signal.signal(number, _terminate) for number in _ENDINGS if _may_catch(number)}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
-        if error is not None and (said := _said(error)) is not None:
-            self.error = said
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if error is not None and (reason := _reason(error)) is not None:
+            self.entry.error = reason
+        self.entry.finished, self.entry.seconds = _stamp(self._clock()), self.seconds
         try:
-            append_lines(self._place, [_encode(self._entry())])
+            append_lines(self._place, [_encode(self.entry)])
         except OSError as cause:
             log.warning("the run log can't be written", file=str(self._place), reason=cause.strerror)
 
@@ -101,37 +94,21 @@ class RunLog:
         """How long the run has taken so far."""
         return round(self._monotonic() - self._began, 3)
 
-    def _entry(self) -> Entry:
-        return Entry(
-            started=_stamp(self._started),
-            finished=_stamp(self._clock()),
-            seconds=self.seconds,
-            command=self._command,
-            group_slug=self._group_slug,
-            users=self.users,
-            profiles_written=self.profiles_written,
-            unchanged=self.unchanged,
-            removed=self.removed,
-            drift=self.drift,
-            dry_run=self._dry_run,
-            error=self.error,
-        )
-
 
 def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _may_catch(number: signal.Signals) -> bool:
-    """Only the main thread may handle signals; what somebody else has set, as nohup does, is left alone."""
+    """Only the main thread may handle signals; what was set by others, as nohup does, is left alone."""
     return threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL
 
 
-def _terminated(number: int, _frame: FrameType | None) -> None:
+def _terminate(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _said(error: BaseException) -> str | None:
+def _reason(error: BaseException) -> str | None:
     """What the line says of an exception; None where it only carries an exit code."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"

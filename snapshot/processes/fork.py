@@ -23,8 +23,8 @@ _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 def workers(asked: int | None, useful: int, members: int) -> int:
     """How many processes to use: those asked for, else what fits; never more than are useful.
 
-    One where this process can't be forked safely: other threads run in it, or the system is no Linux. Not `spawn`:
-    that would run the main program anew, and under WhiteBalloon's command line it isn't ours.
+    One where this process can't be forked safely: it has other threads, or the system is not Linux. Not `spawn`: that
+    runs the main program again, which under WhiteBalloon's command line is another's.
     """
     if sys.platform != "linux" or threading.active_count() > 1:
         return 1
@@ -32,7 +32,7 @@ def workers(asked: int | None, useful: int, members: int) -> int:
 
 
 def map_forked(work: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
-    """Do the work on every item, results in order. What it raises is raised here; the rest is then left undone.
+    """Do the work on every item, results in order. What it raises is raised here, and the rest is not done.
 
     `work` is inherited by the fork, never pickled: it may hold anything but open connections. Meanwhile the garbage
     collector leaves alone what was there before: that is shared between processes, and takes time to look through.
@@ -50,7 +50,7 @@ def map_forked(work: Callable[[Item], Result], items: Sequence[Item], processes:
         yield from pool.map(_do, items)
     except BrokenProcessPool as error:
         raise OperatorError(
-            "a worker process was ended from outside, perhaps for want of memory; try again with --workers 1"
+            "a worker process was killed, perhaps because memory ran out; run again with --workers 1"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -64,7 +64,7 @@ def _begin(work: Callable[[Any], Any]) -> None:
     _work = work
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them; the parent ends the others
-    for number in (signal.SIGTERM, signal.SIGHUP):  # the parent's handlers write its line; what nohup ignores stays so
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the parent's handlers write its log line; nohup's are kept
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     # Waiting for work, a process would outlive a parent that was killed: its siblings hold the other end of the pipe.

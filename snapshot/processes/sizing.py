@@ -1,12 +1,12 @@
-"""How many processes a command takes where nobody says so."""
+"""How many processes a command uses by default."""
 
 import os
 
-_MOST = 4
+_MAX_PROCESSES = 4
 _MEMORY = 512_000_000
-_PROCESS = 80_000_000
-_FIRST_A_MEMBER = 600
-_OTHER_A_MEMBER = 200
+_MEMORY_A_PROCESS = 80_000_000
+_FIRST_PER_MEMBER = 600
+_OTHER_PER_MEMBER = 200
 
 
 def fitting(useful: int, members: int) -> int:
@@ -18,6 +18,6 @@ def fitting(useful: int, members: int) -> int:
     >>> fitting(100, 600_000)
     1
     """
-    left = _MEMORY - _PROCESS - _FIRST_A_MEMBER * members
-    affordable = left // (_PROCESS + _OTHER_A_MEMBER * members)
-    return max(1, min(len(os.sched_getaffinity(0)), _MOST, useful, affordable))
+    left = _MEMORY - _MEMORY_A_PROCESS - _FIRST_PER_MEMBER * members
+    affordable = left // (_MEMORY_A_PROCESS + _OTHER_PER_MEMBER * members)
+    return max(1, min(len(os.sched_getaffinity(0)), _MAX_PROCESSES, useful, affordable))

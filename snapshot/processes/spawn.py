@@ -1,4 +1,4 @@
-"""Doing pieces of work one after the other, or several at once in processes of their own."""
+"""Doing tasks one after the other, or several at a time in processes of their own."""
 
 import gc
 import multiprocessing
@@ -25,11 +25,11 @@ ContextFactory = Callable[[], AbstractContextManager[Context]]
 """Opens what tasks need; picklable where processes are to call it."""
 
 _WAITING = 2
-"""Pieces that wait for each process, so that none idles and few results lie about."""
+"""Tasks that wait for each process, so that none idles and few results are kept."""
 
 
 class Pool(Protocol[Context_co]):
-    """Does pieces of work; `workers` of them at a time."""
+    """Does tasks, `workers` of them at a time."""
 
     workers: int
 
@@ -47,7 +47,6 @@ class Inline(Generic[Context]):
         self._context = context
 
     def map(self, task: Callable[[Context, Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """See the protocol."""
         return (task(self._context, item) for item in items)
 
 
@@ -69,7 +68,7 @@ class Processes(Generic[Context]):
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def map(self, task: Callable[[Context, Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """See the protocol. Raises OperatorError where a process was killed."""
+        """Raises OperatorError where a process was killed."""
         left = iter(items)
         running: set[Future[Result]] = set()
         try:
@@ -83,28 +82,28 @@ class Processes(Generic[Context]):
                     yield future.result()
         except BrokenProcessPool as error:
             raise OperatorError(
-                "a worker process was ended from outside (out of memory?); run again, with fewer --workers"
+                "a worker process was killed, perhaps because memory ran out; run again with fewer --workers"
             ) from error
 
 
 def raise_gc_thresholds() -> None:
-    """Look for cyclic garbage seldom: millions of objects are made and hardly a cycle, and looking costs a fifth."""
+    """Collect cyclic garbage seldom: millions of objects are made with hardly a cycle; by default it takes a fifth."""
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
 
 
-_held = ExitStack()
+_resources = ExitStack()
 _context: list[Any] = []
 
 
 def _begin(open_context: ContextFactory[Any]) -> None:
-    """Begin a worker: Ctrl-C is the parent's to handle, and a parent that was killed ends its workers."""
+    """Begin a worker: the parent handles Ctrl-C, and a parent that was killed ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stdio.prepare()
     logs.configure_from(os.environ, sys.stderr)  # unconfigured, it would write into the report
     threading.Thread(target=_end_with_parent, daemon=True).start()
     raise_gc_thresholds()
-    _context.append(_held.enter_context(open_context()))
+    _context.append(_resources.enter_context(open_context()))
 
 
 def _end_with_parent() -> None:

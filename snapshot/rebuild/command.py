@@ -1,7 +1,6 @@
 """The entry point `snapshot-rebuild`."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,38 +13,43 @@ import msgspec
 import typer
 from rich.console import Console
 
-from projections.database.database import Database, open_databases
-from projections.database.errors import DatabaseUnavailableError
+from projections.database.database import open_databases
 from projections.errors import OperatorError
-from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
 from projections.store.memory import MemoryStore
-from projections.store.protocol import Folder, Store, StoreUnavailableError
+from projections.store.protocol import Folder, Store
 from snapshot.cli.command import INTERRUPTED, command
-from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions
+from snapshot.cli.groups import refuse_unknown_group
+from snapshot.cli.options import (
+    DatabaseOptions,
+    FileOptions,
+    KafkaOptions,
+    MetricOptions,
+    RunOptions,
+    StoreOptions,
+    finite,
+)
 from snapshot.cli.resources import make_storage, open_announcer, open_store
-from snapshot.cli.run_log import RunLog
+from snapshot.cli.run_log import Entry, RunLog
+from snapshot.cli.run_metrics import measured
+from snapshot.deletion_guard import blocked_message
 from snapshot.files.folder import MARKER, ProfileFolder, open_folder
 from snapshot.flush.flusher import Flusher
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.processes import sizing
 from snapshot.processes.spawn import Inline, Pool, Processes, raise_gc_thresholds
 from snapshot.rebuild.rebuild import LAG_SECONDS, Order, Rebuild
-from snapshot.rebuild.report import COULD_NOT_RUN, Report, show
+from snapshot.rebuild.report import Report, show
 from snapshot.rebuild.tasks import Output, RebuildContext
 from snapshot.reconcile.reconcile import Scope
-from snapshot.runtime import logs
-from snapshot.runtime.metrics import Metrics, NoMetrics, statsd_metrics
+from snapshot.runtime.metrics import Counter, NoMetrics
 from snapshot.runtime.progress import progress_bar
 from snapshot.runtime.stdio import print_safely
 
 NAME = "snapshot-rebuild"
 _COMMENTS_WORTH_A_WORKER = 50_000
-
-
-_NAMED = 20
 _DEBOUNCE = 0.5
-"""Seconds: nobody waits longer for what a rebuild changed."""
+"""Seconds: what a rebuild changed is flushed no later."""
 
 
 class Settings(NamedTuple):
@@ -65,57 +69,40 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
     store: StoreOptions,
     kafka: KafkaOptions,
     metrics: MetricOptions,
-    user: Annotated[list[int] | None, typer.Option("--user", min=0, help="Only this user; may be repeated.")] = None,
-    everybody: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--all", help="All users: those of the database, of the store and of the files.")
-    ] = False,
-    dry_run: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
-    ] = False,
+    options: RunOptions,
     deep: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--deep", help="Compare all registers and aggregates, not only their digests.")
     ] = False,
-    prune_all: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--prune-all", help="Go on even where over a tenth of what there is would end.")
-    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,  # noqa: FBT002 - a flag
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            envvar="SNAPSHOT_WORKERS",
-            min=1,
-            max=64,
-            help="Processes.",
-            show_default="one a core, at most four, within 512 MB",
-        ),
-    ] = None,
     lag_timeout: Annotated[
         float,
-        typer.Option(min=0.0, help="Seconds to wait until lag is told from drift; what is open then is undecided."),
+        typer.Option(
+            min=0.0,
+            callback=finite,
+            help="Seconds to wait for the tail before a difference that may be lag is reported as undecided.",
+        ),
     ] = LAG_SECONDS,
 ) -> None:
     """Compare every profile with the database, repair what differs, and write the files.
 
-    Safe while the consumer runs. Exit codes: 0 in step, 1 drift found (and repaired, but for --dry-run),
+    Safe while the consumer runs. Exit codes: 0 in step, 1 drift found (and repaired, except with --dry-run),
     2 could not run.
     """
-    if bool(user) == everybody:
-        raise typer.BadParameter("say either --all or --user ID")
-    logs.configure_from(os.environ, sys.stderr)
+    order = Order(options.users, options.dry_run, options.prune_all, lag_timeout)
     raise_gc_thresholds()
     make_storage(files)
-    order = Order(frozenset(user) if user else None, dry_run, prune_all, lag_timeout)
-    with _in_words(), RunLog(files.storage_dir, NAME, group_slug=files.group_slug, dry_run=dry_run) as entry:
-        settings = Settings(database, files, store, kafka.settings, deep, dry_run)
-        with _measured(metrics, entry) as figures:
-            report = rebuild(settings, order, workers)
-            _note(report, entry)
-            _count(report, figures)
-        print_safely(
-            lambda: _tell(report, as_json=as_json)
-        )  # with or without a reader, the run and its exit code stand
+    settings = Settings(database, files, store, kafka.settings, deep, options.dry_run)
+    with (
+        _interruption_reported(),
+        RunLog(files.storage_dir, NAME, group_slug=files.group_slug, dry_run=options.dry_run) as run,
+    ):
+        with measured(metrics, run) as counts:
+            report = rebuild(settings, order, options.workers)
+            _record(report, run.entry)
+            _count(report, counts)
+        print_safely(lambda: _print(report, as_json=as_json))  # read or not, the run and its exit code stand
         if report.blocked is not None:
-            sys.stderr.write(f"{_blocked(report)}\n")
+            sys.stderr.write(f"{run.entry.error}\n")
         raise typer.Exit(report.exit_code)
 
 
@@ -148,93 +135,54 @@ def _pool(settings: Settings, work: RebuildContext, workers: int, stack: ExitSta
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
-    """Say in one line what the operator has to mend."""
+def _interruption_reported() -> Iterator[None]:
     try:
         yield
-    except (OperatorError, DatabaseUnavailableError, StoreUnavailableError) as error:
-        sys.stderr.write(f"{error}\n")
-        raise typer.Exit(COULD_NOT_RUN) from error
     except KeyboardInterrupt as error:
         sys.stderr.write(f"{NAME} was interrupted; what it has repaired is kept, run it again to do the rest\n")
         raise typer.Exit(INTERRUPTED) from error
 
 
-@contextmanager
-def _measured(options: MetricOptions, entry: RunLog) -> Iterator[Metrics]:
-    """Count a run, however it ends."""
-    with statsd_metrics(options.statsd_host, options.statsd_port) as figures:
-        figures.count("signal_glaze.runs")
-        try:
-            yield figures
-        except BaseException:
-            figures.count("signal_glaze.run_failures")
-            raise
-        finally:
-            figures.gauge("signal_glaze.run_seconds", entry.seconds)
-
-
-def _note(report: Report, entry: RunLog) -> None:
+def _record(report: Report, entry: Entry) -> None:
     entry.users = report.users
     entry.profiles_written = report.written
     entry.unchanged = report.unchanged
     entry.removed = report.removed
     entry.drift = report.drift
-    entry.error = report.blocked and _blocked(report)
+    entry.error = report.blocked and blocked_message(report.blocked, "--prune-all")
 
 
-def _count(report: Report, figures: Metrics) -> None:
-    figures.count("signal_glaze.run_failures", int(report.blocked is not None))
-    figures.count("signal_glaze.drift", report.drift)
-    figures.count("signal_glaze.repairs", report.events)
-    figures.count("signal_glaze.snapshots_generated", report.written)
-    figures.count("signal_glaze.snapshots_unchanged", report.unchanged)
-    figures.count("signal_glaze.snapshots_removed", report.removed)
-    figures.count("signal_glaze.announcements", report.announced)
-    figures.count("signal_glaze.rows_unreadable", len(report.unreadable))
+def _count(report: Report, counts: dict[Counter, int]) -> None:
+    counts["signal_glaze.drift"] = report.drift
+    counts["signal_glaze.repairs"] = report.events
+    counts["signal_glaze.announcements"] = report.announced
+    counts["signal_glaze.rows_unreadable"] = len(report.invalid_rows)
 
 
-def _tell(report: Report, *, as_json: bool) -> None:
+def _print(report: Report, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(report.to_dict()))
     else:
         show(report, Console())
 
 
-def _blocked(report: Report) -> str:
-    return (
-        f"held back: this would end {report.blocked}, as if the database were restored by half; restore it (or correct "
-        "DATABASE_URL and INSIGHTS_DATABASE_URL), or confirm with --prune-all"
-    )
-
-
 @contextmanager
 def open_work(settings: Settings) -> Iterator[RebuildContext]:
-    """Open both databases, the store and the folder. A dry run makes none of them that isn't there.
+    """Open both databases, the store and the folder. A dry run creates none of them.
 
-    Raises OperatorError for whatever is in the way.
+    Raises OperatorError where one of them can't be used.
     """
     with ExitStack() as stack:
         database = stack.enter_context(
             open_databases(settings.database.database_url, settings.database.insights_database_url)
         )
         projection = Projection(_store(settings, stack))
-        refuse_unknown_group(database, projection.store, settings.files.group_slug)  # before a folder is made for it
-        output = _looked_at(settings.files) if settings.dry_run else _output(settings, projection, stack)
+        # before a folder is made for it
+        refuse_unknown_group(settings.files.group_slug, database.groups(), projection.store)
+        output = _read_only_output(settings.files) if settings.dry_run else _output(settings, projection, stack)
         if output is not None:
             stack.callback(output.folder.close)
         yield RebuildContext(projection, database, Scope(settings.files.group_slug, settings.deep), output)
-
-
-def refuse_unknown_group(database: Database, store: Store, slug: str | None) -> None:
-    """Raise OperatorError for a group that has neither members nor profiles."""
-    if slug is None:
-        return
-    known = sorted({each for mine in database.groups().members.values() for each in mine})
-    if slug in known or any(key.group_slug == slug for key in store.profiles(0, HIGHEST_ID)):
-        return
-    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
-    raise OperatorError(f"there is no group {slug!r}; the groups are: {', '.join(known[:_NAMED]) or 'none'}{more}")
 
 
 def _store(settings: Settings, stack: ExitStack) -> Store:
@@ -250,8 +198,8 @@ def _output(settings: Settings, projection: Projection, stack: ExitStack) -> Out
     return Output(folder, Flusher(projection, folder, announcer, NoMetrics()))
 
 
-def _looked_at(files: FileOptions) -> Output | None:
-    """The folder as it is, only to be read; None where it was never written to, or is another group's."""
+def _read_only_output(files: FileOptions) -> Output | None:
+    """The folder as it is; None where it was never written to, or has another scope."""
     place = files.profiles / MARKER
     if not place.exists():
         return None
@@ -272,7 +220,7 @@ def read_marker(place: Path) -> Folder:
         marker = msgspec.json.decode(place.read_bytes(), type=_Marker)
     except (OSError, msgspec.DecodeError) as error:
         raise OperatorError(
-            f"the marker {place} can't be read ({error}); remove it, and the next run makes it anew"
+            f"the marker {place} can't be read ({error}); remove it, and the next run recreates it"
         ) from error
     return Folder(marker.id, marker.group_slug)
 

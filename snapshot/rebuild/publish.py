@@ -1,4 +1,4 @@
-"""After the repairs: files and announcements are brought in line, by the flusher, and empty profiles are let go.
+"""After the repairs: the flusher brings files and announcements in step, and empty profiles are pruned.
 
 1 flush until nothing is due; 2 remove the profiles that have no row and no file any more; 3 compare all files with the
 heads; 4 what is wrong there is flushed again.
@@ -27,18 +27,19 @@ from snapshot.runtime.progress import ProgressBar
 
 _STEP_SECONDS = 0.25
 _FAILING_ROUNDS = 3
-_AGAIN = int(2 * RETRY_SECONDS * 1e6)
-_BUCKETS_A_PIECE = 8
-_PROFILES_A_PIECE = 2_000
+_RETRIED = int(2 * RETRY_SECONDS * 1e6)
+"""Microseconds after which what failed has been tried again."""
+_BUCKETS_A_TASK = 8
+_PROFILES_A_TASK = 2_000
 _CLAIMS_END_SECONDS = LEASE_SECONDS + 5.0
 DAY = 86_400_000_000
-"""Microseconds that an empty profile is kept while somebody tails the database: an older event may still come."""
+"""Microseconds that an empty profile is kept while a tail is running: an older event may still come."""
 
 
 class Published(NamedTuple):
-    """What became of the files; `wrong` are those that were not as they should be and that no flush was to write.
+    """What became of the files; `wrong` are those that differed from their profiles and were not due to be written.
 
-    `blocked` says how many files that are nobody's the brake left there.
+    `blocked` says how many orphan files the deletion guard left.
     """
 
     flushed: Flushed
@@ -55,7 +56,7 @@ class PublishStep:
         pool: Pool[tasks.RebuildContext],
         store: Store,
         output: Output,
-        meter: ProgressBar,
+        bar: ProgressBar,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._pool = pool
@@ -63,11 +64,11 @@ class PublishStep:
         self._folder = output.folder
         self._flusher = output.flusher
         self._new = False
-        self._meter = meter
+        self._bar = bar
         self._sleep = sleep
 
     def add_folder(self) -> None:
-        """Make the folder known to the store. All of a new one is written now, so none of it is compared then."""
+        """Make the folder known to the store. All files of a new one are written now, so none is compared then."""
         self._new = self._flusher is not None and self._flusher.add_folder()
 
     def publish(  # noqa: PLR0913 - what a rebuild knows
@@ -80,27 +81,24 @@ class PublishStep:
         *,
         prune_all: bool,
     ) -> Published:
-        """Do all steps, and look again at the `doubtful` files (None: at all).
+        """Do all steps. `doubtful` are the profiles whose files are compared, None for all.
 
         `empty` are the profiles without a row at the time `now` (microseconds of the database's clock), `keys` lists
-        the stored profiles to look after, `ours` tells whose strange files are meant. Raises OperatorError where
-        nothing can be written.
+        the stored profiles in the run's scope, `ours` tells which orphan files are. Raises OperatorError where nothing
+        can be written.
         """
-        self._meter.phase("writing files", None)
+        self._bar.phase("writing files", None)
         flushed = self.flush()  # step 1
         pruned = [key for key in empty if prune(self._store, key, now)]  # step 2
         stored = keys()
-        looked_at = stored if doubtful is None else sorted(set(doubtful).intersection(stored))
-        audited = FileCheck([], []) if self._new else self._audit(looked_at)  # step 3
-        wrong = audited.wrong
-        if self._quiet():  # what waits now waits for nobody
-            wrong += [self._unwritten(key) for key in audited.waiting]
-        strange, blocked = self._strange(stored, ours, prune_all=prune_all)
-        mendable = wrong if blocked is not None else wrong + strange
-        if mendable:
-            self._store.recheck(self._folder.identity.id, [one.key for one in mendable])  # step 4
+        compared = stored if doubtful is None else sorted(set(doubtful).intersection(stored))
+        wrong = [] if self._new else self._wrong_files(compared)  # step 3
+        orphaned, blocked = self._orphan_files(stored, ours, prune_all=prune_all)
+        fixable = wrong if blocked is not None else wrong + orphaned
+        if fixable:
+            self._store.recheck(self._folder.identity.id, [one.key for one in fixable])  # step 4
             flushed += self.flush()
-        return Published(flushed, wrong + strange, len(pruned), blocked)
+        return Published(flushed, wrong + orphaned, len(pruned), blocked)
 
     def inspect(
         self,
@@ -110,35 +108,35 @@ class PublishStep:
         *,
         prune_all: bool,
     ) -> tuple[list[BadFile], str | None]:
-        """Name the files that step 4 would mend, and what the brake would hold; change nothing."""
-        audited = self._audit(doubtful)
-        strange, blocked = self._strange(keys, ours, prune_all=prune_all)
-        unwritten = [self._unwritten(key) for key in audited.waiting] if self._quiet() else []
-        return [*audited.wrong, *unwritten, *strange], blocked
+        """Name the files that step 4 would fix, and what the deletion guard would block; change nothing."""
+        wrong = self._wrong_files(doubtful)
+        orphaned, blocked = self._orphan_files(keys, ours, prune_all=prune_all)
+        return [*wrong, *orphaned], blocked
 
-    def _strange(
+    def _orphan_files(
         self, stored: Iterable[ProfileKey], ours: Callable[[ProfileKey], bool], *, prune_all: bool
     ) -> tuple[list[BadFile], str | None]:
-        """Name the files that are nobody's, and how many of all they are where that is too many to remove unasked."""
+        """Name the orphan files, and how many of all they are where the deletion guard blocks that many."""
         slug = self._folder.identity.group_slug
-        strange = orphan_files_of(self._store, self._folder, {file_name(key, slug) for key in stored}, ours)
-        files = sum(1 for _ in self._folder.names()) if len(strange) >= LEAST else 0
-        blocked = too_many(len(strange), files) and not prune_all
-        return strange, f"{len(strange):,} of {files:,} files" if blocked else None
+        orphaned = orphan_files_of(self._store, self._folder, {file_name(key, slug) for key in stored}, ours)
+        files = sum(1 for _ in self._folder.names()) if len(orphaned) >= LEAST else 0
+        blocked = too_many(len(orphaned), files) and not prune_all
+        return orphaned, f"{len(orphaned):,} of {files:,} files" if blocked else None
 
-    def _quiet(self) -> bool:
+    def _nothing_due(self) -> bool:
         return all(due is None for due in self._store.next_due(self._folder.identity.id))
 
-    def _audit(self, keys: list[ProfileKey]) -> FileCheck:
-        """Compare the files of these profiles with their heads."""
-        parts = list(pages(keys, _PROFILES_A_PIECE))
-        self._meter.phase("comparing files", len(parts))
+    def _wrong_files(self, keys: list[ProfileKey]) -> list[BadFile]:
+        """Compare the files of these profiles with their heads; one that waits for a flush is wrong if none is due."""
+        parts = list(pages(keys, _PROFILES_A_TASK))
+        self._bar.phase("comparing files", len(parts))
         found = FileCheck([], [])
         for one in self._pool.map(tasks.check_files_of, parts):
             found.wrong.extend(one.wrong)
             found.waiting.extend(one.waiting)
-            self._meter.advance()
-        return found
+            self._bar.advance()
+        unwritten = [self._unwritten(key) for key in found.waiting] if self._nothing_due() else []
+        return found.wrong + unwritten
 
     def _unwritten(self, key: ProfileKey) -> BadFile:
         fault = Fault.MISSING if read_or_empty(self._folder, key) is None else Fault.STALE
@@ -147,24 +145,24 @@ class PublishStep:
     def flush(self) -> Flushed:
         """Flush until nothing is due, or until what was due at the beginning was, and every claim of then has ended.
 
-        Others may make profiles due as fast as they are flushed; and buckets that heal are not flushed at all.
+        Others may make profiles due as fast as they are flushed; and buckets that recover are not flushed at all.
         """
-        total, failures = Flushed(), _Failures(self._store.clock)
-        until = self._store.clock() + int(_CLAIMS_END_SECONDS * 1e6)
-        shares = [range(first, first + _BUCKETS_A_PIECE) for first in range(0, BUCKETS, _BUCKETS_A_PIECE)]
+        total, failures, began = Flushed(), _Failures(self._store.clock), self._store.clock()
+        until = began + int(_CLAIMS_END_SECONDS * 1e6)
+        buckets = [range(first, first + _BUCKETS_A_TASK) for first in range(0, BUCKETS, _BUCKETS_A_TASK)]
+        orders = [tasks.FlushOrder(some, began) for some in buckets]
         while True:
             flushed = Flushed()
-            for one in self._pool.map(tasks.flush, shares):
+            for one in self._pool.map(tasks.flush, orders):
                 flushed += one
-                self._meter.advance(one.claims)
+                self._bar.advance(one.claims)
             total += flushed._replace(failed=0)
-            failures.note(flushed.failed)
+            failures.add(flushed.failed)
             due = None if self._flusher is None else self._flusher.wait()
             over = due is None or self._store.clock() > until
             if failures.rounds == _FAILING_ROUNDS or (over and due is not None and failures.rounds):
                 raise OperatorError(
-                    f"{failures.profiles} profiles can't be written or announced, the log says why; "
-                    "mend that and run again"
+                    f"{failures.profiles} profiles can't be written or announced; fix what the log names, and run again"
                 )
             if due is None or over:
                 return total
@@ -172,9 +170,9 @@ class PublishStep:
 
 
 class _Failures:
-    """Rounds in which profiles failed, without one in between that had time to do them again and did.
+    """Counts rounds in which profiles failed, until one that had time to try them again succeeds.
 
-    What failed is due again only after a while: a round before that says nothing.
+    What failed is due again only after a while: a round before that means nothing.
     """
 
     def __init__(self, clock: Callable[[], int]) -> None:
@@ -183,18 +181,18 @@ class _Failures:
         self.rounds = 0
         self.profiles = 0
 
-    def note(self, failed: int) -> None:
+    def add(self, failed: int) -> None:
         """A round has ended."""
         if failed:
             self._last, self.profiles, self.rounds = self._clock(), failed, self.rounds + 1
-        elif self._clock() > self._last + _AGAIN:
+        elif self._clock() > self._last + _RETRIED:
             self.rounds = 0
 
 
 def prune(store: Store, key: ProfileKey, now: int) -> bool:
     """Remove a profile that holds nothing but comments that are gone; whether it was removed.
 
-    While somebody tails the database it is kept for a day after its last comment went, so that an older event that is
+    While a tail is running it is kept for a day after its last comment was removed, so that an older event that is
     still on its way meets a newer reading.
     """
     version = store.load({key: ()})[key].version

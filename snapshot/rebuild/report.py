@@ -16,16 +16,24 @@ IN_STEP, DRIFT, COULD_NOT_RUN = 0, 1, 2
 NAMED = 1_000
 """How many profiles and files a report names one by one."""
 COUNTED = 100_000
-"""How many comments that can't be understood a report counts; if there are more, the rows are not at fault."""
+"""How many invalid rows a report counts; if there are more, the rows are not at fault."""
 _SHOWN = 10
+_KEYS = (
+    *("dry_run", "deep", "group_slug", "exit_code", "users", "profiles"),
+    *("in_step", "missing", "orphaned", "different", "lag", "undecided"),
+    *("fields", "findings", "files", "wrong_files"),
+    *("written", "unchanged", "removed", "announced", "pruned", "events"),
+    *("healing_buckets", "unreadable", "unreadable_comments", "held", "comments", "seconds", "comments_per_second"),
+)
+"""The keys of the JSON object, in its order: what others read, so they stay."""
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """Counts are of profiles, but for `users`, `comments` and `events` (both read and applied) and `files` (by fault).
+    """Counts are of profiles, except `users`, `comments` and `events` (both read and applied) and `files` (by fault).
 
-    in_step, missing, orphaned, different, lag and undecided together are `profiles`: a difference that is lag, or of
-    which it is not known, is no drift. `fields` counts the different profiles by what differs. `blocked` says what the
-    brake stopped.
+    in_step, missing, orphaned, different, lag and undecided together are `profiles`: a difference that is lag or
+    undecided is no drift. `fields` counts the different profiles by what differs. `blocked` says what the
+    deletion guard blocked.
     """
 
     dry_run: bool
@@ -50,7 +58,7 @@ class Report(msgspec.Struct, kw_only=True):
     recovery: int = 0
     seconds: float = 0.0
     blocked: str | None = None
-    unreadable: dict[int, str] = {}
+    invalid_rows: dict[int, str] = {}
     named: list[tuple[int, str, str, tuple[str, ...], str]] = []
     named_files: list[tuple[str, str]] = []
 
@@ -71,7 +79,7 @@ class Report(msgspec.Struct, kw_only=True):
             self.fields[field] = self.fields.get(field, 0) + 1
 
     def judge_files(self, wrong: Iterable[BadFile]) -> None:
-        """Count files that are not what they should be."""
+        """Count files that differ from their profiles."""
         for one in wrong:
             self.files[one.fault.value] += 1
             insort(self.named_files, (one.name, one.fault.value))
@@ -79,17 +87,17 @@ class Report(msgspec.Struct, kw_only=True):
 
     @property
     def profiles(self) -> int:
-        """All profiles that were looked at."""
+        """All profiles that were compared."""
         return self.in_step + self.missing + self.orphaned + self.different + self.lag + self.undecided
 
     @property
     def drift(self) -> int:
-        """Profiles and files that were not what the rows give."""
+        """Profiles and files that differed from what the rows give."""
         return self.missing + self.orphaned + self.different + sum(self.files.values())
 
     @property
     def exit_code(self) -> int:
-        """0 in step, 1 drift, 2 held by the brake."""
+        """0 in step, 1 drift, 2 blocked by the deletion guard."""
         if self.blocked is not None:
             return COULD_NOT_RUN
         return DRIFT if self.drift else IN_STEP
@@ -101,19 +109,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values, always with the same keys in the same order."""
-        return {
-            "dry_run": self.dry_run,
-            "deep": self.deep,
-            "group_slug": self.group_slug,
-            "exit_code": self.exit_code,
-            "users": self.users,
-            "profiles": self.profiles,
-            "in_step": self.in_step,
-            "missing": self.missing,
-            "orphaned": self.orphaned,
-            "different": self.different,
-            "lag": self.lag,
-            "undecided": self.undecided,
+        derived = {
             "fields": dict(sorted(self.fields.items())),
             "findings": [
                 {"user_id": user, "group_slug": slug, "kind": kind, "fields": list(fields), "verdict": verdict}
@@ -121,27 +117,24 @@ class Report(msgspec.Struct, kw_only=True):
             ],
             "files": dict(sorted(self.files.items())),
             "wrong_files": [{"name": name, "fault": fault} for name, fault in self.named_files],
-            "written": self.written,
-            "unchanged": self.unchanged,
-            "removed": self.removed,
-            "announced": self.announced,
-            "pruned": self.pruned,
-            "events": self.events,
             "healing_buckets": self.recovery,
-            "unreadable": [{"comment_id": number, "reason": self.unreadable[number]} for number in self._first_bad()],
-            "unreadable_comments": len(self.unreadable),
+            "unreadable": [
+                {"comment_id": number, "reason": self.invalid_rows[number]} for number in self.first_invalid()
+            ],
+            "unreadable_comments": len(self.invalid_rows),
             "held": self.blocked,
-            "comments": self.comments,
             "seconds": round(self.seconds, 3),
             "comments_per_second": self.rate,
         }
+        return {key: derived[key] if key in derived else getattr(self, key) for key in _KEYS}
 
-    def _first_bad(self) -> list[int]:
-        return sorted(self.unreadable)[:NAMED]
+    def first_invalid(self) -> list[int]:
+        """The first comments whose rows are invalid, as many as are named."""
+        return sorted(self.invalid_rows)[:NAMED]
 
 
-def leave_out(known: dict[int, str], found: Mapping[int, str]) -> None:
-    """Add comments that can't be understood, with the reasons, as long as they are counted."""
+def add_invalid_rows(known: dict[int, str], found: Mapping[int, str]) -> None:
+    """Add comments whose rows are invalid, with the reasons, up to the limit."""
     for comment_id in sorted(found):
         if len(known) < COUNTED:
             known[comment_id] = found[comment_id]
@@ -158,8 +151,8 @@ def show(report: Report, console: Console) -> None:
         table.add_row(name, f"{count:,}", remark)
     console.print(table)
     _show_named(report, console)
-    for number in report._first_bad()[:_SHOWN]:  # noqa: SLF001 - the same module
-        console.print(report.unreadable[number], highlight=False, soft_wrap=True, markup=False)
+    for number in report.first_invalid()[:_SHOWN]:
+        console.print(report.invalid_rows[number], highlight=False, soft_wrap=True, markup=False)
     pace = f"{report.comments:,} comments read in {report.seconds:.1f} s ({report.rate:,}/s)"
     console.print(f"{_outcome(report)}; {pace}", highlight=False, soft_wrap=True)
 
@@ -176,19 +169,19 @@ def _rows(report: Report) -> Iterable[tuple[str, int, str]]:
     yield "orphaned", report.orphaned, ""
     yield "different", report.different, _counted(report.fields)
     if report.lag:
-        yield "lag", report.lag, "came by the ordinary way meanwhile"
+        yield "lag", report.lag, "events that arrived meanwhile"
     if report.undecided:
-        yield "undecided", report.undecided, "lag or drift: the tail had not passed them in time"
+        yield "undecided", report.undecided, "lag or drift: the tail did not pass them in time"
     yield "wrong files", sum(report.files.values()), _counted(report.files)
     if not report.dry_run:
         yield "files written", report.written, f"{report.removed:,} removed, {report.announced:,} announced"
     if report.pruned:
         yield "pruned", report.pruned, "empty profiles removed from the store"
-    if report.unreadable:
-        more = ", or more" if len(report.unreadable) == COUNTED else ""
-        yield "left out", len(report.unreadable), f"comments whose rows can't be understood{more}"
+    if report.invalid_rows:
+        more = ", or more" if len(report.invalid_rows) == COUNTED else ""
+        yield "left out", len(report.invalid_rows), f"comments with invalid rows{more}"
     if report.recovery:
-        yield "healing", report.recovery, "buckets of 64; the consumer writes their files when they have healed"
+        yield "recovering", report.recovery, "of 64 buckets; the consumer writes their files once they have recovered"
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -1,6 +1,6 @@
-"""The pieces that a rebuild is cut into; each is done in one process, on connections of its own."""
+"""The tasks that a rebuild is cut into; each is done in one process, on connections of its own."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import count
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from projections.comments.events import Event
 from projections.comments.groups import Groups
 from projections.comments.rows import InvalidRowError
 from projections.database.database import Database
-from projections.profile_key import ProfileKey, bucket_of
+from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
 from projections.profiles.head import Head
 from projections.projection import Projection
 from projections.store.memory import MemoryStore
@@ -20,15 +20,16 @@ from snapshot.deletion_guard import PendingDeletions
 from snapshot.files.check import FileCheck, check_files, matches_head, readable
 from snapshot.files.folder import ProfileFolder
 from snapshot.flush.flusher import Flushed, Flusher
+from snapshot.reconcile.comparison import ProfileComparison
 from snapshot.reconcile.digests import StoredDigests, Sums, sum_rows
-from snapshot.reconcile.findings import Finding, Kind, Repairs, differing_fields, kind_of, named
+from snapshot.reconcile.findings import Finding, Kind, Repairs, differing_fields, finding_fields, kind_of
 from snapshot.reconcile.reconcile import Part, PartComparison, Scope, read_part, recompute_inconsistent, remove_damaged
 from snapshot.reconcile.stored import Stored
 
-_NOTHING = (-1, -1, -1)
-"""Digests where the store has nothing to compare."""
+_NO_DIGESTS = (-1, 0, 0)
+"""Of a profile that the store does not have."""
 
-_Shown = Mapping[ProfileKey, Head | None]
+_Heads = Mapping[ProfileKey, Head | None]
 
 
 class Output(NamedTuple):
@@ -39,27 +40,42 @@ class Output(NamedTuple):
 
 
 class RebuildContext:
-    """What every piece of one run needs. Without a folder (a dry run before the first run) there is no output."""
+    """What every task of one run needs. Without a folder (a dry run before the first run) there is no output.
 
-    def __init__(self, projection: Projection, database: Database, scope: Scope, output: Output | None) -> None:
+    `on_page` is called after each page of rows that was compared.
+    """
+
+    def __init__(
+        self,
+        projection: Projection,
+        database: Database,
+        scope: Scope,
+        output: Output | None,
+        on_page: Callable[[], object] = lambda: None,
+    ) -> None:
         self.projection = projection
         self.store = projection.store
         self.database = database
         self.scope = scope
         self.output = output
+        self.on_page = on_page
         self._pass_groups: tuple[int, Groups] | None = None
 
     def groups(self, pass_id: int) -> Groups:
         """The groups as they were read at the beginning of this pass."""
         if self._pass_groups is None or self._pass_groups[0] != pass_id:
-            self._pass_groups = pass_id, self.scope.groups(self.database.groups())
+            self._pass_groups = pass_id, self.database.groups().only(self.scope.group_slug)
         return self._pass_groups[1]
+
+    def keys(self) -> list[ProfileKey]:
+        """All stored profiles in scope."""
+        return [key for key in self.store.profiles(0, HIGHEST_ID) if self.scope.covers(key)]
 
 
 class PartResult(msgspec.Struct):
-    """What one part showed. `before` was observed of the tail before the registers were read; None: nobody tails.
+    """What comparing one part gave. `before` was observed of the tail before the registers were read; None: no tail.
 
-    `stored` counts profiles that the store shows, `empty` are those without a row. `unreadable` says, by comment id,
+    `stored` counts profiles that the store shows, `empty` are those without a row. `invalid_rows` says, by comment id,
     why a row was left out.
     """
 
@@ -69,25 +85,28 @@ class PartResult(msgspec.Struct):
     findings: list[Finding]
     deletions: PendingDeletions
     empty: list[ProfileKey]
-    unreadable: dict[int, str]
+    invalid_rows: dict[int, str]
     before: Observation | None
 
 
-class _Unreadable(dict[int, str]):
+class InvalidRows(dict[int, str]):
+    """Collects why rows are left out, by comment id."""
+
     def __call__(self, error: InvalidRowError) -> None:
+        """Keep one."""
         self[error.row.comment_id] = str(error)
 
 
-class Heads(NamedTuple):
-    """What some heads say: their digests, and which profiles' files are something else."""
+class HeadsResult(NamedTuple):
+    """What some heads say: their digests, and which profiles' files differ from them."""
 
     digests: StoredDigests
     files: list[ProfileKey]
 
 
-def heads(work: RebuildContext, keys: list[ProfileKey]) -> Heads:
+def read_heads(work: RebuildContext, keys: list[ProfileKey]) -> HeadsResult:
     """Read the heads of these profiles; where there is a folder, compare their files."""
-    found = Heads(StoredDigests(), [])
+    found = HeadsResult(StoredDigests(), [])
     folder = None if work.output is None else work.output.folder
     for key, (_, fields) in work.store.load(dict.fromkeys(keys, (HEAD,))).items():
         head = readable(fields.get(HEAD))
@@ -98,23 +117,23 @@ def heads(work: RebuildContext, keys: list[ProfileKey]) -> Heads:
 
 
 class IdRange(NamedTuple):
-    """Comments with ids in a closed range; `look` tells one pass over all of them from another."""
+    """Comments with ids in a closed range; `pass_id` tells one pass over all of them from another."""
 
     low: int
     high: int
     pass_id: int
 
 
-def sums(work: RebuildContext, ids: IdRange) -> Sums:
+def sum_ids(work: RebuildContext, ids: IdRange) -> Sums:
     """Sum up the rows with ids in this closed range."""
-    unreadable = _Unreadable()
-    found = sum_rows(work.database, ids.low, ids.high, work.groups(ids.pass_id), unreadable)
-    return found._replace(unreadable=dict(unreadable))
+    invalid_rows = InvalidRows()
+    found = sum_rows(work.database, ids.low, ids.high, work.groups(ids.pass_id), invalid_rows)
+    return found._replace(invalid_rows=dict(invalid_rows))
 
 
-def look(work: RebuildContext, part: Part) -> PartResult:
+def compare(work: RebuildContext, part: Part) -> PartResult:
     """Compare a part and save nothing; no fields are named."""
-    return _Piece(work, part).run()
+    return _Comparing(work, part).run()
 
 
 def dry_run(work: RebuildContext, part: Part) -> PartResult:
@@ -123,24 +142,38 @@ def dry_run(work: RebuildContext, part: Part) -> PartResult:
 
 
 def repair(work: RebuildContext, part: Part) -> PartResult:
-    """Compare a part, and apply and mend what differs."""
-    outcome = _Repair(work, part).run()
-    for key in _unlisted(work.store, part, outcome.findings):
-        again = Part(key.user_id, key.user_id)
+    """Compare a part, apply what differs, and recompute what does not follow from its registers."""
+    result = _Repair(work, part).run()
+    for key in _unlisted(work.store, part, result.findings):
         work.store.remove(key, work.store.load({key: ()})[key].version)
-        _Repair(work, again).run()
-    return outcome
+        _Repair(work, Part(key.user_id, key.user_id)).run()
+    return result
 
 
-def flush(work: RebuildContext, buckets: range) -> Flushed:
-    """Flush these buckets until nothing of them is due, or nothing can be written."""
+def _unlisted(store: Store, part: Part, findings: Collection[Finding]) -> set[ProfileKey]:
+    """Name the repaired profiles that the store's index doesn't list: no other reader would find them."""
+    repaired = {one.key for one in findings if one.kind == Kind.MISSING}
+    return repaired - set(store.profiles(part.first, part.last)) if repaired else repaired
+
+
+class FlushOrder(NamedTuple):
+    """Buckets to flush, as far as profiles were due at a time, in microseconds of the store's clock."""
+
+    buckets: range
+    due_until: int
+
+
+def flush(work: RebuildContext, order: FlushOrder) -> Flushed:
+    """Flush what was due by then. What traffic makes due meanwhile is left, as it may never end."""
     total = Flushed()
     if work.output is None or work.output.flusher is None:
         return total
+    folder = work.output.folder.identity.id
     while True:
-        flushed = work.output.flusher.flush(buckets)
+        flushed = work.output.flusher.flush(order.buckets)
         total += flushed
-        if flushed.claims == flushed.failed:
+        due = work.store.next_due(folder)[order.buckets.start : order.buckets.stop]
+        if flushed.claims == flushed.failed or not any(at is not None and at <= order.due_until for at in due):
             return total
 
 
@@ -149,14 +182,8 @@ def check_files_of(work: RebuildContext, keys: list[ProfileKey]) -> FileCheck:
     return FileCheck([], []) if work.output is None else check_files(work.store, work.output.folder, keys)
 
 
-def _unlisted(store: Store, part: Part, findings: Collection[Finding]) -> set[ProfileKey]:
-    """Name the repaired profiles that the store's index doesn't list: nobody would find them."""
-    repaired = {one.key for one in findings if one.kind == Kind.MISSING}
-    return repaired - set(store.profiles(part.first, part.last)) if repaired else repaired
-
-
-class _Piece:
-    """One part: read, compare, and see what becomes of it."""
+class _Comparing:
+    """One part: read, compare, and handle what differs."""
 
     def __init__(self, work: RebuildContext, part: Part) -> None:
         self.work = work
@@ -165,54 +192,55 @@ class _Piece:
     def run(self) -> PartResult:
         work = self.work
         before = observe(work.store) if tail_is_running(work.store) else None
-        unreadable, repairs, events = _Unreadable(), Repairs(), 0
+        invalid_rows, repairs, events = InvalidRows(), Repairs(), 0
         self.stored = read_part(work.store, self._part, work.scope)
         self.begin()
-        compared = PartComparison(work.database, self._part, work.scope, self.stored, unreadable)
+        compared = PartComparison(work.database, self._part, work.scope, self.stored, invalid_rows)
         for page in compared.pages():
-            self.take(page)
+            self.handle(page)
             events += len(page)
             if before is not None:
-                repairs.note(page)
+                repairs.add(page)
+            work.on_page()
         profiles = compared.comparison.profiles
         wrong = [key for key in profiles if profiles[key].differences or self.stored.inconsistent_fields.get(key)]
-        shown = self.end(wrong)
+        heads = self.end(wrong)
         return PartResult(
             comments=compared.comments,
             events=events,
             stored=sum(head.count > 0 for head in self.stored.heads.values()),
-            findings=_findings(self.stored, compared, shown, repairs),
+            findings=_findings(self.stored, compared, heads, repairs),
             deletions=compared.comparison.pending_deletions(),
             empty=[key for key, profile in profiles.items() if not profile.rows.rows],
-            unreadable=dict(unreadable),
+            invalid_rows=dict(invalid_rows),
             before=before,
         )
 
     def begin(self) -> None:
         """Registers were read."""
 
-    def take(self, page: list[Event]) -> None:
+    def handle(self, page: list[Event]) -> None:
         """Something differs."""
 
-    def end(self, _wrong: list[ProfileKey]) -> _Shown:
+    def end(self, _wrong: list[ProfileKey]) -> _Heads:
         """All was compared; gives the heads that these profiles have then."""
         return {}
 
 
-class _DryRun(_Piece):
+class _DryRun(_Comparing):
     def __init__(self, work: RebuildContext, part: Part) -> None:
         super().__init__(work, part)
         self._kept: list[Event] = []
 
-    def take(self, page: list[Event]) -> None:
+    def handle(self, page: list[Event]) -> None:
         self._kept += [one for one in page if ProfileKey(one.user_id, one.group_slug) in self.stored.registers]
 
-    def end(self, wrong: list[ProfileKey]) -> _Shown:
-        inconsistent_fields = [key for key in wrong if self.stored.inconsistent_fields.get(key)]
-        return dry_run_heads(self.work.store, wrong, inconsistent_fields, self._kept)
+    def end(self, wrong: list[ProfileKey]) -> _Heads:
+        inconsistent = [key for key in wrong if self.stored.inconsistent_fields.get(key)]
+        return repaired_heads(self.work.store, wrong, inconsistent, self._kept)
 
 
-class _Repair(_Piece):
+class _Repair(_Comparing):
     def __init__(self, work: RebuildContext, part: Part) -> None:
         super().__init__(work, part)
         self._known: set[ProfileKey] = set()
@@ -221,59 +249,65 @@ class _Repair(_Piece):
         remove_damaged(self.work.store, self.stored)
         self._known.update(self.stored.registers)
 
-    def take(self, page: list[Event]) -> None:
+    def handle(self, page: list[Event]) -> None:
         self.work.projection.apply(page, absent=lambda key: key not in self._known)
         self._known.update(ProfileKey(one.user_id, one.group_slug) for one in page)
 
-    def end(self, wrong: list[ProfileKey]) -> _Shown:
+    def end(self, wrong: list[ProfileKey]) -> _Heads:
         recompute_inconsistent(self.work.projection, self.stored)
-        shown = self.work.projection.read_current(wrong) if wrong else {}
-        return {key: one.head for key, one in shown.items()}
+        views = self.work.projection.read_current(wrong) if wrong else {}
+        return {key: one.head for key, one in views.items()}
 
 
-def _findings(stored: Stored, compared: PartComparison, shown: _Shown, repairs: Repairs) -> list[Finding]:
-    found = []
-    comparison, time = compared.comparison, compared.ended
-    for key, profile in comparison.profiles.items():
-        inconsistent_fields = stored.inconsistent_fields.get(key, frozenset())
-        if not (profile.differences or inconsistent_fields):
-            continue
-        visible = differing_fields(key, stored.heads[key], shown[key]) if key in shown else set[str]()
+def _findings(stored: Stored, compared: PartComparison, heads: _Heads, repairs: Repairs) -> list[Finding]:
+    comparison = compared.comparison
+    found = [
+        _finding(stored, key, profile, compared.ended, heads, repairs)
+        for key, profile in comparison.profiles.items()
+        if profile.differences or stored.inconsistent_fields.get(key)
+    ]
+    for key, counting in comparison.missing.items():
+        damaged = key in stored.damaged
+        kind = Kind.MISSING if counting and not damaged else Kind.DIFFERENT
+        fields = ("damaged",) if damaged else () if counting else ("tombstones",)
         found.append(
             Finding(
-                key,
-                kind_of(profile),
-                named(visible, inconsistent_fields, profile),
-                time,
-                (profile.stored.digest, profile.rows.digest, profile.stored.revisions),
-                certain=bool(inconsistent_fields),
-                shown=stored.heads[key].count > 0,
-                repairs=repairs.of(key),
+                key, kind, fields, compared.ended, _NO_DIGESTS, certain=damaged, shown=False, repairs=repairs.of(key)
             )
-        )
-    for key, counting in comparison.missing.items():
-        kind = Kind.MISSING if counting and key not in stored.damaged else Kind.DIFFERENT
-        fields = ("damaged",) if key in stored.damaged else () if counting else ("tombstones",)
-        damaged = key in stored.damaged
-        found.append(
-            Finding(key, kind, fields, time, (-1, 0, 0), certain=damaged, shown=False, repairs=repairs.of(key))
         )
     return found
 
 
-def dry_run_heads(
-    store: Store, keys: Iterable[ProfileKey], inconsistent_fields: Iterable[ProfileKey], events: Iterable[Event]
+def _finding(  # noqa: PLR0913, PLR0917 - one profile, as read and compared
+    stored: Stored, key: ProfileKey, profile: ProfileComparison, time: int, heads: _Heads, repairs: Repairs
+) -> Finding:
+    inconsistent = stored.inconsistent_fields.get(key, frozenset())
+    visible = differing_fields(key, stored.heads[key], heads[key]) if key in heads else set[str]()
+    return Finding(
+        key,
+        kind_of(profile),
+        finding_fields(visible, inconsistent, profile),
+        time,
+        (profile.stored.digest, profile.rows.digest, profile.stored.revisions),
+        certain=bool(inconsistent),
+        shown=stored.heads[key].count > 0,
+        repairs=repairs.of(key),
+    )
+
+
+def repaired_heads(
+    store: Store, keys: Iterable[ProfileKey], inconsistent: Iterable[ProfileKey], events: Iterable[Event]
 ) -> dict[ProfileKey, Head | None]:
-    """Give the heads that these profiles would have after the events and the mending; the store is only read."""
+    """Give the heads that these profiles would have after the events and recomputing; the store is only read."""
     copies = MemoryStore(lambda: 0)
     tokens = (number.to_bytes(8, "big") for number in count(1))
-    wanted = sorted(keys)
-    for key in wanted:
+    repaired = sorted(keys)
+    for key in repaired:
         fields = dict(store.scan(key))
         if fields:
             copies.save([Save(bucket_of(key.user_id), [Write(key, ABSENT, next(tokens), fields, (), dirty=False)])])
     projection = Projection(copies, lambda: next(tokens))
-    projection.apply(event for event in events if ProfileKey(event.user_id, event.group_slug) in set(wanted))
-    for key in inconsistent_fields:
+    projection.apply(event for event in events if ProfileKey(event.user_id, event.group_slug) in set(repaired))
+    for key in inconsistent:
         projection.recompute(key)
-    return {key: shown.head for key, shown in projection.read_current(wanted).items()}
+    return {key: view.head for key, view in projection.read_current(repaired).items()}

@@ -1,4 +1,4 @@
-"""The quick look: the digests of all heads against sums over one sequential read of the rows.
+"""The quick check: the digests of all heads against sums over one sequential read of the rows.
 
 Costs the memory of a number for each profile, and nothing for each comment.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from projections.comments.groups import Groups
-from projections.comments.register import content_fingerprint
+from projections.comments.register import LIVE, content_fingerprint
 from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler, register_halves
 from projections.database.database import Database, analyses_of
 from projections.profile_key import HIGHEST_ID, ProfileKey
@@ -27,7 +27,7 @@ Digests = dict[str, dict[int, int]]
 
 
 class _Digest(msgspec.Struct, array_like=True):
-    """The two numbers of a packed head that are compared; what stands between them is passed over."""
+    """The two numbers of a packed head that are compared; the fields between them are skipped."""
 
     count: int
     first: msgspec.Raw
@@ -46,7 +46,7 @@ _DAMAGED = -1
 
 
 class StoredDigests(msgspec.Struct):
-    """The digests of stored profiles, how many of these are shown, and their comments."""
+    """The digests of stored profiles, how many of these are shown, and how many comments count in them."""
 
     digests: Digests = {}
     profiles: int = 0
@@ -54,7 +54,7 @@ class StoredDigests(msgspec.Struct):
     comments: int = 0
 
     def add(self, key: ProfileKey, head: Head | _Digest | None) -> None:
-        """Take one profile's head; None where there is none that can be read."""
+        """Add one profile's head; None where there is none that can be read."""
         self.profiles += 1
         digest = _DAMAGED
         if head is not None:
@@ -90,34 +90,34 @@ def _digest(packed: bytes | None) -> _Digest | None:
 
 
 class Sums(NamedTuple):
-    """What some rows sum up to. `labelled` comments have labels, for each profile that they count in."""
+    """What some rows sum up to. `tagged` comments count and have tags, once for each profile that they count in."""
 
     digests: Digests
     comments: int = 0
-    labelled: int = 0
-    unreadable: Mapping[int, str] = {}
+    tagged: int = 0
+    invalid_rows: Mapping[int, str] = {}
 
 
-def sum_rows(database: Database, low: int, high: int, groups: Groups, unreadable: InvalidRowHandler) -> Sums:
+def sum_rows(database: Database, low: int, high: int, groups: Groups, on_invalid_row: InvalidRowHandler) -> Sums:
     """Sum the rows up whose comment ids are in this closed range."""
     digests: Digests = {}
-    comments = labelled = 0
+    comments = tagged = 0
     for page, analyses in _sequential(database, low, high):
         comments += len(page)
-        for row, slugs, half, said in register_halves(page, analyses, groups, unreadable):
-            content = content_fingerprint(row.comment_id, half, said)
+        for row, slugs, half, tags in register_halves(page, analyses, groups, on_invalid_row):
+            content = content_fingerprint(row.comment_id, half, tags)
             for slug in slugs:
                 users = digests.get(slug)
                 if users is None:
                     users = digests[slug] = {}
                 users[row.user_id] = users.get(row.user_id, 0) + content
-            if said:
-                labelled += len(slugs)
-    return Sums(digests, comments, labelled)
+            if tags and half.state == LIVE:
+                tagged += len(slugs)
+    return Sums(digests, comments, tagged)
 
 
 def subtract(digests: Digests, sums: Sums) -> None:
-    """Take what rows sum up to from the stored digests; a profile in step ends at a multiple of 2^128."""
+    """Subtract what rows sum up to from the stored digests; a profile in step ends at a multiple of 2^128."""
     for slug, users in sums.digests.items():
         mine = digests.setdefault(intern(slug), {})
         for user_id, total in users.items():
@@ -129,12 +129,12 @@ def differing(digests: Digests) -> set[int]:
     return {user for mine in digests.values() for user, digest in mine.items() if digest % _MODULUS}
 
 
-def differing_users(database: Database, stored: StoredDigests, unreadable: InvalidRowHandler) -> set[int]:
+def differing_users(database: Database, stored: StoredDigests, on_invalid_row: InvalidRowHandler) -> set[int]:
     """Name the users one of whose profiles has another digest than its rows, or is missing.
 
     The digests must have been read before: rows are read now. They are used up.
     """
-    subtract(stored.digests, sum_rows(database, 0, HIGHEST_ID, database.groups(), unreadable))
+    subtract(stored.digests, sum_rows(database, 0, HIGHEST_ID, database.groups(), on_invalid_row))
     return differing(stored.digests)
 
 

@@ -1,11 +1,11 @@
-"""Lag or drift? A difference that the tail is still about to bring is lag; one that it had its chance to is drift.
+"""Lag or drift? A difference whose event the tail has yet to bring is lag; one that it has missed is drift.
 
 Repairs don't wait for the answer. A difference is drift
-- at once, where nobody tails the database, or where aggregates contradict their own registers;
+- at once, where no tail is running, or where aggregates contradict their own registers;
 - where it was seen before, the same, and the tail and the consumers had passed that first reading before the second;
-- where the tail has passed the reading since, and had handed on nothing that was not in the store at the reading,
-  unless nothing of what was repaired still stands in the rows.
-It is lag where a newer reading than the repair's came by the ordinary way. What stays open is undecided.
+- where the tail has passed the reading since, and had sent nothing that was not in the store at the reading, unless
+  nothing of what was repaired is in the rows any more.
+It is lag where the tail brought a newer reading than the repair's. What stays open is undecided.
 """
 
 from enum import StrEnum
@@ -27,22 +27,23 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
 
 
-class Look(NamedTuple):
-    """One look at a profile: `time` and `digests` of what was found, see `Finding`."""
+class Sighting(NamedTuple):
+    """An earlier reading of a profile that differed: `time` and `digests` of what was found, see `Finding`."""
 
     time: int
     digests: tuple[int, int, int]
 
 
-def at_once(finding: Finding, before: Observation | None, looked: Look | None) -> Verdict | None:
-    """Judge a finding whose registers were read after `before`; None for the observation: nobody tails. None: wait."""
+def judge_at_once(finding: Finding, before: Observation | None, earlier: Sighting | None) -> Verdict | None:
+    """Judge a finding whose registers were read after `before` (None: no tail was running). None: wait."""
     if before is None or finding.certain:
         return Verdict.DRIFT
-    same = looked is not None and looked.digests == finding.digests
-    return Verdict.DRIFT if same and looked is not None and covered(before, finding.key, looked.time) else None
+    if earlier is None or earlier.digests != finding.digests:
+        return None
+    return Verdict.DRIFT if covered(before, finding.key, earlier.time) else None
 
 
-def later(store: Store, finding: Finding, before: Observation, now: Observation) -> Verdict | None:
+def judge_later(store: Store, finding: Finding, before: Observation, now: Observation) -> Verdict | None:
     """Judge a repaired finding by what happened since; None: wait."""
     if now.tail is None or not now.passed(finding.time):
         return None
@@ -55,7 +56,7 @@ def later(store: Store, finding: Finding, before: Observation, now: Observation)
 
 
 def _overtaken(store: Store, finding: Finding) -> bool:
-    """Whether newer readings than ours have come for all the comments that we know of."""
+    """Whether newer readings than the repairs' have come for all the comments whose repairs were kept."""
     fields = [register_field(repair.comment_id) for repair in finding.repairs]
     loaded = store.load({finding.key: fields})[finding.key].fields
     for repair in finding.repairs:

@@ -1,6 +1,6 @@
 """What reconciling finds, by profile: missing, orphaned, or different, with the fields that differ. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
     `time` is when its rows had been read, in microseconds of the database's clock; `digests` tell two readings apart:
     those of its registers and of its rows, and the sum of the registers' revisions.
     `certain`: aggregates contradict their own registers, so no event that is still to come explains it. `shown`:
-    whether the store had something to show of it. `repairs` holds the first few.
+    whether the profile was shown before. `repairs` holds the first few.
     """
 
     key: ProfileKey
@@ -49,13 +49,13 @@ class Finding(NamedTuple):
 
 
 class Repairs:
-    """Notes the first few repairs of each profile."""
+    """Keeps the first few repairs of each profile."""
 
     def __init__(self) -> None:
         self._kept: dict[ProfileKey, list[Repair]] = {}
 
-    def note(self, events: Iterable[Event]) -> None:
-        """These events were applied."""
+    def add(self, events: Iterable[Event]) -> None:
+        """Keep what these applied events repaired."""
         for event in events:
             mine = self._kept.setdefault(ProfileKey(event.user_id, event.group_slug), [])
             if len(mine) < _REPAIRS_KEPT:
@@ -85,15 +85,11 @@ def differing_fields(key: ProfileKey, before: Head, after: Head | None) -> set[s
     return {name for name, value in before_fields.items() if after_fields[name] != value}
 
 
-def named(visible: Iterable[str], inconsistent_fields: Iterable[str], compared: ProfileComparison) -> tuple[str, ...]:
-    """Put a finding's fields together; where the snapshot itself is right, say what of the profile is not."""
+def finding_fields(
+    visible: Iterable[str], inconsistent_fields: Iterable[str], compared: ProfileComparison
+) -> tuple[str, ...]:
+    """All fields of a finding; where the snapshot itself is right, what of the profile is not."""
     fields = {*visible, *inconsistent_fields}
     if not fields:
         fields.add("tombstones" if compared.tombstones == compared.differences else "registers")
     return tuple(sorted(fields))
-
-
-def merged(counts: dict[str, int], more: Mapping[str, int]) -> None:
-    """Add counts to counts."""
-    for name, count in more.items():
-        counts[name] = counts.get(name, 0) + count

@@ -1,6 +1,6 @@
-"""That a rebuild repaired something: a tail that holds back what disappeared looks again then.
+"""Tells the tail that a rebuild repaired something: where it blocks deletions, it re-scans then.
 
-The document `repaired` differs after each such run. What is in it says nothing else to anybody.
+The document `repaired` differs after each such run; its content means nothing else.
 """
 
 import secrets
@@ -12,7 +12,7 @@ _SECONDS = 5.0
 
 
 def post(store: Store, at: int, token: str | None = None) -> None:
-    """Leave word; `at` is in microseconds. Where another run is just doing that, it speaks for both."""
+    """Post a notice; `at` is in microseconds. Where another run is just posting one, that one serves for both."""
     token = token or secrets.token_hex(8)
     if store.lease(_REPAIRED, token, _SECONDS):
         store.put_document(_REPAIRED, token, f"{at} {token}".encode())
@@ -20,5 +20,5 @@ def post(store: Store, at: int, token: str | None = None) -> None:
 
 
 def read(store: Store) -> bytes | None:
-    """Read the last word; None where there is none."""
+    """Read the last notice; None where there is none."""
     return store.document(_REPAIRED)

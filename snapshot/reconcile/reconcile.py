@@ -1,7 +1,7 @@
 """Reconcile: rows against registers, and what differs as events for the ordinary path.
 
 For some users: 1 read the registers; 2 then the database's time; 3 then the groups and the rows, a page at a time, each
-in a transaction of its own that has ended before the page is looked at; 4 compare both ways. What is committed later,
+in a transaction of its own that has ended before the page is compared; 4 compare both ways. What is committed later,
 and what the live path reads later, has a higher revision and wins.
 """
 
@@ -9,11 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-import structlog
-
 from projections.comments.events import Event
-from projections.comments.groups import Groups
-from projections.comments.rows import CommentRow, InvalidRowError
+from projections.comments.rows import CommentRow
 from projections.database.database import Database, analyses_of
 from projections.profile_key import ProfileKey
 from projections.projection import Projection
@@ -21,14 +18,13 @@ from projections.store.protocol import Store
 from snapshot.reconcile.comparison import Comparison, InvalidRowHandler
 from snapshot.reconcile.digests import differing_users, stored_digests
 from snapshot.reconcile.stored import Stored, read_stored
-
-log = structlog.get_logger()
+from snapshot.runtime.logs import warn_invalid_row
 
 COMMENTS_A_RANGE = 20_000
 PAGE = 5_000
-_FEW = 64
+FEW = 64
 _RANGES = 5
-"""Where no more than `_FEW` users of a range are asked for, they are put together with those of its neighbours."""
+"""Where no more than `FEW` users of a range are asked for, they are compared together with those of its neighbours."""
 
 
 class Scope(NamedTuple):
@@ -38,22 +34,14 @@ class Scope(NamedTuple):
     deep: bool = False
 
     def covers(self, key: ProfileKey) -> bool:
-        """Whether this profile is looked at."""
+        """Whether this profile is compared."""
         return self.group_slug is None or self.group_slug == key.group_slug
-
-    def groups(self, groups: Groups) -> Groups:
-        """Leave the other groups out."""
-        slug = self.group_slug
-        if slug is None:
-            return groups
-        members = {user: {slug: mine[slug]} for user, mine in groups.members.items() if slug in mine}
-        return Groups(members, groups.requests)
 
 
 class Part(NamedTuple):
     """Users who are compared together: those in the closed range [first, last], or only the named ones of them.
 
-    `alone`: they are so few that each one's rows are read for themselves, not those of the range.
+    `alone`: they are so few that each one's rows are read, not those of the range.
     """
 
     first: int
@@ -73,13 +61,8 @@ class Part(NamedTuple):
 
 
 def everybody(_user: int) -> bool:
-    """Leave nobody out."""
+    """Include all users."""
     return True
-
-
-def warn(error: InvalidRowError) -> None:
-    """Say in the log that a row is left out."""
-    log.warning("a row can't be understood", reason=str(error))
 
 
 def repairs(  # noqa: PLR0913 - which users, and what becomes of odd rows
@@ -89,33 +72,33 @@ def repairs(  # noqa: PLR0913 - which users, and what becomes of odd rows
     last_user: int,
     *,
     only: Callable[[int], bool] = everybody,
-    unreadable: InvalidRowHandler = warn,
+    on_invalid_row: InvalidRowHandler = warn_invalid_row,
 ) -> Iterator[list[Event]]:
     """Give pages of events that bring the profiles of these users in step with their rows.
 
     `only` leaves users of the closed range out. Apply each page with `Projection.apply` before asking for the next:
-    what a page is compared with is read as late as that. Aggregates that don't fit their registers are mended on the
-    way. Raises what the store and the database raise; to begin again is harmless.
+    what a page is compared with is read as late as that. Aggregates that don't fit their registers are recomputed on
+    the way. Raises what the store and the database raise; starting over is harmless.
     """
     for part in cut(
         user_ranges(database, first_user, last_user),
-        _wanted(projection, database, first_user, last_user, only, unreadable),
+        _users_to_compare(projection, database, first_user, last_user, only, on_invalid_row),
     ):
         stored = read_part(projection.store, part, Scope())
         remove_damaged(projection.store, stored)
-        yield from PartComparison(database, part, Scope(), stored, unreadable).pages()
+        yield from PartComparison(database, part, Scope(), stored, on_invalid_row).pages()
         recompute_inconsistent(projection, stored)
 
 
-def _wanted(  # noqa: PLR0913, PLR0917 - those of `repairs`
+def _users_to_compare(  # noqa: PLR0913, PLR0917 - those of `repairs`
     projection: Projection,
     database: Database,
     first_user: int,
     last_user: int,
     only: Callable[[int], bool],
-    unreadable: InvalidRowHandler,
+    on_invalid_row: InvalidRowHandler,
 ) -> frozenset[int] | None:
-    """Whom to compare, None for everybody: a store that has most of them is asked who differs."""
+    """The users to compare, None for all: where the store has most of them, only those whose digests differ."""
     if first_user == last_user:
         return None if only(first_user) else frozenset()
     keys = projection.store.profiles(first_user, last_user)
@@ -123,7 +106,7 @@ def _wanted(  # noqa: PLR0913, PLR0917 - those of `repairs`
         return frozenset(filter(only, {key.user_id for key in keys}.union(_users(database, first_user, last_user))))
     if 2 * len(keys) <= len(database.groups().members):
         return None
-    return frozenset(differing_users(database, stored_digests(projection.store, keys), unreadable))
+    return frozenset(differing_users(database, stored_digests(projection.store, keys), on_invalid_row))
 
 
 def _users(database: Database, first_user: int, last_user: int) -> Iterator[int]:
@@ -148,12 +131,12 @@ def cut(ranges: Iterable[tuple[int, int]], users: frozenset[int] | None) -> Iter
     if users is None:
         yield from (Part(first, last) for first, last in ranges)
         return
-    wanted = sorted(users)
+    asked = sorted(users)
     few: list[int] = []
     gathered = 0
     for first, last in ranges:
-        mine = wanted[bisect_left(wanted, first) : bisect_right(wanted, last)]
-        if len(mine) > _FEW:
+        mine = asked[bisect_left(asked, first) : bisect_right(asked, last)]
+        if len(mine) > FEW:
             yield Part(first, last, frozenset(mine))
         elif mine:
             few += mine
@@ -179,13 +162,13 @@ class PartComparison:
     """
 
     def __init__(
-        self, database: Database, part: Part, scope: Scope, stored: Stored, unreadable: InvalidRowHandler
+        self, database: Database, part: Part, scope: Scope, stored: Stored, on_invalid_row: InvalidRowHandler
     ) -> None:
         self._database = database
         self._part = part
         time = database.clock()  # step 2
-        self._groups = scope.groups(database.groups())  # step 3
-        self.comparison = Comparison(stored.registers, time, unreadable)
+        self._groups = database.groups().only(scope.group_slug)  # step 3
+        self.comparison = Comparison(stored.registers, time, on_invalid_row)
         self.comments = 0
         self.ended = 0
 
@@ -211,13 +194,13 @@ class PartComparison:
 
 
 def remove_damaged(store: Store, stored: Stored) -> None:
-    """Make room for profiles that have to be made anew."""
+    """Remove profiles that have to be recreated."""
     for key, version in stored.damaged.items():
         store.remove(key, version)
 
 
 def recompute_inconsistent(projection: Projection, stored: Stored) -> None:
-    """After the events were applied, mend what no event does: aggregates that don't follow from their registers."""
+    """After the events were applied, repair what no event does: aggregates that don't follow from their registers."""
     for key, names in stored.inconsistent_fields.items():
         if names:
             projection.recompute(key)

@@ -37,7 +37,7 @@ class Stored(msgspec.Struct):
 def read_stored(store: Store, keys: Collection[ProfileKey], *, deep: bool) -> Stored:
     """Read heads and registers. Aggregates are checked where the digest is wrong and, with `deep`, everywhere.
 
-    A profile that others write to at each attempt is not checked.
+    A profile that another process writes to during each attempt is not checked.
     """
     found = Stored()
     left = list(keys)
@@ -49,22 +49,22 @@ def read_stored(store: Store, keys: Collection[ProfileKey], *, deep: bool) -> St
 
 
 def _read_page(store: Store, keys: list[ProfileKey], found: Stored, *, deep: bool) -> list[ProfileKey]:
-    """Read some profiles; name those that changed meanwhile (they are read all the same, only not checked)."""
+    """Read some profiles; gives those that changed meanwhile (they are read, but not checked)."""
     before = store.load(dict.fromkeys(keys, (HEAD,)))
     fields = {key: dict(store.scan(key)) for key in keys}
     after = store.load(dict.fromkeys(keys, ()))
-    restless = [key for key in keys if before[key].version != after[key].version]
+    changed = [key for key in keys if before[key].version != after[key].version]
     for key in keys:
         try:
-            _take(found, key, fields[key], before[key].fields.get(HEAD), check=key not in restless, deep=deep)
+            _add(found, key, fields[key], before[key].fields.get(HEAD), check=key not in changed, deep=deep)
         except (msgspec.DecodeError, ValueError):
             for known in (found.registers, found.heads, found.inconsistent_fields):
                 known.pop(key, None)
             found.damaged[key] = after[key].version
-    return restless
+    return changed
 
 
-def _take(  # noqa: PLR0913 - one profile, as read
+def _add(  # noqa: PLR0913 - one profile, as read
     found: Stored, key: ProfileKey, fields: dict[bytes, bytes], packed: bytes | None, *, check: bool, deep: bool
 ) -> None:
     head = Head() if packed is None else unpack_head(packed)
@@ -81,16 +81,16 @@ def _take(  # noqa: PLR0913 - one profile, as read
 def inconsistent_fields(fields: Mapping[bytes, bytes], registers: Mapping[int, Register]) -> frozenset[str]:
     """Name the parts of a profile that don't follow from its registers, those of the snapshot by its fields' names.
 
-    What an open recompute flag covers (first appearances, rankings, times) is not looked at: a reader recomputes it.
+    What an open recompute flag covers (first appearances, rankings, times) is not compared: a reader recomputes it.
 
     `fields` holds the head and the records of all links and tags.
     """
     changes = aggregate(registers)
     head = unpack_head(fields[HEAD]) if HEAD in fields else Head()
-    found = set(_exact(head, changes.head))
+    found = set(_differing_counts(head, changes.head))
     flagged = head.needs_recompute()
     if not flagged:
-        found |= set(_ordered(head, changes.head))
+        found |= set(_differing_order(head, changes.head))
     expected = {link_field(url): label for url, label in changes.links.items()}
     expected.update((tag_field(name), label) for name, label in changes.tags.items())
     if not _records_fit({name: value for name, value in fields.items() if is_label(name)}, expected, flagged):
@@ -98,23 +98,23 @@ def inconsistent_fields(fields: Mapping[bytes, bytes], registers: Mapping[int, R
     return frozenset(found)
 
 
-def _exact(head: Head, right: Head) -> list[str]:
+def _differing_counts(head: Head, fresh: Head) -> list[str]:
     pairs = {
-        "message_count": (head.count, right.count),
-        "reaction_counts": (head.reactions, right.reactions),
-        "attachment_counts": (head.attachments, right.attachments),
-        "request_ids": (head.requests, right.requests),
-        "digest": (head.digest, right.digest),
+        "message_count": (head.count, fresh.count),
+        "reaction_counts": (head.reactions, fresh.reactions),
+        "attachment_counts": (head.attachments, fresh.attachments),
+        "request_ids": (head.requests, fresh.requests),
+        "digest": (head.digest, fresh.digest),
     }
     return [name for name, (stored, fresh) in pairs.items() if stored != fresh]
 
 
-def _ordered(head: Head, right: Head) -> list[str]:
+def _differing_order(head: Head, fresh: Head) -> list[str]:
     fits = {
-        "first_seen_at": _begins(head.first, right.first),
-        "last_seen_at": _begins(head.last, right.last),
-        "top_links": _ranks(head.links, right.links),
-        "top_tags": _ranks(head.tags, right.tags),
+        "first_seen_at": _begins(head.first, fresh.first),
+        "last_seen_at": _begins(head.last, fresh.last),
+        "top_links": _ranks(head.links, fresh.links),
+        "top_tags": _ranks(head.tags, fresh.tags),
     }
     return [name for name, fit in fits.items() if not fit]
 
@@ -127,7 +127,7 @@ def _begins(stored: EarliestComments, fresh: EarliestComments) -> bool:
 
 
 def _ranks(stored: Ranking, fresh: Ranking) -> bool:
-    """Whether the leaders are the first of all, and the bar hides none that ranks above it."""
+    """Whether the leaders are the first of all, and the cutoff hides none that ranks above it."""
     if stored.cutoff is None:
         return stored == fresh
     if stored.leaders != fresh.leaders[: len(stored.leaders)]:

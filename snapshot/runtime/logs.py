@@ -11,7 +11,10 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
+from projections.comments.rows import InvalidRowError
 from projections.errors import OperatorError
+
+log = structlog.get_logger()
 
 Form = Literal["auto", "console", "json"]
 
@@ -29,8 +32,8 @@ _FIRST = ("timestamp", "level", "event")
 def configure(stream: TextIO, form: Form = "auto", level: str = "info", *, libraries: bool = True) -> None:
     """Send all log lines to a stream; `auto` is `console` on a terminal and `json` anywhere else.
 
-    `level`: the least that is shown of ours: debug, info, warning, error. Libraries are heard from warning on, unless
-    the program that calls us has its own arrangement for them.
+    `level`: the least that is shown of this program: debug, info, warning, error. `libraries`: what they log from
+    warning on is sent there too; leave it out where the calling program has configured logging itself.
     """
     console = stream.isatty() if form == "auto" else form == "console"
     rendering = _rendering(stream, console=console)
@@ -46,7 +49,7 @@ def configure(stream: TextIO, form: Form = "auto", level: str = "info", *, libra
 
 
 def configure_from(environment: Mapping[str, str], stream: TextIO) -> None:
-    """Do the same by SNAPSHOT_LOG_FORMAT and SNAPSHOT_LOG_LEVEL. Raises OperatorError for a value unknown to it."""
+    """Do the same by SNAPSHOT_LOG_FORMAT and SNAPSHOT_LOG_LEVEL. Raises OperatorError for an unknown value."""
     form = environment.get("SNAPSHOT_LOG_FORMAT", "").strip().lower() or "auto"
     level = environment.get("SNAPSHOT_LOG_LEVEL", "").strip().lower() or "info"
     known: Form | None = next((one for one in _FORMS if one == form), None)
@@ -55,6 +58,11 @@ def configure_from(environment: Mapping[str, str], stream: TextIO) -> None:
     if level not in _LEVELS:
         raise OperatorError(f"SNAPSHOT_LOG_LEVEL={level} is not one of {', '.join(_LEVELS)}")
     configure(stream, known, level)
+
+
+def warn_invalid_row(error: InvalidRowError) -> None:
+    """Warn of a row that is left out; the error names it, and the fix."""
+    log.warning("invalid row", reason=str(error))
 
 
 def _rendering(stream: TextIO, *, console: bool) -> list[Processor]:
@@ -69,13 +77,13 @@ def _rendering(stream: TextIO, *, console: bool) -> list[Processor]:
 
 
 def _in_order(_logger: object, _name: str, entry: MutableMapping[str, Any]) -> dict[str, Any]:
-    """When, how bad and what first, then the rest by name: the same facts always give the same line."""
+    """Put time, level and event first, then the rest by name: the same facts always give the same line."""
     first = {name: entry[name] for name in _FIRST if name in entry}
     return first | {name: entry[name] for name in sorted(entry) if name not in first}
 
 
 def _adopt(stream: TextIO, rendering: list[Processor]) -> None:
-    """Give what libraries log through the standard library the same form."""
+    """Format what libraries log through the standard library in the same way."""
     meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler = logging.StreamHandler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[meta, *rendering], foreign_pre_chain=_SHARED))

@@ -40,29 +40,27 @@ Gauge = Literal[
 _SECONDS = 1.0
 _RESOLVED_SECONDS = 300.0
 _UNRESOLVED_SECONDS = 30.0
-_LAST_WORDS_SECONDS = 0.5
+_CLOSE_SECONDS = 0.5
 
 
 class Metrics(Protocol):
     """Takes figures; never slows or fails its caller."""
 
     def count(self, name: Counter, by: int = 1) -> None:
-        """Something happened so many times."""
+        """Add to a counter."""
         ...
 
     def gauge(self, name: Gauge, value: float) -> None:
-        """Something is so much at present."""
+        """Set a gauge."""
         ...
 
 
 class NoMetrics:
-    """Where nobody listens."""
+    """Sends nothing."""
 
-    def count(self, name: Counter, by: int = 1) -> None:
-        """Forget it."""
+    def count(self, name: Counter, by: int = 1) -> None: ...
 
-    def gauge(self, name: Gauge, value: float) -> None:
-        """Forget it."""
+    def gauge(self, name: Gauge, value: float) -> None: ...
 
 
 NO_METRICS = NoMetrics()
@@ -71,8 +69,8 @@ NO_METRICS = NoMetrics()
 class StatsD:
     """Sums figures up and sends them about once a second, over UDP, from a thread of its own.
 
-    Only that thread resolves the name and sends, so a name that is not found, or a server that is away or slow, costs
-    the caller nothing. The log says it once. The name is resolved again every five minutes: servers move.
+    Only that thread resolves the name and sends, so a name that is not found, or a server that is unreachable or slow,
+    costs the caller nothing. That is logged once. The name is resolved again every five minutes: servers move.
     """
 
     def __init__(self, host: str, port: int, connect: Callable[..., Any] = statsd.StatsClient) -> None:
@@ -84,26 +82,24 @@ class StatsD:
         self._gauges: dict[str, float] = {}
         self._client: Any = None
         self._resolve_at = 0.0
-        self._silent = False
+        self._warned = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="metrics", daemon=True)
         self._thread.start()
 
     def count(self, name: Counter, by: int = 1) -> None:
-        """See `Metrics`."""
         with self._lock:
             self._counts[name] = self._counts.get(name, 0) + by
 
     def gauge(self, name: Gauge, value: float) -> None:
-        """See `Metrics`."""
         with self._lock:
             self._gauges[name] = value
 
     def close(self) -> None:
         """Send what is left; gives up after half a second."""
         self._stopping.set()
-        self._thread.join(_LAST_WORDS_SECONDS)
-        self._silent = True
+        self._thread.join(_CLOSE_SECONDS)
+        self._warned = True
 
     def _work(self) -> None:
         stopped = False
@@ -121,7 +117,7 @@ class StatsD:
         try:
             self._client = self._connected()
         except (OSError, UnicodeError) as error:  # UnicodeError: a label of the name is too long
-            self._complain(str(error))
+            self._warn(str(error))
             self._resolve_at = time.monotonic() + _UNRESOLVED_SECONDS
             return
         self._resolve_at = time.monotonic() + _RESOLVED_SECONDS
@@ -136,7 +132,7 @@ class StatsD:
 
     def _send(self) -> None:
         if self._client is None:
-            return  # kept: sums don't grow
+            return  # kept for later: sums need no more memory
         with self._lock:
             counts, self._counts = self._counts, {}
             gauges, self._gauges = self._gauges, {}
@@ -147,11 +143,11 @@ class StatsD:
             for name, value in sorted(gauges.items()):
                 pipeline.gauge(name, value)
 
-    def _complain(self, reason: str) -> None:
-        if not self._silent:
-            self._silent = True
+    def _warn(self, reason: str) -> None:
+        if not self._warned:
+            self._warned = True
             log.warning(
-                "no metrics are sent: the StatsD server can't be found; correct STATSD_HOST",
+                "no metrics are sent: the StatsD server can't be resolved; correct STATSD_HOST",
                 host=self._host,
                 reason=reason,
             )
@@ -161,7 +157,7 @@ class StatsD:
 def statsd_metrics(host: str | None, port: int) -> Iterator[Metrics]:
     """Send figures to this StatsD server while the block runs; without a host, nowhere.
 
-    Never raises, never waits for the server but for half a second at the end.
+    Never raises, and never waits for the server except half a second at the end.
     """
     if not host:
         yield NoMetrics()

@@ -1,4 +1,7 @@
-"""How far a long run is: a bar with the time left on a terminal, nothing anywhere else."""
+"""How far a long run is: a bar with the time left on a terminal, nothing anywhere else.
+
+The bar is drawn whenever it advances: a thread that draws it would forbid the fork of worker processes.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 
 class ProgressBar(Protocol):
-    """Is told of phases, one after the other, and of what is done in each."""
+    """Shows phases, one after the other, and how much of each is done."""
 
     def phase(self, name: str, total: int | None) -> None:
         """Another phase begins; `total` is how much there is to do, None where it isn't known."""
@@ -21,13 +24,11 @@ class ProgressBar(Protocol):
 
 
 class NoProgress:
-    """Nobody watches."""
+    """Shows nothing."""
 
-    def phase(self, name: str, total: int | None) -> None:
-        """Forget it."""
+    def phase(self, name: str, total: int | None) -> None: ...
 
-    def advance(self, by: int = 1) -> None:
-        """Forget it."""
+    def advance(self, by: int = 1) -> None: ...
 
 
 class _Bar:
@@ -39,10 +40,11 @@ class _Bar:
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._task = self._progress.add_task(name, total=total)
+        self._progress.refresh()
 
     def advance(self, by: int = 1) -> None:
         if self._task is not None:
-            self._progress.advance(self._task, by)
+            self._progress.update(self._task, advance=by, refresh=True)
 
 
 @contextmanager
@@ -52,5 +54,5 @@ def progress_bar(console: Console) -> Iterator[ProgressBar]:
         yield NoProgress()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
         yield _Bar(progress)

@@ -1,4 +1,4 @@
-"""Standard output and standard error: whoever reads them may go at any time (`| head`), or was never there (`>&-`)."""
+"""Standard output and standard error: they may be closed at any time (`| head`) or from the start (`>&-`)."""
 
 import io
 import os
@@ -10,60 +10,63 @@ from typing import Any
 from projections.errors import OperatorError
 
 _HIGHEST = 2
-_RICH_MEANS = 1
-"""The code with which rich would end the program where nobody reads; it has silenced the stream already."""
+_RICH_CODE = 1
+"""The exit code with which rich ends the program when the pipe is closed; it has redirected the stream already."""
 
 
 class _LossyStderr(io.FileIO):
-    """Loses what nobody reads and no disk takes, rather than fail who only wanted to say something."""
+    """Drops what can't be written, because nobody reads it or the disk is full, rather than fail the run."""
 
     def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
-        written: int | None = None  # what does not block gives that where the pipe is full
+        written: int | None = None  # what a non-blocking pipe gives where it is full
         with suppress(OSError):
             written = super().write(data)
         return memoryview(data).nbytes if written is None else written
 
 
 def prepare() -> None:
-    """Make both streams fit for use, at the start of a program of ours.
+    """Make both streams fit for use, at the start of a program.
 
-    What is closed leads nowhere; else a database would be opened under its number, and printed into. What is said on
-    standard error never fails: a broken pipe there would end a run, and with the exit code of another outcome.
+    A closed one is opened on the null device; else a database would get its number, and be printed into. Writing to
+    standard error never fails: a broken pipe there would end a run, and with the exit code of another outcome. Neither
+    fails for a character that its encoding lacks (LANG=C, a file name that is no UTF-8).
     """
     for number in range(_HIGHEST + 1):
         _occupy(number)
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None or sys.stderr is sys.__stderr__:
         raw = io.BufferedWriter(_LossyStderr(2, "w", closefd=False))
         sys.stderr = io.TextIOWrapper(raw, encoding=_encoding(), errors="backslashreplace", line_buffering=True)
 
 
-def print_safely(tell: Callable[[], object]) -> bool:
-    """Do what prints to standard output; False where nobody reads any more, which is no failure: they had enough.
+def print_safely(write: Callable[[], object]) -> bool:
+    """Call what prints to standard output; False where it is no longer read, as by `head`, which is no failure.
 
-    Raises OperatorError where what is printed can't be kept, as on a full disk.
+    Raises OperatorError where what is printed can't be written, as on a full disk.
     """
     try:
-        tell()
+        write()
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence()
+        _discard()
         return False
     except SystemExit as ending:
-        if ending.code != _RICH_MEANS:
+        if ending.code != _RICH_CODE:
             raise
         return False
     except OSError as error:
-        _silence()
+        _discard()
         raise OperatorError(
             f"standard output can't be written ({error.strerror}); send it to where there is room"
         ) from error
     return True
 
 
-def _silence() -> None:
-    """Let what is still buffered go nowhere: at its end Python would try once more, and complain."""
+def _discard() -> None:
+    """Send what is still buffered to the null device: at its end Python would try once more, and warn."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -16,10 +16,10 @@ from projections.projection import Projection
 from projections.store.protocol import HEAD, Store
 from projections.whiteballoon import INSIGHTS, MAIN
 from snapshot.announce.announcement import Announcement
+from snapshot.cli.groups import refuse_unknown_group
 from snapshot.files.folder import open_folder
 from snapshot.flush.flusher import Flusher
 from snapshot.processes.spawn import Inline
-from snapshot.rebuild.command import refuse_unknown_group
 from snapshot.rebuild.rebuild import Order, Rebuild
 from snapshot.rebuild.report import Report
 from snapshot.rebuild.tasks import Output, RebuildContext
@@ -76,7 +76,7 @@ class Town:
         self.asleep()
 
     def work(self, *, deep: bool = False, dry_run: bool = False, group_slug: str | None = None) -> RebuildContext:
-        refuse_unknown_group(self.database, self.store, group_slug)
+        refuse_unknown_group(group_slug, self.database.groups(), self.store)
         folder = open_folder(self.out, group_slug)
         flusher = Flusher(self.projection, folder, self.told, NoMetrics(), lease=2.0)
         return RebuildContext(

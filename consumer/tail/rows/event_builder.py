@@ -11,6 +11,7 @@ from projections.comments.events import CommentCreated, Event
 from projections.comments.groups import Groups
 from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, events, insight
 from projections.database.database import Database, analyses_of
+from snapshot.runtime.logs import warn_invalid_row
 from snapshot.runtime.metrics import Metrics
 
 log = structlog.get_logger()
@@ -57,7 +58,7 @@ class EventBuilder:
         unreadable: set[int] = set()
 
         def left_out(error: InvalidRowError) -> None:
-            log.warning("a row can't be understood", reason=str(error))
+            warn_invalid_row(error)
             self._metrics.count("signal_glaze.rows_unreadable")
             unreadable.add(error.row.comment_id)
 

@@ -25,8 +25,8 @@ from snapshot.reconcile.reconcile import (
     read_part,
     recompute_inconsistent,
     remove_damaged,
-    warn,
 )
+from snapshot.runtime.logs import warn_invalid_row
 
 log = structlog.get_logger()
 
@@ -129,7 +129,7 @@ class StartupCheck:
     def _part(self, part: Part) -> Iterator[list[Event]]:
         stored = read_part(self._projection.store, part, Scope())
         remove_damaged(self._projection.store, stored)
-        parting = PartComparison(self._database, part, Scope(), stored, warn)
+        parting = PartComparison(self._database, part, Scope(), stored, warn_invalid_row)
         ending: list[Event] = []
         for page in parting.pages():
             taken = self._taken(page)

@@ -284,7 +284,7 @@ def test_a_request_renamed_is_deliberate(balloon: WhiteBalloon, env: dict[str, s
 def test_what_cannot_be_done_is_said_in_one_line(env: dict[str, str], tmp_path: Path) -> None:
     assert "user 99 is in no imported Signal group" in refused("--user", "99", env=env)
     assert "user 1 is not in the group 'oak'" in refused("--user", "1", "--group-slug", "oak", "--dry-run", env=env)
-    assert "'birch'; the groups of this database: elm, oak" in refused("--all", "--group-slug", "birch", env=env)
+    assert "there is no group 'birch'; the groups are: elm, oak" in refused("--all", "--group-slug", "birch", env=env)
     missing = {**env, "DATABASE_URL": f"sqlite:///{tmp_path / 'missing.db'}"}
     assert "does not exist" in refused("--all", env=missing)
     (tmp_path / "file").touch()
@@ -307,7 +307,7 @@ def test_an_empty_variable_is_no_folder(flag: str, env: dict[str, str], tmp_path
         ended = wb("--all", flag, "", env=env)
     assert ended.exit_code == 2
     assert flag in ended.stderr
-    assert "present" in ended.stderr
+    assert "current" in ended.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -318,7 +318,7 @@ def test_a_row_that_cannot_be_understood_is_left_out_and_said(
         connection.exec_driver_sql("UPDATE request_comments SET created_at = 'yesterday' WHERE id IN (1, 2)")
     ended = wb("--all", env=env)
     assert ended.exit_code == 0
-    assert "2 comments can't be understood" in ended.stdout
+    assert "2 comments have invalid rows" in ended.stdout
     warnings = [json.loads(line) for line in ended.stderr.splitlines()]
     assert ["comment 1 of user 1" in line["reason"] for line in warnings] == [True, False]
     assert "1-elm.json" not in contents(profiles)
@@ -332,7 +332,7 @@ def test_where_very_many_rows_cannot_be_understood_the_log_names_the_first(
     with balloon.main.begin() as connection:
         changed = connection.exec_driver_sql("UPDATE request_comments SET created_at = 'yesterday'").rowcount
     ended = wb("--all", "--workers", "1", env=env)
-    assert f"{changed} comments can't be understood" in ended.stdout
+    assert f"{changed} comments have invalid rows" in ended.stdout
     assert changed > len(ended.stderr.splitlines()) == 10
 
 

@@ -19,7 +19,6 @@ from snapshot.direct import (
     build_snapshot,
     build_snapshots,
     direct_snapshots,
-    only_group,
     open_session,
 )
 from support.reference import reference_snapshots
@@ -190,7 +189,7 @@ def test_all_users_at_once_are_each_user_alone(
         assert list(direct_snapshots(database, groups, *EVERYBODY)) == alone
         ranges = [(0, users[3]), (users[3] + 1, others[0]), (others[0] + 1, EVERYBODY[1])]
         assert [one for part in ranges for one in direct_snapshots(database, groups, *part)] == alone
-        oak = direct_snapshots(database, only_group(groups, "oak"), *EVERYBODY)
+        oak = direct_snapshots(database, groups.only("oak"), *EVERYBODY)
         assert list(oak) == [one for one in alone if one.group_slug == "oak"]
 
 

@@ -177,7 +177,7 @@ def test_of_two_differences_each_has_its_own_verdict(tail: Tail, wb: WhiteBalloo
 def test_of_what_is_too_much_to_remember_the_tail_tells_later(
     town: Town, wb: WhiteBalloon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snapshot.rebuild.detect._LOOKS_AT_MOST", 1)
+    monkeypatch.setattr("snapshot.rebuild.detect._MAX_SIGHTINGS", 1)
     tail = Tail(town)
     tail.go_on()
     for comment in (1, 2):
@@ -185,7 +185,7 @@ def test_of_what_is_too_much_to_remember_the_tail_tells_later(
     town.later()
     tail.publish()
     work = town.work(dry_run=True)
-    assert len(Detection(work, Inline(work), None, NoProgress()).detect().looks) == 1
+    assert len(Detection(work, Inline(work), None, NoProgress()).detect().sightings) == 1
 
     def pass_by() -> None:
         town.later()

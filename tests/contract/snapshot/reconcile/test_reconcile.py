@@ -403,11 +403,11 @@ def test_a_row_that_cannot_be_understood_is_left_out_and_named(street: Street, t
     with wb.main.begin() as connection:
         connection.exec_driver_sql("UPDATE request_comments SET created_at = 'soon' WHERE id = ?", (street.linked,))
     report = town.rebuild()
-    assert list(report.unreadable) == [street.linked]
-    assert "created_at" in report.unreadable[street.linked]
+    assert list(report.invalid_rows) == [street.linked]
+    assert "created_at" in report.invalid_rows[street.linked]
     assert report.drift == 1
     again = town.rebuild()
-    assert (again.exit_code, list(again.unreadable)) == (0, [street.linked])
+    assert (again.exit_code, list(again.invalid_rows)) == (0, [street.linked])
 
 
 def test_what_a_rebuild_ended_is_kept_for_a_day_while_somebody_tails(

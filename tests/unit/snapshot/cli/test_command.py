@@ -1,6 +1,9 @@
 """How a command ends when something goes wrong."""
 
 import errno
+import importlib.metadata
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,7 @@ from snapshot.cli.command import run
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (OperatorError("mend\nthis"), 2, "mend this\n"),
+        (OperatorError("fix\nthis"), 2, "fix this\n"),
         (
             OSError(errno.ENOSPC, "No space left on device", "/x/y"),
             2,
@@ -19,7 +22,7 @@ from snapshot.cli.command import run
         ),
         (OSError(errno.EIO, "Input/output error"), 2, "could not go on: Input/output error; "),
         (KeyboardInterrupt(), 130, ""),
-        (RuntimeError("a mistake of ours"), 2, "Traceback"),
+        (RuntimeError("a mistake of ours"), 2, "this is a bug in signal-identity-snapshotter "),
         (SystemExit(1), 1, ""),
     ],
 )
@@ -33,3 +36,41 @@ def test_only_a_run_that_came_to_its_end_ends_with_1(
         run(app)
     assert ended.value.code == code
     assert capsys.readouterr().err.startswith(says)
+
+
+def test_a_mistake_of_ours_is_one_line_and_its_traceback_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def app() -> None:
+        raise RuntimeError("a mistake\nof ours")
+
+    with pytest.raises(SystemExit):
+        run(app)
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    (line,) = capsys.readouterr().err.splitlines()
+    version = importlib.metadata.version("signal-identity-snapshotter")
+    assert line.startswith(f"this is a bug in signal-identity-snapshotter {version}: RuntimeError: a mistake of ours")
+    assert line.endswith(f"please report it with the file {file}")
+    text = file.read_text("utf-8")
+    assert text.startswith(f"signal-identity-snapshotter {version}, Python 3.")
+    assert "Traceback (most recent call last):" in text
+    assert 'in app\n    raise RuntimeError("a mistake' in text
+
+
+def test_where_no_file_can_be_written_the_traceback_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+
+    def app() -> None:
+        raise RuntimeError("a mistake of ours")
+
+    with pytest.raises(SystemExit) as ended:
+        run(app)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("this is a bug in signal-identity-snapshotter ")
+    assert "Traceback (most recent call last):" in said

@@ -25,7 +25,7 @@ def lines(storage: Path) -> list[dict[str, Any]]:
 
 def fail(log: RunLog, error: BaseException) -> None:
     with log as run:
-        run.users = 1
+        run.entry.users = 1
         raise error
 
 
@@ -41,7 +41,8 @@ def test_a_run_is_a_line_with_its_keys_in_order(tmp_path: Path) -> None:
     with RunLog(
         tmp_path, "snapshot-rebuild", group_slug="elm", clock=lambda: next(clock), monotonic=lambda: next(seconds)
     ) as run:
-        run.users, run.profiles_written, run.unchanged, run.removed, run.drift = 12, 3, 8, 1, 2
+        entry = run.entry
+        entry.users, entry.profiles_written, entry.unchanged, entry.removed, entry.drift = 12, 3, 8, 1, 2
     assert (tmp_path / FILE_NAME).read_bytes() == (
         b'{"started":"2026-11-21T04:05:00.000Z","finished":"2026-11-21T04:05:02.500Z","seconds":2.5,'
         b'"command":"snapshot-rebuild","group_slug":"elm","users":12,"profiles_written":3,"unchanged":8,"removed":1,'
@@ -68,10 +69,10 @@ def test_a_run_that_fails_says_why_and_its_error_goes_on(tmp_path: Path, error: 
 
 def test_an_error_set_by_the_run_is_kept(tmp_path: Path) -> None:
     run = RunLog(tmp_path, "wb")
-    run.error = "held back"
+    run.entry.error = "blocked"
     with pytest.raises(typer.Exit):
         fail(run, typer.Exit(2))
-    assert lines(tmp_path)[0]["error"] == "held back"
+    assert lines(tmp_path)[0]["error"] == "blocked"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -62,7 +62,7 @@ def python(script: str, *arguments: str) -> list[str]:
     [
         (SQUARES, 0, "done"),
         (FAILING, 1, "OperatorError: the database is away"),
-        (KILLED, 1, "OperatorError: a worker process was ended from outside"),
+        (KILLED, 1, "OperatorError: a worker process was killed"),
     ],
     ids=["in order, elsewhere, nothing pickled", "an error is the caller's", "a killed process is said in words"],
 )

@@ -72,3 +72,29 @@ def test_a_file_whose_place_is_taken_is_no_success(town: Town) -> None:
     place.rmdir()
     assert town.rebuild().written == 1
     town.check()
+
+
+class Busy(Told):
+    """Whoever hears of a user's profile writes at once: there is always another one due."""
+
+    def __init__(self, town: Town) -> None:
+        super().__init__()
+        self._town = town
+
+    def announce(self, announcements: Sequence[Announcement]) -> list[Exception | None]:
+        for one in announcements:
+            self._town.wb.comment(one.user_id, 1, "another")
+        self._town.apply_rows()
+        self._town.sleep(1)
+        assert len(self.all) < 100, "the flush does not end"
+        return super().announce(announcements)
+
+
+def test_a_flush_ends_under_traffic_that_does_not(town: Town) -> None:
+    town.rebuild()
+    town.wb.comment(1, 1, "the first")
+    town.told = Busy(town)
+    assert town.rebuild().announced > 0
+    town.told = Told()
+    town.rebuild()
+    town.check()

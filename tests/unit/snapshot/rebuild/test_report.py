@@ -1,10 +1,12 @@
 """The summary of a rebuild."""
 
+import json
+
 import pytest
 from rich.console import Console
 
 from snapshot.rebuild import report as module
-from snapshot.rebuild.report import Report, leave_out, show
+from snapshot.rebuild.report import Report, add_invalid_rows, show
 
 
 def shown(report: Report) -> list[str]:
@@ -14,17 +16,41 @@ def shown(report: Report) -> list[str]:
     return [" ".join(line.split()) for line in captured.get().splitlines()]
 
 
+def test_the_json_object_keeps_its_keys_and_their_order() -> None:
+    report = Report(
+        dry_run=True, deep=False, group_slug="elm", users=3, in_step=1, different=1, comments=10, seconds=0.5
+    )
+    report.fields = {"top_tags": 1, "message_count": 1}
+    report.named = [(7, "elm", "different", ("message_count", "top_tags"), "drift")]
+    report.named_files = [("7-elm.json", "stale")]
+    report.files["stale"] = 1
+    report.recovery, report.blocked = 2, "20 of 40 profiles"
+    report.invalid_rows = {2: "two", 1: "one"}
+    assert json.dumps(report.to_dict()) == (
+        '{"dry_run": true, "deep": false, "group_slug": "elm", "exit_code": 2, "users": 3, "profiles": 2, '
+        '"in_step": 1, "missing": 0, "orphaned": 0, "different": 1, "lag": 0, "undecided": 0, '
+        '"fields": {"message_count": 1, "top_tags": 1}, '
+        '"findings": [{"user_id": 7, "group_slug": "elm", "kind": "different", '
+        '"fields": ["message_count", "top_tags"], "verdict": "drift"}], '
+        '"files": {"foreign": 0, "missing": 0, "stale": 1}, "wrong_files": [{"name": "7-elm.json", "fault": "stale"}], '
+        '"written": 0, "unchanged": 0, "removed": 0, "announced": 0, "pruned": 0, "events": 0, "healing_buckets": 2, '
+        '"unreadable": [{"comment_id": 1, "reason": "one"}, {"comment_id": 2, "reason": "two"}], '
+        '"unreadable_comments": 2, "held": "20 of 40 profiles", "comments": 10, "seconds": 0.5, '
+        '"comments_per_second": 20}'
+    )
+
+
 def test_the_title_stands_on_one_line() -> None:
     report = Report(dry_run=True, deep=True, group_slug="harvard-st-commons")
     assert shown(report)[0] == "group harvard-st-commons, deep, dry run: nothing was changed"
 
 
-def test_rows_that_can_not_be_understood_are_counted_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_rows_are_counted_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """All ten million of them would fill the memory."""
     monkeypatch.setattr(module, "COUNTED", 3)
     report = Report(dry_run=False, deep=False, group_slug=None)
-    leave_out(report.unreadable, {2: "two", 1: "one"})
-    assert "left out 2 comments whose rows can't be understood" in shown(report)
-    leave_out(report.unreadable, {2: "two", 4: "four", 3: "three"})
-    assert report.unreadable == {1: "one", 2: "two", 3: "three"}
-    assert "left out 3 comments whose rows can't be understood, or more" in shown(report)
+    add_invalid_rows(report.invalid_rows, {2: "two", 1: "one"})
+    assert "left out 2 comments with invalid rows" in shown(report)
+    add_invalid_rows(report.invalid_rows, {2: "two", 4: "four", 3: "three"})
+    assert report.invalid_rows == {1: "one", 2: "two", 3: "three"}
+    assert "left out 3 comments with invalid rows, or more" in shown(report)

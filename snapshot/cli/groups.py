@@ -1,0 +1,20 @@
+"""The check of GROUP_SLUG that every command makes before it writes anything."""
+
+from projections.comments.groups import Groups
+from projections.errors import OperatorError
+from projections.profile_key import HIGHEST_ID
+from projections.store.protocol import Store
+
+_NAMED = 20
+
+
+def refuse_unknown_group(slug: str | None, groups: Groups, store: Store | None = None) -> None:
+    """Raise OperatorError for a group that has no members and, where there is a store, no profiles in it."""
+    if slug is None:
+        return
+    known = sorted({each for mine in groups.members.values() for each in mine})
+    if slug in known or (store and any(key.group_slug == slug for key in store.profiles(0, HIGHEST_ID))):
+        return
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    named = f"{', '.join(known[:_NAMED]) or 'none'}{more}"
+    raise OperatorError(f"there is no group {slug!r}; the groups are: {named}; correct GROUP_SLUG or --group-slug")
