@@ -32,6 +32,8 @@ class Traits(NamedTuple):
     """A rebuild every minute, by the daemon."""
     strangers: bool
     """Other people's files lie among the profiles."""
+    odd: bool
+    """Values that no column should hold are written too: SQLite takes them."""
     scoped: bool
     """One more consumer, for one group, with a folder of its own."""
 
@@ -54,6 +56,7 @@ def traits(seed: int, mode: Mode) -> Traits:
         small_storage=draw("small_storage") and not given,
         nightly=draw("nightly", 0.25),
         strangers=draw("strangers"),
+        odd=draw("odd", float(os.environ.get("CHAOS_ODD", "0"))) and not draw("postgres"),
         scoped=draw("scoped", 0.3),
     )
 

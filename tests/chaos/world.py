@@ -69,7 +69,7 @@ class World:
         if self.traits.strangers:
             self.strangers = strangers.plant(self.profiles, self.scoped, self._folder("elsewhere"))
         people(self.database.wb, _PEOPLE)
-        self.writers = Writers(self.database.wb, self.seed, pause=0.06)
+        self.writers = Writers(self.database.wb, self.seed, pause=0.06, odd_values=self.traits.odd)
         self._closing.append(self.writers.stop)
         self.clock = clocks.Clock(self._folder("clock")) if self.traits.clocks else None
         self.processes = self._processes()

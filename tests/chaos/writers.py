@@ -8,19 +8,25 @@ from random import Random
 
 from sqlalchemy.exc import DBAPIError
 
+from chaos import odd
 from support.changes import Changes
 from support.whiteballoon import WhiteBalloon
 
 _NUMBER = 2
+_ODD = 0.03
+"""One change in so many is an odd value, where there are any."""
 
 
 class Writers:
     """Two writers, each a thread with random changes of its own; they rest while `resting`."""
 
-    def __init__(self, wb: WhiteBalloon, seed: int, pause: float) -> None:
+    def __init__(self, wb: WhiteBalloon, seed: int, pause: float, *, odd_values: bool) -> None:
         self.failed = 0
         """Changes that the database refused: it was locked."""
         self.crashed: list[BaseException] = []
+        self._wb = wb
+        self._odd = _ODD if odd_values else 0.0
+        self._oddities = 0
         self._pause = pause
         self._stopping = threading.Event()
         self._turns = [threading.Lock() for _ in range(_NUMBER)]
@@ -33,7 +39,8 @@ class Writers:
     @property
     def made(self) -> Counter[str]:
         """How many changes of each kind."""
-        return sum((one.made for one in self._changes), Counter())
+        oddities = Counter({"odd value": self._oddities} if self._oddities else {})
+        return sum((one.made for one in self._changes), oddities)
 
     def start(self) -> None:
         for thread in self._threads:
@@ -63,13 +70,20 @@ class Writers:
         for turn in self._turns:
             turn.release()
 
+    def _change(self, changes: Changes, dice: Random) -> None:
+        if dice.random() < self._odd:
+            odd.disturb(self._wb, dice)
+            self._oddities += 1
+        else:
+            changes.step()
+
     def _work(self, number: int, dice: Random) -> None:
         changes = self._changes[number]
         try:
             while not self._stopping.wait(dice.uniform(0, 2 * self._pause)):
                 with self._turns[number]:
                     try:
-                        changes.step()
+                        self._change(changes, dice)
                     except DBAPIError:
                         self.failed += 1
         except BaseException as error:

@@ -150,4 +150,4 @@ def rows_of(wb: WhiteBalloon) -> dict[str, dict[str, Any]]:
 
 
 def _text(value: object) -> object:
-    return value if value is None or isinstance(value, (int, str)) else str(value)
+    return value if value is None or isinstance(value, (int, float, str, bytes)) else str(value)
