@@ -1,7 +1,6 @@
 """Faults of Kafka."""
 
 import signal
-import time
 
 from kafka import TopicPartition, errors
 
@@ -12,7 +11,6 @@ from support.commands import run
 from support.kafka_broker import answers
 
 _MOST_PARTITIONS = 12
-_TRIES = 20
 
 
 class _OfBroker(Fault):
@@ -122,10 +120,13 @@ class TopicRecreated(_OfBroker):
             admin.delete_topics(topics)
 
     def end(self) -> None:
-        for _ in range(_TRIES):  # deleting takes its time, and until then a topic can't be made
-            if run("snapshot-admin", "topics", env=self.world.env()).returncode == 0:
-                return
-            time.sleep(0.5)
+        self.world.wait_until(self._made, "the topics to be made again")
+
+    def _made(self) -> bool:
+        """Deleting takes its time, and until then a topic can't be made."""
+        done = run("snapshot-admin", "topics", env=self.world.env())
+        self.facts["said"] = done.stderr[-200:]
+        return done.returncode == 0
 
 
 class RetentionRunsOut(_OfBroker):
