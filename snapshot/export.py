@@ -5,7 +5,6 @@ prepare the files that differ; 3 find the files whose profile no longer exists; 
 the deletion guard blocks; 5 move all files to their places, and remove the others.
 """
 
-import re
 import secrets
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -22,7 +21,8 @@ from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from snapshot.deletion_guard import Cause, PendingDeletions, Totals, blocked_message, cause_of, reason_to_block
 from snapshot.direct import direct_snapshots
-from snapshot.files.folder import ProfileFolder, file_name
+from snapshot.files.folder import ProfileFolder
+from snapshot.files.ownership import file_name, owned, user_of
 from snapshot.files.staging import Place, Prepared, Staging
 from snapshot.processes import fork
 from snapshot.runtime.logs import warn_invalid_row
@@ -35,10 +35,6 @@ OpenDatabase = Callable[[], AbstractContextManager[Database]]
 
 COMMENTS_A_RANGE = 5_000
 _RANGES_A_WORKER = 4
-_ONE = r"([0-9]+)\.json"
-_SEVERAL = r"([0-9]+)-.+\.json"
-"""File names in a folder of one group, and of all; see `snapshot.files.folder.file_name`."""
-
 _NAMED = 10
 """So many invalid rows are named by each process: where all are invalid, cron would mail as many lines."""
 
@@ -172,12 +168,12 @@ class Export:
         self._groups = groups
         self._folder = folder
         self._users = users
-        self._staging = Staging(folder.path, token())
+        self._staging = Staging(folder.path, token(), folder.disk)
         self._preparation = Preparation(open_database, groups, folder, self._staging)
 
     def has_files(self, user_id: int) -> bool:
         """Whether the folder has a file of this user."""
-        return any(self._user_of(name) == user_id for name in self._preparation.found)
+        return any(user_of(name) == user_id for name in self._preparation.found)
 
     def run(
         self, ranges: Sequence[Range], *, processes: int, prune_all: bool, progress: Callable[[], object]
@@ -233,21 +229,16 @@ class Export:
             if not self._covers(name):
                 continue
             content, stamp = self._staging.current(name)
-            snapshot = _parsed(content)
-            if snapshot is None or file_name(key := _key(snapshot), slug) != name:
+            snapshot = None if content is None else owned(content, name, slug)
+            if snapshot is None:
                 log.warning("a file in the folder is not a profile; it is left", file=str(self._folder.path / name))
             else:
-                yield Stale(key, Place(name, stamp), snapshot)
+                yield Stale(ProfileKey(snapshot.user_id, snapshot.group_slug), Place(name, stamp), snapshot)
 
     def _covers(self, name: str) -> bool:
         """Whether this run would have written a file of that name, were there such a profile."""
-        user_id = self._user_of(name)
+        user_id = user_of(name)
         return user_id is not None and (self._users is None or user_id in self._users)
-
-    def _user_of(self, name: str) -> int | None:
-        """Whose profile a file of that name would be."""
-        found = re.fullmatch(_SEVERAL if self._folder.identity.group_slug is None else _ONE, name)
-        return None if found is None else int(found[1])
 
     def _ask_guard(self, seen: Seen, stale: Sequence[Stale]) -> None:
         """Step 4: files against what they would become."""
@@ -258,14 +249,10 @@ class Export:
             raise OperatorError(f"{blocked_message(reason, '--prune-all')}; nothing was changed")
 
 
-def _key(snapshot: SignalProfileSnapshot) -> ProfileKey:
-    return ProfileKey(snapshot.user_id, snapshot.group_slug)
-
-
 def _cause(filed: SignalProfileSnapshot, now: SignalProfileSnapshot | None, groups: Groups) -> Cause | None:
     """The act that took comments out of a profile: its membership ended, or one request is no longer the group's."""
     requests = set(filed.request_ids).difference(() if now is None else now.request_ids)
-    causes = {cause_of(_key(filed), request, groups) for request in requests}
+    causes = {cause_of(ProfileKey(filed.user_id, filed.group_slug), request, groups) for request in requests}
     return causes.pop() if len(causes) == 1 else None
 
 

@@ -1,4 +1,4 @@
-"""The folder against the store: files that are missing, stale, or nobody's."""
+"""The folder against the store: files that are missing, stale, or orphaned."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -12,8 +12,8 @@ from projections.profile_key import ProfileKey
 from projections.profiles.head import Head
 from projections.store.protocol import HEAD, Store
 from snapshot.build import build
-from snapshot.files.folder import ProfileFolder, file_name
-from snapshot.schema import SignalProfileSnapshot, parse_file
+from snapshot.files.folder import NO_FILE, ProfileFolder, differs
+from snapshot.schema import SignalProfileSnapshot
 
 _PAGE = 500
 
@@ -23,7 +23,7 @@ class Fault(StrEnum):
 
     MISSING = "missing"
     STALE = "stale"
-    FOREIGN = "foreign"
+    ORPHANED = "foreign"
 
 
 class BadFile(NamedTuple):
@@ -42,19 +42,16 @@ class FileCheck(NamedTuple):
 
 
 def matches_head(folder: ProfileFolder, key: ProfileKey, head: Head | None) -> bool:
-    """Whether a profile's file is what its head gives; a head that has to be mended first is passed over."""
+    """Whether a profile's file is what its head gives; a head that has to be recomputed first is passed over."""
     if head is not None and head.needs_recompute():
         return True
     snapshot = build(key, head)
-    return read_or_empty(folder, key) == (None if snapshot is None else snapshot.file_bytes())
-
-
-def read_or_empty(folder: ProfileFolder, key: ProfileKey) -> bytes | None:
-    """What lies in a profile's place; None where nothing does, empty where it can't be read."""
+    if snapshot is None:
+        return folder.owned(folder.name(key)) is None
     try:
-        return folder.read(key)
+        return folder.read(key) == snapshot.file_bytes()
     except OSError:
-        return b""  # somebody else's file, or a folder: not what we wrote; the flush says what is in its way
+        return False  # a link, a folder, or what we may not read: the flush says what is in its way
 
 
 class _Suspect(NamedTuple):
@@ -87,24 +84,20 @@ def readable(packed: bytes | None) -> Head | None:
 
 
 def _judge(store: Store, folder: ProfileFolder, suspects: list[_Suspect], found: FileCheck) -> None:
-    """A file is wrong where it was settled, and is not so although nothing was flushed or changed since."""
+    """A file is bad where it was settled, and is not as settled although nothing was flushed or changed since."""
     keys = [one.key for one in suspects]
     settled = store.settled(folder.identity.id, keys)
-    on_disk = [read_or_empty(folder, key) for key in keys]
+    on_disk = [folder.hash_on_disk(key) for key in keys]
     again = store.settled(folder.identity.id, keys)
     versions = store.load(dict.fromkeys(keys, ()))
-    for one, before, found_there, after in zip(suspects, settled, on_disk, again, strict=True):
-        right = "" if one.snapshot is None else one.snapshot.snapshot_hash
-        if before != right or after != right or versions[one.key].version != one.version:
+    for one, before, lying, after in zip(suspects, settled, on_disk, again, strict=True):
+        expected = NO_FILE if one.snapshot is None else one.snapshot.snapshot_hash
+        if before != expected or after != expected or versions[one.key].version != one.version:
             found.waiting.append(one.key)
-        elif _hash(found_there) != right:
-            fault = Fault.MISSING if found_there is None else Fault.STALE
-            found.wrong.append(BadFile(file_name(one.key, folder.identity.group_slug), fault, one.key))
+        elif differs(lying, expected):
+            found.wrong.append(bad_file(folder, one.key, lying))
 
 
-def _hash(content: bytes | None) -> str | None:
-    """The hash of what lies there; empty where nothing does, None where it is no snapshot."""
-    try:
-        return "" if content is None else parse_file(content).snapshot_hash
-    except ValueError:
-        return None
+def bad_file(folder: ProfileFolder, key: ProfileKey, on_disk: str) -> BadFile:
+    """A profile's file that is missing or stale."""
+    return BadFile(folder.name(key), Fault.MISSING if on_disk == NO_FILE else Fault.STALE, key)

@@ -5,29 +5,27 @@ reader, or a crash, never meets half a file. Few are flushed one by one, by seve
 """
 
 import errno
-import hashlib
 import os
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
-from urllib.parse import quote
-
-import msgspec
 
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from projections.store.protocol import Folder
-from snapshot.files import disk
-from snapshot.files.disk import Disk
+from snapshot.files.atomic import replace, sweep, write_temporary
+from snapshot.files.disk import LOCAL, Disk
+from snapshot.files.marker import MARKER, make_marker
+from snapshot.files.ownership import file_name, owned
+from snapshot.schema import SignalProfileSnapshot, parse_file
 
-MARKER = ".signal-profiles"
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
-_LONGEST_NAME = 200
-_STALE_SECONDS = 3600.0
+NO_FILE = ""
+"""The hash that stands for no snapshot, and so for no file."""
+DAMAGED = "damaged"
+"""The hash that stands for something that is not the profile's snapshot, or can't be read."""
+
 _WRITERS = 8
 
 
@@ -39,41 +37,25 @@ class NotDurableError(OSError):
     """A file lies there, but it is not known to outlive a power cut."""
 
 
-class _Marker(msgspec.Struct):
-    id: str
-    group_slug: str | None
+class ForeignFileError(OSError):
+    """What lies there is not ours to remove."""
 
 
-def file_name(key: ProfileKey, group_slug: str | None) -> str:
-    """A profile's file name in a folder of that scope. No two profiles of a scope have the same.
-
-    >>> file_name(ProfileKey(7, "harvard"), "harvard")
-    '7.json'
-    >>> file_name(ProfileKey(7, "../../etc"), None)
-    '7-%2E.%2F..%2Fetc.json'
-    """
-    if group_slug is not None:
-        return f"{key.user_id}.json"
-    name = f"{key.user_id}-{_quoted(key.group_slug)}"
-    if len(name) + len(".json") > _LONGEST_NAME:
-        digest = hashlib.sha256(key.group_slug.encode()).hexdigest()[:32]
-        # The tilde stands in no other name, so no slug can be made to look like a cut one.
-        name = f"{name[: _LONGEST_NAME - len(digest) - len('~.json')]}~{digest}"
-    return f"{name}.json"
-
-
-@lru_cache(1024)
-def _quoted(slug: str) -> str:
-    quoted = quote(slug, safe="").replace("~", "%7E")
-    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
+class NameTakenError(OSError):
+    """Another profile has this file, on a file system on which their names are the same."""
 
 
 def _never() -> bool:
     return False
 
 
-def _left() -> NotStartedError:
+def _not_started() -> NotStartedError:
     return NotStartedError(errno.ETIME, os.strerror(errno.ETIME))
+
+
+def differs(on_disk: str, expected: str) -> bool:
+    """Whether a file has another hash than it should have; where none should be, what is not ours may lie."""
+    return on_disk != expected and (on_disk, expected) != (DAMAGED, NO_FILE)
 
 
 _Contents = Mapping[ProfileKey, bytes | None]
@@ -82,38 +64,82 @@ _Contents = Mapping[ProfileKey, bytes | None]
 class ProfileFolder:
     """One folder and its scope: `group_slug`, or None for all groups. `writers` write files at the same time."""
 
-    def __init__(self, path: Path, identity: Folder, disk: Disk = disk, writers: Executor | None = None) -> None:
+    def __init__(self, path: Path, identity: Folder, disk: Disk = LOCAL, writers: Executor | None = None) -> None:
         self.path = path
         self.identity = identity
         self.disk = disk
         self._writers = writers or ThreadPoolExecutor(_WRITERS, thread_name_prefix="files")
         self._together = True
+        self._ignores_case = disk.exists(f"{path}/{MARKER.upper()}")
+
+    def name(self, key: ProfileKey) -> str:
+        """A profile's file name."""
+        return file_name(key, self.identity.group_slug)
 
     def place(self, key: ProfileKey) -> Path:
         """Where a profile's file lies."""
-        return self.path / file_name(key, self.identity.group_slug)
+        return self.path / self.name(key)
 
     def read(self, key: ProfileKey) -> bytes | None:
         """A profile's file; None where there is none. Raises OSError where it can't be read."""
         try:
-            return self.disk.read(f"{self.path}/{file_name(key, self.identity.group_slug)}")
+            return self.disk.read(f"{self.path}/{self.name(key)}")
         except FileNotFoundError:
             return None
 
-    def write(self, contents: _Contents, enough: Callable[[], bool] = _never) -> dict[ProfileKey, OSError]:
+    def owned(self, name: str) -> SignalProfileSnapshot | None:
+        """What lies under a name, where it is ours; see `snapshot.files.ownership`."""
+        try:
+            return owned(self.disk.read(f"{self.path}/{name}"), name, self.identity.group_slug)
+        except OSError:
+            return None
+
+    def hash_on_disk(self, key: ProfileKey) -> str:
+        """The hash of a profile's file; NO_FILE where nothing lies there, DAMAGED where that is not its snapshot."""
+        name = self.name(key)
+        snapshot = self.owned(name)
+        if snapshot is not None:
+            return snapshot.snapshot_hash
+        return DAMAGED if self.disk.exists(f"{self.path}/{name}") else NO_FILE
+
+    def write(
+        self, contents: _Contents, enough: Callable[[], bool] = _never, noted: Container[ProfileKey] = ()
+    ) -> dict[ProfileKey, OSError]:
         """Write files (None: remove one) so that they outlive a power cut; the errors of those that failed.
 
-        Once it is `enough`, no more are begun (NotStartedError).
+        Only what is ours is removed (else ForeignFileError); `noted` are profiles that the journal names. Once it is
+        `enough`, no more are begun (NotStartedError).
         """
-        many = self.flushes_all(len(contents))
-        errors = (self._put_together if many else self._put_each)(contents, enough)
-        if len(errors) < len(contents):
+        refused = {key: error for key, content in contents.items() if (error := self._refusal(key, content, noted))}
+        accepted = {key: content for key, content in contents.items() if key not in refused}
+        errors = (self._put_together if self.flushes_all(len(accepted)) else self._put_each)(accepted, enough)
+        if len(errors) < len(accepted):
             try:
                 self.disk.flush(str(self.path))
             except OSError as error:
                 unsafe = NotDurableError(error.errno, error.strerror)
-                errors = {key: errors.get(key, unsafe) for key in contents}
-        return errors
+                errors = {key: errors.get(key, unsafe) for key in accepted}
+        return refused | errors
+
+    def _refusal(self, key: ProfileKey, content: bytes | None, noted: Container[ProfileKey]) -> OSError | None:
+        name = self.name(key)
+        path = f"{self.path}/{name}"
+        if content is None:
+            proven = self.owned(name) is not None or (key in noted and self.disk.is_file(path))
+            return None if proven or not self.disk.exists(path) else ForeignFileError(errno.EPERM, "is not ours", path)
+        return self._taken(name, path) if self._ignores_case else None
+
+    def _taken(self, name: str, path: str) -> NameTakenError | None:
+        """Whether the file is that of another profile, whose name differs in case only."""
+        try:
+            other = parse_file(self.disk.read(path))
+        except (OSError, ValueError):
+            return None
+        theirs = self.name(ProfileKey(other.user_id, other.group_slug))
+        if theirs == name or theirs.casefold() != name.casefold():
+            return None
+        why = f"{theirs} and {name} are one file on a file system that ignores case: use another, or a folder a group"
+        return NameTakenError(errno.EEXIST, why, path)
 
     def flushes_all(self, files: int) -> bool:
         """Whether writing so many files flushes all that was written before on the same file system."""
@@ -123,7 +149,7 @@ class ProfileFolder:
         """Several at once: the disk's flush is what takes the time."""
 
         def put(key: ProfileKey, content: bytes | None) -> OSError | None:
-            return _left() if enough() else self._put(key, content)
+            return _not_started() if enough() else self._put(key, content)
 
         outcomes = zip(contents, self._writers.map(put, contents, contents.values()), strict=True)
         return {key: error for key, error in outcomes if error is not None}
@@ -147,9 +173,9 @@ class ProfileFolder:
             errors = {key: errors.get(key, error) for key in contents}
         if enough():
             self._together = False
-            errors = {key: _left() for key in contents}
+            errors = {key: _not_started() for key in contents}
         for key in contents.keys() - errors.keys():
-            failed = self.disk.move(waiting.pop(key, None), f"{self.path}/{file_name(key, self.identity.group_slug)}")
+            failed = self.disk.move(waiting.pop(key, None), f"{self.path}/{self.name(key)}")
             if failed is not None:
                 errors[key] = failed
         for path in waiting.values():
@@ -165,12 +191,10 @@ class ProfileFolder:
         errors: dict[ProfileKey, OSError] = {}
         for key, content in contents.items():
             if enough():
-                errors[key] = _left()
+                errors[key] = _not_started()
             elif content is not None:
-                path = f"{self.path}/{_temporary_name(self.disk)}"
                 try:
-                    self.disk.write_new(path, content)
-                    waiting[key] = path
+                    waiting[key] = write_temporary(self.path, content, self.disk, like=self.place(key), flush=False)
                 except OSError as error:
                     errors[key] = error
         return waiting, errors
@@ -182,13 +206,12 @@ class ProfileFolder:
     def keep(self) -> None:
         """Make sure that this is still our folder; one that was removed is made again.
 
-        Raises OSError where it can't be made, OperatorError where somebody else made it for themselves.
+        Raises OSError where it can't be made, OperatorError where another run made it for itself.
         """
         self.disk.make_folder(str(self.path), parents=True)
-        mine = _Marker(self.identity.id, self.identity.group_slug)
-        if _mark(self.path, mine, self.disk) != mine:
+        if make_marker(self.path, self.identity, self.disk) != self.identity:
             raise OperatorError(
-                f"the folder {self.path} was removed and made anew by another run; start this one again"
+                f"the folder {self.path} was removed and recreated by another run; start this one again"
             )
 
     def close(self) -> None:
@@ -196,42 +219,12 @@ class ProfileFolder:
         self._writers.shutdown()
 
 
-def replace(place: Path, content: bytes, *, beside: Path | None = None, flush: bool = True, disk: Disk = disk) -> None:
-    """Write a file whole or not at all, and flush it to the disk. The folder's own flush is left to the caller.
-
-    `beside`: the folder for the temporary file, which is swept if a crash leaves it there; else the file's own.
-    """
-    temporary = _written(beside or place.parent, content, disk, flush=flush)
-    try:
-        disk.replace(temporary, str(place))
-    except BaseException:
-        disk.remove(temporary)
-        raise
-
-
-def _written(folder: Path, content: bytes, disk: Disk, *, flush: bool = True) -> str:
-    """A new temporary file in that folder, flushed to the disk."""
-    temporary = f"{folder}/{_temporary_name(disk)}"
-    disk.write_new(temporary, content)
-    try:
-        if flush:
-            disk.flush(temporary)
-    except BaseException:
-        disk.remove(temporary)
-        raise
-    return temporary
-
-
-def _temporary_name(disk: Disk) -> str:
-    return f".{disk.token()}.tmp"
-
-
 def open_folder(
     path: Path,
     group_slug: str | None,
     clock: Callable[[], float] = time.time,
     *,
-    disk: Disk = disk,
+    disk: Disk = LOCAL,
     writers: Executor | None = None,
 ) -> ProfileFolder:
     """Open a folder for one scope, and make it if it is not there.
@@ -240,55 +233,26 @@ def open_folder(
     """
     try:
         disk.make_folder(str(path), parents=True)
-        marker = _mark(path, _Marker(disk.token(), group_slug), disk)
-        disk.remove(_written(path, b"{}", disk))  # a read-only folder is better found out now
-        _sweep(path, clock(), disk)
+        identity = make_marker(path, Folder(disk.token(), group_slug), disk)
+        disk.remove(write_temporary(path, b"{}", disk))  # a read-only folder is better found out now
+        sweep(path, clock(), disk)
     except OSError as error:
         raise OperatorError(
-            f"the folder {path} can't be written ({_reason(path, error)}); mend that, or choose another folder "
+            f"the folder {path} can't be written ({_reason(path, error)}); fix that, or choose another folder "
             "with --output-dir or SNAPSHOT_STORAGE_DIR"
         ) from error
-    if marker.group_slug != group_slug:
+    if identity.group_slug != group_slug:
         raise OperatorError(
-            f"the folder {path} holds {_scope(marker.group_slug)}, this run is for {_scope(group_slug)}; "
+            f"the folder {path} holds {_scope(identity.group_slug)}, this run is for {_scope(group_slug)}; "
             "give each scope a folder of its own with --output-dir"
         )
-    return ProfileFolder(path, Folder(marker.id, group_slug), disk, writers)
+    return ProfileFolder(path, identity, disk, writers)
 
 
 def _reason(path: Path, error: OSError) -> str:
-    files = [place for place in (path, *path.parents) if place.is_file()]
-    return f"{files[0]} is a file" if files else error.strerror or str(error)
+    files = [place for place in (path, *path.parents) if os.path.isfile(place)]  # noqa: PTH113 - pathlib may raise
+    return f"{files[0]} is a file, not a folder" if files else error.strerror or str(error)
 
 
 def _scope(group_slug: str | None) -> str:
     return "all groups" if group_slug is None else f"the group {group_slug}"
-
-
-def _mark(path: Path, mine: _Marker, disk: Disk) -> _Marker:
-    """Read the marker, or make it: linked into its place whole, so that of two who make it at once one wins."""
-    place = path / MARKER
-    if not disk.exists(str(place)):
-        temporary = _written(path, msgspec.json.encode(mine) + b"\n", disk)
-        try:
-            disk.link(temporary, str(place))
-        except FileExistsError:
-            pass
-        finally:
-            disk.remove(temporary)
-        disk.flush(str(path))
-    try:
-        return msgspec.json.decode(disk.read(str(place)), type=_Marker)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise OperatorError(
-            f"the marker {place} is damaged ({error}); remove it, and the next run makes it anew"
-        ) from error
-
-
-def _sweep(path: Path, now: float, disk: Disk) -> None:
-    """Remove temporary files of ours that a crash left behind."""
-    for name in disk.names(str(path)):
-        if _TEMPORARY.fullmatch(name):
-            with suppress(FileNotFoundError):  # another process' that just took its place
-                if now - disk.modified(f"{path}/{name}") > _STALE_SECONDS:
-                    disk.remove(f"{path}/{name}")

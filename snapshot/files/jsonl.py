@@ -1,15 +1,20 @@
-"""Lines of JSON that several processes append to one file."""
+"""Lines of JSON that several processes append to one file, and that can be taken out of it again."""
 
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from snapshot.files import disk
+from snapshot.files.disk import FILE_MODE, LOCAL, make_folders, open_regular, sync
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
+"""What file systems answer that can't lock: some of other machines, some of virtual ones."""
+_TRIALS = 10
 
 
-def append_lines(path: Path, lines: Sequence[bytes]) -> None:
+def append_lines(path: Path, lines: Sequence[bytes], file_mode: int = FILE_MODE) -> None:
     """Append lines (without their ends) in one write, whole even where others append too, and flush to the disk.
 
     Begins with a line's end where the file's last line is torn, by a crash in the middle of a write. Raises OSError;
@@ -17,21 +22,87 @@ def append_lines(path: Path, lines: Sequence[bytes]) -> None:
     """
     if not lines:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    make_folders(str(path.parent), file_mode)
+    with _opened(path, file_mode) as (file, locked):
         size = os.fstat(file).st_size
         torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-        _write_all(file, size, b"\n" * torn + b"\n".join(lines) + b"\n")
-        os.fsync(file)
-    finally:
-        os.close(file)  # and the lock goes with it
+        data = b"\n" * torn + b"\n".join(lines) + b"\n"
+        if os.write(file, data) < len(data):  # a full disk takes a part
+            if locked:  # else others may have appended behind it
+                os.ftruncate(file, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(file)
     if size == 0:
-        disk.flush(str(path.parent))  # a new file's name is to be safe too
+        LOCAL.flush(str(path.parent))  # a new file's name is to be safe too
 
 
-def _write_all(file: int, size: int, data: bytes) -> None:
-    if os.write(file, data) < len(data):  # a full disk takes a part
-        os.ftruncate(file, size)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def remove_lines(path: Path, unwanted: Callable[[bytes], bool]) -> int:
+    """Write the file again without the unwanted lines; how many those were.
+
+    No other line is lost: who appends meanwhile waits, and then appends to the new file. Raises OSError; the file is
+    then as it was.
+    """
+    if not path.exists():
+        return 0
+    with _opened(path, FILE_MODE) as (file, locked):
+        if not locked:
+            why = "its file system has no locks: move the file to one that has, or stop all writers and edit it"
+            raise OSError(errno.ENOLCK, why, str(path))
+        rest = f"{path.parent}/.{path.name}.tmp"  # always the same, so that what a crash leaves is overwritten
+        LOCAL.remove(rest)
+        try:
+            removed = _copy(file, rest, unwanted)
+            if removed:
+                LOCAL.replace(rest, str(path))
+                LOCAL.flush(str(path.parent))
+        finally:
+            LOCAL.remove(rest)
+    return removed
+
+
+def _copy(file: int, rest: str, unwanted: Callable[[bytes], bool]) -> int:
+    removed = 0
+    handle = os.open(rest, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as kept, os.fdopen(file, "rb", closefd=False) as lines:
+        with suppress(OSError):  # a file system without modes
+            os.fchmod(handle, os.fstat(file).st_mode & 0o777)
+        for line in lines:
+            if unwanted(line):
+                removed += 1
+            else:
+                kept.write(line)
+        kept.flush()
+        sync(handle)
+    return removed
+
+
+@contextmanager
+def _opened(path: Path, file_mode: int) -> Iterator[tuple[int, bool]]:
+    """Open the file for the only one who writes to it; and whether this is so, or its file system has no locks."""
+    for trial in range(_TRIALS):
+        file = open_regular(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT, file_mode)
+        try:
+            locked = _lock(file)
+            # Another file lies there where `remove_lines` replaced it while we waited.
+            if trial == _TRIALS - 1 or _lies_at(path, file):
+                yield file, locked
+                return
+        finally:
+            os.close(file)  # and the lock goes with it
+
+
+def _lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+def _lies_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(file))
+    except FileNotFoundError:
+        return False

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from snapshot.files import disk
+from snapshot.files.disk import LOCAL, Disk, open_regular, read_all
 
-Stamp = tuple[int, int] | None
-"""What tells one state of a file from another: inode and time of change in ns; None where there is no file."""
+Stamp = tuple[int, int, int] | None
+"""What tells one state of a file from another: inode, time of change in ns, size; None where there is no file."""
 
 
 class Place(NamedTuple):
@@ -31,7 +31,7 @@ class Prepared(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """How many files came to their places, how many were removed, and how many were left to somebody else."""
+    """How many files came to their places, how many were removed, and how many others had changed meanwhile."""
 
     written: int
     removed: int
@@ -44,38 +44,43 @@ class Staging:
     `token`: six hex digits that no other run has. Everything raises OSError.
     """
 
-    def __init__(self, folder: Path, token: str) -> None:
+    def __init__(self, folder: Path, token: str, disk: Disk = LOCAL) -> None:
         self._folder = str(folder)
         self._token = token
+        self._disk = disk
         self._numbers = itertools.count()
 
     def current(self, name: str) -> tuple[bytes | None, Stamp]:
-        """What lies there under a name, and its state."""
+        """What lies there under a name (empty where that is no regular file that can be read), and its state."""
+        path = f"{self._folder}/{name}"
         try:
-            with open(f"{self._folder}/{name}", "rb") as file:  # noqa: PTH123 - pathlib takes twice as long
-                stat = os.fstat(file.fileno())
-                return file.read(), (stat.st_ino, stat.st_mtime_ns)
-        except FileNotFoundError:
-            return None, None
+            handle = open_regular(path, os.O_RDONLY)
+        except OSError:
+            stamp = _stamp(path)
+            return None if stamp is None else b"", stamp
+        try:
+            return read_all(handle, path), _stamp(handle)
+        finally:
+            os.close(handle)
 
     def prepare(self, place: Place, content: bytes) -> Prepared:
         """Write a file beside its place."""
-        # Of the form that `snapshot.files.folder` sweeps away; a process that was forked counts for itself.
+        # Of the form that `snapshot.files.atomic` sweeps away; a process that was forked counts for itself.
         waiting = f".{self._token}{os.getpid() & 0xFFFF:04x}{next(self._numbers):06x}.tmp"
-        disk.write_new(f"{self._folder}/{waiting}", content)
+        self._disk.write_new(f"{self._folder}/{waiting}", content, like=f"{self._folder}/{place.name}")
         return Prepared(place, waiting)
 
     def move(self, files: Sequence[Prepared], removed: Sequence[Place] = ()) -> Moved:
         """Flush all prepared files and move them to their places; remove others.
 
-        Where a file is no longer as it was seen, it is left alone: whoever wrote there meanwhile knew later things.
+        A file that is no longer as it was seen is left alone: whoever wrote it meanwhile had read the database later.
         """
-        disk.flush_together(self._folder, [f"{self._folder}/{waiting}" for _, waiting in files])
+        self._disk.flush_together(self._folder, [f"{self._folder}/{waiting}" for _, waiting in files])
         left = [waiting for place, waiting in files if not self._replace(place, waiting)]
         for waiting in left:
             os.unlink(f"{self._folder}/{waiting}")  # noqa: PTH108 - see `current`
         ended = sum(self._unlink(place) for place in removed)
-        disk.flush(self._folder)
+        self._disk.flush(self._folder)
         return Moved(len(files) - len(left), ended, len(left) + len(removed) - ended)
 
     def abandon(self) -> None:
@@ -97,11 +102,13 @@ class Staging:
         return False
 
     def _as_seen(self, place: Place) -> bool:
-        path = f"{self._folder}/{place.name}"
-        if place.seen is None:
-            return not os.access(path, os.F_OK)
-        try:
-            stat = os.stat(path)  # noqa: PTH116 - see `current`
-        except FileNotFoundError:
-            return False
-        return place.seen == (stat.st_ino, stat.st_mtime_ns)
+        return _stamp(f"{self._folder}/{place.name}") == place.seen
+
+
+def _stamp(file: str | int) -> Stamp:
+    """The state of an open file, or of what lies under a path, links not followed."""
+    try:
+        found = os.fstat(file) if isinstance(file, int) else os.lstat(file)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

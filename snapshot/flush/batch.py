@@ -3,16 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from projections.profile_key import ProfileKey
+from projections.profile_key import ProfileKey  # noqa: TC001 - until batch is rewritten
 from projections.store.protocol import Claim, FlushReading, Settlement
 from snapshot.announce.announcement import Announcement
-from snapshot.files.folder import ProfileFolder
-from snapshot.schema import SignalProfileSnapshot, parse_file
-
-NO_FILE = ""
-"""The hash that stands for 'no snapshot'."""
-DAMAGED = "damaged"
-"""The hash that stands for a file that holds no snapshot of its profile, or can't be read."""
+from snapshot.schema import SignalProfileSnapshot
 
 
 class Flushed(NamedTuple):
@@ -96,18 +90,6 @@ class FlushBatch:
 def forced(claim: Claim) -> Claim:
     """The claim, to be done again whatever the hash is by then: file or announcement may be out already."""
     return claim._replace(forced=True)
-
-
-def hash_on_disk(folder: ProfileFolder, key: ProfileKey) -> str:
-    """The hash of the file that lies there: NO_FILE where there is none, DAMAGED where it is not this profile."""
-    try:
-        content = folder.read(key)
-        if content is None:
-            return NO_FILE
-        snapshot = parse_file(content)
-    except (OSError, ValueError):
-        return DAMAGED
-    return snapshot.snapshot_hash if (snapshot.user_id, snapshot.group_slug) == key else DAMAGED
 
 
 def announcement(one: Outcome) -> Announcement:

@@ -3,8 +3,8 @@
 from projections.profile_key import ProfileKey, bucket_of
 from projections.store.protocol import Store
 from projections.store.rollback import RollbackDetector
-from snapshot.files.folder import ProfileFolder
-from snapshot.flush.batch import DAMAGED, NO_FILE, FlushBatch, forced, hash_on_disk
+from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder
+from snapshot.flush.batch import FlushBatch, forced
 
 _DOUBTS = 5
 
@@ -47,7 +47,7 @@ class Deferral:
             key, settled, claim = outcome.claim.key, outcome.reading.settled, outcome.claim
             if settled is None or claim.forced or claim.taken_over or not outcome.to_write:
                 continue
-            if hash_on_disk(self._folder, key) in (NO_FILE, DAMAGED, settled, outcome.hash):
+            if self._folder.hash_on_disk(key) in (NO_FILE, DAMAGED, settled, outcome.hash):
                 self._doubts.pop(key, None)
             elif self._wait_for(key):
                 one.give_back(claim, self._pause)

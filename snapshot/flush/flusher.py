@@ -25,17 +25,14 @@ from projections.store.protocol import Claim, FlushReading
 from projections.store.rollback import RollbackDetector
 from snapshot.announce.announcement import Announcer
 from snapshot.build import build
-from snapshot.files.folder import NotDurableError, NotStartedError, ProfileFolder
+from snapshot.files.folder import DAMAGED, NO_FILE, ForeignFileError, NotDurableError, NotStartedError, ProfileFolder
 from snapshot.flush.batch import (
-    DAMAGED,
-    NO_FILE,
     FlushBatch,
     Flushed,
     Outcome,
     PendingSettlement,
     announcement,
     forced,
-    hash_on_disk,
     settlement,
 )
 from snapshot.flush.deferral import Deferral
@@ -90,6 +87,9 @@ class Flusher:
         self._untold = UnannouncedJournal(folder.path, folder.disk)
         self._unknown: set[ProfileKey] = set()
         self._unwritten = ThrottledWarning("files not written; trying again", now, level="error")
+        self._foreign = ThrottledWarning(
+            "a file that is not a snapshot has the name of a removed profile; it stays", now
+        )
         self._unannounced = ThrottledWarning("announcements not acknowledged; trying again", now, level="error")
         self._unreadable = ThrottledWarning("profiles in the store can't be read", now, level="error")
 
@@ -163,7 +163,7 @@ class Flusher:
             reading = self._store.read(self._folder.identity.id, [claim])[0]  # the sequence belongs to this content
             head = _head(reading)
         snapshot = build(claim.key, head)
-        known = hash_on_disk(self._folder, claim.key) if reading.settled is None else reading.settled
+        known = self._folder.hash_on_disk(claim.key) if reading.settled is None else reading.settled
         if announced is None:
             announced = NO_FILE if known == DAMAGED or claim.key in self._untold else known
         return Outcome(
@@ -203,16 +203,19 @@ class Flusher:
             news = [key for key, outcome in changed.items() if outcome.to_announce]
             new = sum(content is not None for content in contents.values())
             self._untold.record(one.token, news, flush=not self._folder.flushes_all(new))
-            errors = self._folder.write(contents, lambda: self._age(one) > self._lease / 4)
+            errors = self._folder.write(contents, lambda: self._age(one) > self._lease / 4, self._untold)
         except OSError as failed:
             errors = dict.fromkeys(contents, failed)
         for key, error in errors.items():
             claim = changed[key].claim
             if isinstance(error, NotStartedError):
                 one.give_back(claim)
+            elif isinstance(error, ForeignFileError):
+                self._foreign.warn(str(self._folder.place(key)))
             else:
                 one.fail(forced(claim) if isinstance(error, NotDurableError) else claim)
-        self._complain_of_files({key: error for key, error in errors.items() if not isinstance(error, NotStartedError)})
+        harmless = (NotStartedError, ForeignFileError)
+        self._complain_of_files({key: error for key, error in errors.items() if not isinstance(error, harmless)})
 
     def _complain_of_files(self, errors: Mapping[ProfileKey, OSError]) -> None:
         if not errors:

@@ -16,9 +16,10 @@ import structlog
 from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
 from projections.store.protocol import BucketState, Store
 from projections.watermark import TAIL, holds, observe
-from snapshot.files.folder import ProfileFolder, replace
+from snapshot.files.atomic import replace
+from snapshot.files.check import BadFile
+from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder, differs
 from snapshot.files.orphans import orphan_files, removable
-from snapshot.flush.batch import DAMAGED, NO_FILE, hash_on_disk
 from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
@@ -120,14 +121,18 @@ class Scrub:
         # Those of which nothing is noted too: while files of nobody wait for the tail, nothing is.
         raised = {bucket for bucket in buckets if bucket in (self._known or {}) or _raised(states[bucket])}
         found = self._mend(self._compared(keys), raised)
-        self._astray = self._astray or bool(orphan_files(self._store, self._folder, buckets))
+        self._astray = self._astray or bool(self._orphans(buckets))
         self._compared_epochs.update({bucket: _epoch(states[bucket]) for bucket in buckets})
         return found
 
+    def _orphans(self, buckets: Collection[int]) -> list[BadFile]:
+        return orphan_files(self._store, self._folder, frozenset(), lambda user: bucket_of(user) in buckets)
+
     def _strays(self, buckets: list[int]) -> list[ProfileKey]:
-        found = orphan_files(self._store, self._folder, buckets)
-        if not found or not removable(self._folder, found):
+        orphans = self._orphans(buckets)
+        if not orphans or not removable(self._folder, orphans):
             return []
+        found = [one.key for one in orphans]
         self._say("files are nobody's any more; removing them", found)
         self._store.force(self._id, found)
         return found
@@ -201,11 +206,11 @@ class Scrub:
     def _compared(self, keys: list[ProfileKey]) -> list[Mismatch]:
         settled = self._store.settled(self._id, keys)
         found = [
-            Mismatch(key, known, hash_on_disk(self._folder, key), self._now())
+            Mismatch(key, known, self._folder.hash_on_disk(key), self._now())
             for key, known in zip(keys, settled, strict=True)
             if known is not None
         ]
-        return [one for one in found if one.settled != one.hash_on_disk]
+        return [one for one in found if differs(one.hash_on_disk, one.settled)]
 
 
 def _epoch(state: BucketState | None) -> str:

@@ -13,9 +13,8 @@ from pathlib import Path
 import msgspec
 
 from projections.profile_key import ProfileKey
-from snapshot.files import disk
-from snapshot.files.disk import Disk
-from snapshot.files.folder import replace
+from snapshot.files.atomic import replace
+from snapshot.files.disk import LOCAL, Disk
 
 NOTES = ".signal-profiles-untold"
 """The folder of the notes, in the folder of the files."""
@@ -26,7 +25,7 @@ _decode = msgspec.json.Decoder(list[ProfileKey]).decode
 class UnannouncedJournal:
     """The notes of one folder. A note never changes."""
 
-    def __init__(self, folder: Path, disk: Disk = disk) -> None:
+    def __init__(self, folder: Path, disk: Disk = LOCAL) -> None:
         self._disk = disk
         self._path = folder / NOTES
         self._notes: dict[Path, set[ProfileKey]] = {}

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import msgspec
 import typer
 from rich.console import Console
 
@@ -17,7 +15,7 @@ from projections.database.database import open_databases
 from projections.errors import OperatorError
 from projections.projection import Projection
 from projections.store.memory import MemoryStore
-from projections.store.protocol import Folder, Store
+from projections.store.protocol import Store
 from snapshot.cli.command import INTERRUPTED, command
 from snapshot.cli.groups import refuse_unknown_group
 from snapshot.cli.options import (
@@ -33,7 +31,8 @@ from snapshot.cli.resources import make_storage, open_announcer, open_store
 from snapshot.cli.run_log import Entry, RunLog
 from snapshot.cli.run_metrics import measured
 from snapshot.deletion_guard import blocked_message
-from snapshot.files.folder import MARKER, ProfileFolder, open_folder
+from snapshot.files.folder import ProfileFolder, open_folder
+from snapshot.files.marker import read_marker
 from snapshot.flush.flusher import Flusher
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.processes import sizing
@@ -200,29 +199,15 @@ def _output(settings: Settings, projection: Projection, stack: ExitStack) -> Out
 
 def _read_only_output(files: FileOptions) -> Output | None:
     """The folder as it is; None where it was never written to, or has another scope."""
-    place = files.profiles / MARKER
-    if not place.exists():
+    try:
+        folder = read_marker(files.profiles)
+    except FileNotFoundError:
         return None
-    folder = read_marker(place)
+    except OSError as error:
+        raise OperatorError(f"the folder {files.profiles} can't be read ({error.strerror}); fix that") from error
     if folder.group_slug not in (None, files.group_slug):
         return None
     return Output(ProfileFolder(files.profiles, folder), None)
-
-
-class _Marker(msgspec.Struct):
-    id: str
-    group_slug: str | None
-
-
-def read_marker(place: Path) -> Folder:
-    """Read which folder this is, and its scope."""
-    try:
-        marker = msgspec.json.decode(place.read_bytes(), type=_Marker)
-    except (OSError, msgspec.DecodeError) as error:
-        raise OperatorError(
-            f"the marker {place} can't be read ({error}); remove it, and the next run recreates it"
-        ) from error
-    return Folder(marker.id, marker.group_slug)
 
 
 main = command(_rebuild, NAME)

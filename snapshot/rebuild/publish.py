@@ -16,9 +16,8 @@ from projections.profile_key import BUCKETS, ProfileKey
 from projections.store.protocol import ABSENT, Store
 from projections.watermark import tail_is_running
 from snapshot.deletion_guard import LEAST, too_many
-from snapshot.files.check import BadFile, Fault, FileCheck, read_or_empty
-from snapshot.files.folder import file_name
-from snapshot.files.orphans import orphan_files_of
+from snapshot.files.check import BadFile, FileCheck, bad_file
+from snapshot.files.orphans import orphan_files
 from snapshot.flush.flusher import LEASE_SECONDS, RETRY_SECONDS, Flushed
 from snapshot.processes.spawn import Pool
 from snapshot.rebuild import tasks
@@ -118,7 +117,12 @@ class PublishStep:
     ) -> tuple[list[BadFile], str | None]:
         """Name the orphan files, and how many of all they are where the deletion guard blocks that many."""
         slug = self._folder.identity.group_slug
-        orphaned = orphan_files_of(self._store, self._folder, {file_name(key, slug) for key in stored}, ours)
+        orphaned = orphan_files(
+            self._store,
+            self._folder,
+            {self._folder.name(key) for key in stored},
+            lambda user: ours(ProfileKey(user, slug or "")),
+        )
         files = sum(1 for _ in self._folder.names()) if len(orphaned) >= LEAST else 0
         blocked = too_many(len(orphaned), files) and not prune_all
         return orphaned, f"{len(orphaned):,} of {files:,} files" if blocked else None
@@ -139,8 +143,7 @@ class PublishStep:
         return found.wrong + unwritten
 
     def _unwritten(self, key: ProfileKey) -> BadFile:
-        fault = Fault.MISSING if read_or_empty(self._folder, key) is None else Fault.STALE
-        return BadFile(file_name(key, self._folder.identity.group_slug), fault, key)
+        return bad_file(self._folder, key, self._folder.hash_on_disk(key))
 
     def flush(self) -> Flushed:
         """Flush until nothing is due, or until what was due at the beginning was, and every claim of then has ended.

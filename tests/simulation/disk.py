@@ -61,10 +61,12 @@ class Disk:
     def read(self, path: str) -> bytes:
         return self._to_read(f"reads {path}", path)
 
-    def write_new(self, path: str, content: bytes) -> None:
+    def write_new(self, path: str, content: bytes, *, like: str | None = None) -> None:  # noqa: ARG002 - no modes here
         contents = self._to_write(f"writes {path}")
         if path.rpartition("/")[0] not in self._files.folders:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        if path in contents:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         contents[path] = content
         self._files.modified[path] = self._process.now()
 
@@ -84,12 +86,6 @@ class Disk:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         contents[place] = contents.pop(path)
         self._note(place, contents[place])
-
-    def link(self, path: str, place: str) -> None:
-        contents = self._to_write(f"links {place}")
-        if place in contents:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), place)
-        contents[place] = contents[path]
 
     def remove(self, path: str) -> None:
         if self._to_write(f"removes {path}").pop(path, None) is not None:

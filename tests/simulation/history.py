@@ -13,7 +13,7 @@ from simulation.world import World
 
 from consumer.tail.state import TailSettings
 from projections.profile_key import ProfileKey
-from snapshot.files.folder import file_name
+from snapshot.files.ownership import file_name
 from snapshot.schema import SignalProfileSnapshot
 
 PROFILES = Place("/profiles", None)

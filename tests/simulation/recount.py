@@ -9,7 +9,7 @@ from simulation.disk import Files
 from simulation.topic import Announcements
 
 from projections.profile_key import ProfileKey
-from snapshot.files.folder import file_name
+from snapshot.files.ownership import file_name
 from snapshot.schema import SignalProfileSnapshot
 from support.reference import PREFIX, reference_snapshots
 

@@ -21,7 +21,7 @@ from consumer.daemon.daemon import Daemon, Settings, open_daemon
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
-from snapshot.files.folder import file_name
+from snapshot.files.ownership import file_name
 from snapshot.runtime import logs
 from snapshot.runtime.metrics import NoMetrics
 from snapshot.schema import SignalProfileSnapshot, parse_file

@@ -18,7 +18,7 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from snapshot.cli.run_log import FILE_NAME
-from snapshot.files.folder import MARKER
+from snapshot.files.marker import MARKER
 from snapshot.wb import app
 from support.commands import Started, environment, on, run
 from support.whiteballoon import WhiteBalloon

@@ -259,7 +259,7 @@ def test_a_claim_whose_answer_never_came_is_not_asked_for_by_its_token_for_ever(
 
 def test_left_files_are_not_failures(one: Rig) -> None:
     left = NotStartedError(errno.ETIME, "no time")
-    folder = Interrupted(one.folder, write=lambda contents, _enough: dict.fromkeys(contents, left))
+    folder = Interrupted(one.folder, write=lambda contents, *_: dict.fromkeys(contents, left))
     one.apply(comment(ANN, 11, 1))
     flusher = one.flusher(folder=folder)
     assert flusher.flush() == (0, 0, 0, 0, 0)

@@ -299,7 +299,7 @@ def test_so_many_files_of_nobody_are_left_and_said(one: Rig) -> None:
     with capture_logs() as said:
         looking = Looking(one)
         assert looking.round() == set()
-    assert [line["files"] for line in said if "held back" in line["event"]] == ["20 of 24"]
+    assert [line["files"] for line in said if "blocked by the deletion guard" in line["event"]] == ["20 of 24"]
     assert looking.inspection.pending_buckets() == []
     assert all(one.folder.read(key) for key in lost)
 

@@ -16,6 +16,7 @@ from projections.store.protocol import ABSENT, HEAD
 from projections.watermark import TAIL
 from snapshot.rebuild.publish import DAY
 from snapshot.reconcile.reconcile import repairs
+from support.profile_files import put_profile_file
 from support.rebuilding import EVERYTHING, Town
 from support.stores import NOW, Bench
 from support.whiteballoon import WhiteBalloon
@@ -245,8 +246,9 @@ def test_files_that_were_touched_are_named_and_written_again_without_an_announce
     (town.out / f"{BEN}-{ELM}.json").unlink()
     (town.out / f"{ANN}-{ELM}.json").write_text("{}")
     (town.out / f"{CEM}-oak%2Frow.json").write_text((town.out / f"{ANN}-oak%2Frow.json").read_text())
-    (town.out / "77-elm-street.json").write_text("{}")
+    put_profile_file(town.out, 77, ELM)
     (town.out / "notes.json").write_text("mine")
+    (town.out / "2024-budget.json").write_text("mine")
     (town.out / "78-elm-street.json").mkdir()  # no file, so nobody's business
     names = [
         (f"{ANN}-{ELM}.json", "stale"),
@@ -258,8 +260,9 @@ def test_files_that_were_touched_are_named_and_written_again_without_an_announce
         report = town.rebuild(dry_run=dry_run)
         assert sorted(report.named_files) == sorted(names)
         assert (report.exit_code, report.in_step, report.drift) == (1, 4, 4)
-    assert (town.out / "notes.json").read_text() == "mine"
-    (town.out / "notes.json").unlink()
+    for name in ("notes.json", "2024-budget.json"):
+        assert (town.out / name).read_text() == "mine"
+        (town.out / name).unlink()
     (town.out / "78-elm-street.json").rmdir()
     town.check()
     assert [one for one in town.told.all[told:] if one.snapshot is not None] == []
@@ -269,7 +272,7 @@ def test_files_that_were_touched_are_named_and_written_again_without_an_announce
 def test_so_many_files_of_nobody_are_held_until_that_is_confirmed(town: Town) -> None:
     """An empty store beside a database restored by half: nothing stored ends, but half of what downstream has."""
     for user in range(100, 120):
-        (town.out / f"{user}-{ELM}.json").write_text("{}")
+        put_profile_file(town.out, user, ELM)
     for dry_run in (True, False):
         report = town.rebuild(dry_run=dry_run)
         assert (report.exit_code, report.blocked, report.removed) == (2, "20 of 24 files", 0)

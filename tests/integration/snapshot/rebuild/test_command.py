@@ -27,6 +27,7 @@ from snapshot.rebuild.command import Settings, rebuild
 from snapshot.rebuild.rebuild import Order
 from support.commands import Started, environment, on
 from support.process import wait_until
+from support.profile_files import put_profile_file
 from support.rebuilding import EVERYTHING
 from support.redis_server import RedisServer
 from support.whiteballoon import WhiteBalloon
@@ -150,7 +151,7 @@ def break_everything(url: str, folder: Path, data: Path) -> None:
         client.hdel(wrong, "h")
         client.hdel(lost, next(name for name in client.hkeys(lost) if name[:1] == b"c"))
     store.close()
-    (folder / "1234-nobody.json").write_text("{}")
+    put_profile_file(folder, 1234, "nobody")
     with sqlite3.connect(data / "app.db") as connection:
         connection.execute("UPDATE request_comments SET body = 'https://edited.org' WHERE id % 7 = 0")
     connection.close()

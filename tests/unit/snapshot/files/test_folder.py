@@ -20,16 +20,13 @@ from hypothesis import strategies as st
 
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
-from snapshot.files import disk
-from snapshot.files.folder import (
-    MARKER,
-    NotDurableError,
-    NotStartedError,
-    ProfileFolder,
-    file_name,
-    open_folder,
-    replace,
-)
+from projections.store.protocol import Folder
+from snapshot.files.atomic import replace
+from snapshot.files.disk import LocalDisk
+from snapshot.files.folder import ForeignFileError, NotDurableError, NotStartedError, ProfileFolder, open_folder
+from snapshot.files.marker import MARKER, make_marker
+from snapshot.files.ownership import file_name
+from support.profile_files import profile_file
 
 ANN, BEN, CEM = ProfileKey(1, "lions"), ProfileKey(2, "lions"), ProfileKey(3, "tigers")
 KEPT = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -128,11 +125,26 @@ def test_another_scope_is_refused(tmp_path: Path, before: str | None, now: str |
     assert all((slug or "all groups") in str(caught.value) for slug in (before, now))
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"id": 1, "group_slug": null}', b"\xff", b"[1]"])
+@pytest.mark.parametrize("content", [b"{", b"{}", b'{"id": 1, "group_slug": null}', b"\xff", b"[1]"])
 def test_a_damaged_marker_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / MARKER).write_bytes(content)
     with pytest.raises(OperatorError, match="remove it"):
         open_folder(tmp_path, None)
+
+
+def test_an_empty_marker_is_waited_for_and_then_taken_for_what_a_crash_left(tmp_path: Path) -> None:
+    """It is empty for the moment between its making and its writing."""
+    mine, pauses = Folder("17ab", "lions"), list[float]()
+    (tmp_path / MARKER).touch()
+
+    def written(_seconds: float) -> None:
+        (tmp_path / MARKER).write_bytes(b'{"id":"2c","group_slug":null}')
+
+    assert make_marker(tmp_path, mine, sleep=written) == Folder("2c", None)
+    (tmp_path / MARKER).write_bytes(b"")
+    assert make_marker(tmp_path, mine, sleep=pauses.append) == mine
+    assert 1 <= sum(pauses) <= 5
+    assert make_marker(tmp_path, Folder("2c", None), sleep=pauses.append) == mine
 
 
 def test_of_many_threads_that_make_the_marker_at_once_one_wins(tmp_path: Path) -> None:
@@ -185,8 +197,8 @@ def test_a_folder_that_another_run_made_anew_is_left_alone(opened: ProfileFolder
 
 
 def test_files_are_written_replaced_and_removed(opened: ProfileFolder) -> None:
-    assert opened.write({ANN: b"one", BEN: b"two", CEM: None}) == {}
-    assert lying(opened.path) == {"1-lions.json": b"one", "2-lions.json": b"two"}
+    assert opened.write({ANN: b"one", BEN: profile_file(*BEN), CEM: None}) == {}
+    assert lying(opened.path) == {"1-lions.json": b"one", "2-lions.json": profile_file(*BEN)}
     assert opened.write({ANN: b"three", BEN: None}) == {}
     assert lying(opened.path) == {"1-lions.json": b"three"}
     assert opened.read(ANN) == b"three"
@@ -260,7 +272,7 @@ MANY = [ProfileKey(number, "lions") for number in range(100, 140)]
 def test_many_files_are_written_replaced_and_removed(opened: ProfileFolder) -> None:
     assert opened.write(dict.fromkeys(MANY, b"one")) == {}
     assert set(lying(opened.path).values()) == {b"one"}
-    assert opened.write({**dict.fromkeys(MANY[:-2], b"two"), MANY[-2]: None, ANN: None}) == {}
+    assert opened.write({**dict.fromkeys(MANY[:-2], b"two"), MANY[-2]: None, ANN: None}, noted=MANY) == {}
     assert sorted(lying(opened.path).values()) == [b"one", *[b"two"] * 38]
     assert not list(opened.path.glob("*.tmp"))
 
@@ -270,21 +282,24 @@ def test_of_many_files_one_that_fails_does_not_hold_the_others(opened: ProfileFo
         opened.place(key).mkdir()
         (opened.place(key) / "in the way").touch()
     errors = opened.write({**dict.fromkeys(MANY, b"one"), MANY[1]: None})
-    assert {key: type(error) for key, error in errors.items()} == dict.fromkeys(MANY[:2], IsADirectoryError)
+    assert {key: type(error) for key, error in errors.items()} == {
+        MANY[0]: IsADirectoryError,
+        MANY[1]: ForeignFileError,
+    }
     assert len(list(opened.path.glob("*.json"))) == len(MANY)
     assert not list(opened.path.glob(".*.tmp"))
 
 
 def test_many_files_are_flushed_together_and_then_moved(opened: ProfileFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    flush = disk.flush_together
+    flush = LocalDisk.flush_together
 
-    def flush_worker(folder: str, paths: Sequence[str]) -> None:
+    def flush_together(disk: LocalDisk, folder: str, paths: Sequence[str]) -> None:
         seen.append(len(paths))
         assert not list(Path(folder).glob("*.json"))
-        flush(folder, paths)
+        flush(disk, folder, paths)
 
-    monkeypatch.setattr(disk, "flush_together", flush_worker)
+    monkeypatch.setattr(LocalDisk, "flush_together", flush_together)
     opened.write(dict.fromkeys(MANY, b"one"))
     assert seen == [40]
     assert len(lying(opened.path)) == 40
@@ -293,10 +308,10 @@ def test_many_files_are_flushed_together_and_then_moved(opened: ProfileFolder, m
 def test_many_files_that_can_not_be_flushed_are_not_moved(
     opened: ProfileFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_folder: str, _paths: Sequence[str]) -> None:
+    def failing(_disk: LocalDisk, _folder: str, _paths: Sequence[str]) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(disk, "flush_together", failing)
+    monkeypatch.setattr(LocalDisk, "flush_together", failing)
     errors = opened.write(dict.fromkeys(MANY, b"one"))
     assert {error.strerror for error in errors.values()} == {"Input/output error"}
     assert errors.keys() == set(MANY)
@@ -329,7 +344,7 @@ def test_every_file_and_then_the_folder_are_flushed(opened: ProfileFolder, monke
     monkeypatch.setattr(os, "fsync", read)
     opened.write({ANN: b"one", BEN: b"two"})
     assert flushed == ["file", "file", "folder"]
-    opened.write({ANN: None})
+    opened.write({ANN: None}, noted=[ANN])
     assert flushed[3:] == ["folder"]
 
 

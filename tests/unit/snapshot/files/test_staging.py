@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snapshot.files import disk
+from snapshot.files.disk import LocalDisk
 from snapshot.files.folder import open_folder
 from snapshot.files.staging import Place, Prepared, Staging
 
@@ -79,7 +79,7 @@ def test_files_are_on_the_disk_before_they_are_moved(staging: Staging, monkeypat
 
     monkeypatch.setattr(os, "replace", replace)
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(disk, "_flush_file_system", lambda _: done.append("flush all") or True)  # type: ignore[func-returns-value]
+    monkeypatch.setattr(LocalDisk, "_flush_file_system", lambda *_: done.append("flush all") or True)  # type: ignore[func-returns-value]
     staging.move([prepared(staging, f"{number}.json", b"x") for number in range(2)])
     assert done == ["flush", "flush", "move", "move", "flush"]
     done.clear()
@@ -91,8 +91,8 @@ def test_a_system_that_cannot_flush_all_flushes_each(
     staging: Staging, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     flushed: list[str] = []
-    monkeypatch.setattr(disk, "_flush_file_system", lambda _: False)
-    monkeypatch.setattr(disk, "flush", flushed.append)
+    monkeypatch.setattr(LocalDisk, "_flush_file_system", lambda *_: False)
+    monkeypatch.setattr(LocalDisk, "flush", lambda _disk, path: flushed.append(path))
     staging.move([prepared(staging, f"{number}.json", b"x") for number in range(40)])
     assert len(flushed) == 41
     assert flushed[-1] == str(tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from projections.profile_key import ProfileKey
-from snapshot.files import disk
+from snapshot.files.disk import LocalDisk
 from snapshot.flush.unannounced import NOTES, UnannouncedJournal
 
 ANN, BEN, CEM = ProfileKey(1, "lions"), ProfileKey(2, "lions"), ProfileKey(3, "a/b")
@@ -79,20 +79,20 @@ def test_a_note_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     """A half-written one would be taken for a crashed process', and taken away under its writer's hands."""
     seen: list[list[str]] = []
 
-    def flush(_path: str) -> None:
+    def flush(_disk: LocalDisk, _path: str) -> None:
         seen.append([path.name for path in (tmp_path / NOTES).iterdir()])
 
-    monkeypatch.setattr(disk, "flush", flush)
+    monkeypatch.setattr(LocalDisk, "flush", flush)
     UnannouncedJournal(tmp_path).record("one", [ANN])
     assert seen == [[], ["one"]]  # the content is flushed before it has its name, then the name
 
 
 def test_a_disk_that_is_full_leaves_no_half_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_path: str) -> None:
+    def full(_disk: LocalDisk, _path: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     untold = UnannouncedJournal(tmp_path)
-    monkeypatch.setattr(disk, "flush", full)
+    monkeypatch.setattr(LocalDisk, "flush", full)
     with pytest.raises(OSError, match="No space left"):
         untold.record("one", [ANN])
     assert ANN not in untold

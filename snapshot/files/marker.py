@@ -1,0 +1,70 @@
+"""The marker of a folder: a file that gives the folder an id and names its scope."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from projections.errors import OperatorError
+from projections.store.protocol import Folder
+from snapshot.files.atomic import replace
+from snapshot.files.disk import LOCAL, Disk
+
+MARKER = ".signal-profiles"
+_TRIALS = 20
+_PAUSE = 0.1
+
+
+class _Marker(msgspec.Struct):
+    id: str
+    group_slug: str | None
+
+
+def read_marker(folder: Path, disk: Disk = LOCAL) -> Folder:
+    """Which folder this is. Raises OSError, and OperatorError where the marker is damaged."""
+    return _parsed(folder, disk.read(f"{folder}/{MARKER}"))
+
+
+def make_marker(
+    folder: Path, mine: Folder, disk: Disk = LOCAL, sleep: Callable[[float], object] = time.sleep
+) -> Folder:
+    """Which folder this is: `mine`, if it has no marker yet. Raises as `read_marker` does.
+
+    The file is made exclusively, so that of two processes that make it at once one wins. It is empty for the moment
+    between making and writing; one that stays empty was left by a process that ended in this moment.
+    """
+    content = msgspec.json.encode(_Marker(*mine)) + b"\n"
+    for _ in range(_TRIALS):
+        _make(folder, content, disk)
+        if found := disk.read(f"{folder}/{MARKER}"):
+            return _parsed(folder, found)
+        sleep(_PAUSE)
+    replace(folder / MARKER, content, disk=disk)
+    return read_marker(folder, disk)
+
+
+def _make(folder: Path, content: bytes, disk: Disk) -> None:
+    place = f"{folder}/{MARKER}"
+    if disk.exists(place):
+        return
+    try:
+        disk.write_new(place, content)
+    except FileExistsError:
+        return
+    try:
+        disk.flush(place)
+        disk.flush(str(folder))
+    except OSError:
+        disk.remove(place)
+        raise
+
+
+def _parsed(folder: Path, content: bytes) -> Folder:
+    try:
+        marker = msgspec.json.decode(content, type=_Marker)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise OperatorError(
+            f"the marker {folder / MARKER} is damaged ({error}): remove it, and the next run recreates it"
+        ) from error
+    return Folder(marker.id, marker.group_slug)
