@@ -12,6 +12,7 @@ import typer
 
 from projections.database.errors import DatabaseUnavailableError
 from projections.errors import OperatorError
+from projections.masking import mask_urls
 from projections.store.protocol import StoreUnavailableError
 from snapshot.cli.options import with_options
 from snapshot.runtime import logs, stdio
@@ -58,19 +59,20 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _fail(text: str, error: Exception) -> None:
-    sys.stderr.write(f"{' '.join(text.splitlines())}\n")
+    sys.stderr.write(f"{mask_urls(' '.join(text.splitlines()))}\n")
     raise SystemExit(COULD_NOT_RUN) from error
 
 
 def _report_bug(error: Exception) -> None:
     """Say that this is a bug, in one line; the traceback goes to a file, as the line is what people read."""
     version = importlib.metadata.version(_PACKAGE)
-    text = "".join(traceback.format_exception(error))
-    line = f"this is a bug in {_PACKAGE} {version}: {traceback.format_exception_only(error)[-1].strip()}"
+    text = mask_urls("".join(traceback.format_exception(error)))
+    what = " ".join(traceback.format_exception_only(error)[-1].split())
+    line = mask_urls(f"this is a bug in {_PACKAGE} {version}: {what}")
     with suppress(OSError):
         number, name = tempfile.mkstemp(prefix=f"{_PACKAGE}-", suffix=".traceback")
         with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{_PACKAGE} {version}, Python {sys.version}\n{sys.argv}\n{text}")
-        sys.stderr.write(f"{' '.join(line.splitlines())}; please report it with the file {name}\n")
+            file.write(f"{_PACKAGE} {version}, Python {sys.version}\n{mask_urls(' '.join(sys.argv))}\n{text}")
+        sys.stderr.write(f"{line}; please report it with the file {name}\n")
         return
     sys.stderr.write(f"{line}\n{text}")

@@ -14,6 +14,7 @@ import structlog
 import typer
 
 from projections.errors import OperatorError
+from projections.masking import mask_urls
 from snapshot.files.jsonl import append_lines
 
 log = structlog.get_logger()
@@ -116,5 +117,5 @@ def _reason(error: BaseException) -> str | None:
         return "terminated" if error.code in [128 + number for number in _ENDINGS] else None
     if isinstance(error, typer.Exit):  # the run ended as it meant to
         return None
-    text = " ".join(str(error).split())
+    text = mask_urls(" ".join(str(error).split()))
     return text if isinstance(error, OperatorError) else f"{type(error).__name__}: {text}"

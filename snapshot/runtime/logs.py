@@ -13,6 +13,7 @@ from structlog.typing import Processor
 
 from projections.comments.rows import InvalidRowError
 from projections.errors import OperatorError
+from projections.masking import mask_urls
 
 log = structlog.get_logger()
 
@@ -66,14 +67,23 @@ def warn_invalid_row(error: InvalidRowError) -> None:
 
 
 def _rendering(stream: TextIO, *, console: bool) -> list[Processor]:
+    text: list[Processor] = [structlog.processors.format_exc_info, _masked]
     if console:
         plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
+        return [*text, structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
     return [
-        structlog.processors.format_exc_info,
+        *text,
         _in_order,
         structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
     ]
+
+
+def _masked(_logger: object, _name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Hide passwords in URLs: an error of a library may quote the URL that it was given."""
+    for name, value in entry.items():
+        if isinstance(value, str) and "://" in value:
+            entry[name] = mask_urls(value)
+    return entry
 
 
 def _in_order(_logger: object, _name: str, entry: MutableMapping[str, Any]) -> dict[str, Any]:

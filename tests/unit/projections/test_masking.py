@@ -37,3 +37,12 @@ def test_every_url_in_a_text_is_masked() -> None:
         "--database-url=postgresql://ann:secret@a/wb --redis-url redis://b?password=secret; see https://c.org"
     )
     assert text == "--database-url=postgresql://ann:***@a/wb --redis-url redis://b?password=***; see https://c.org"
+
+
+def test_the_sentence_around_a_url_stays() -> None:
+    text = "no Redis answers at redis://host:6379: start it (or redis://other:1), else 'redis://:secret@third'."
+    assert mask_urls(text) == text.replace("secret", "***")
+
+
+def test_a_long_word_takes_linear_time() -> None:
+    assert mask_urls("a" * 1_000_000) == "a" * 1_000_000

@@ -20,6 +20,8 @@ from snapshot.cli.command import run
             2,
             "could not go on: /x/y: No space left on device; ",
         ),
+        (OperatorError("redis://h/0?password=sesame is away"), 2, "redis://h/0?password=*** is away\n"),
+        (RuntimeError("redis://:sesame@h"), 2, "this is a bug in signal-identity-snapshotter "),
         (OSError(errno.EIO, "Input/output error"), 2, "could not go on: Input/output error; "),
         (KeyboardInterrupt(), 130, ""),
         (RuntimeError("a mistake of ours"), 2, "this is a bug in signal-identity-snapshotter "),
@@ -35,7 +37,9 @@ def test_only_a_run_that_came_to_its_end_ends_with_1(
     with pytest.raises(SystemExit) as ended:
         run(app)
     assert ended.value.code == code
-    assert capsys.readouterr().err.startswith(says)
+    said = capsys.readouterr().err
+    assert said.startswith(says)
+    assert "sesame" not in said
 
 
 def test_a_mistake_of_ours_is_one_line_and_its_traceback_a_file(

@@ -54,6 +54,7 @@ def test_a_run_is_a_line_with_its_keys_in_order(tmp_path: Path) -> None:
     ("error", "said"),
     [
         (OperatorError("DATABASE_URL is wrong;\ncorrect it"), "DATABASE_URL is wrong; correct it"),
+        (OperatorError("redis://h/0?password=sesame is away"), "redis://h/0?password=*** is away"),
         (ValueError("a mistake of ours"), "ValueError: a mistake of ours"),
         (KeyboardInterrupt(), "interrupted"),
         (typer.Exit(1), None),

@@ -89,3 +89,17 @@ def test_an_unknown_value_is_named(environment: dict[str, str]) -> None:
     ((name, value),) = environment.items()
     with pytest.raises(OperatorError, match=f"{name}={value}"):
         logs.configure_from(environment, io.StringIO())
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_no_line_shows_a_password(stream: io.StringIO) -> None:
+    logs.configure(stream)
+    log.warning("can't connect to redis://:sesame@host", reason="redis://host/0?password=sesame is away")
+    url = "postgresql://ann:sesame@host/wb"
+    logging.getLogger("library").warning("trying %s", url)
+    try:
+        int(url)
+    except ValueError:
+        log.exception("a mistake")
+    assert "sesame" not in stream.getvalue()
+    assert stream.getvalue().count("***") >= 4
