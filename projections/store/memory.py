@@ -214,6 +214,10 @@ class MemoryStore:
         with self._lock:
             return [queue.next() for queue in self._queues(folder)]
 
+    def count_due(self, folder: str) -> int:
+        with self._lock:
+            return sum(queue.count() for queue in self._queues(folder))
+
     def claim(self, folder: str, buckets: Iterable[int], limit: int, seconds: float, token: str) -> list[Claim]:
         with self._lock:
             now, queues, claims = self._clock(), self._queues(folder), []

@@ -20,6 +20,10 @@ class FlushQueue:
             return None
         return min([*self._due.values(), *(end for end, _ in self._leases.values())])
 
+    def count(self) -> int:
+        """How many profiles wait to be claimed."""
+        return len(self._due)
+
     def sooner(self, key: ProfileKey, due: int) -> None:
         """A profile is due at that time, unless it already is earlier."""
         self._due[key] = min(due, self._due.get(key, due))

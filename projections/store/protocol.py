@@ -214,6 +214,10 @@ class Store(Protocol):
         """For each bucket when (microseconds of the store's clock) something is due or a claim ends; None: nothing."""
         ...
 
+    def count_due(self, folder: str) -> int:
+        """How many profiles wait to be claimed for the folder, now or soon."""
+        ...
+
     def claim(self, folder: str, buckets: Iterable[int], limit: int, seconds: float, token: str) -> list[Claim]:
         """Take at most so many due profiles of each bucket for so long. The same token gets the same claims again."""
         ...

@@ -97,6 +97,10 @@ class Flusher:
         """Make the folder known to the store; True where it is new, and everything is due."""
         return self._store.add_folder(self._folder.identity)
 
+    def measure(self) -> None:
+        """Send how many profiles wait to be flushed."""
+        self._metrics.gauge("signal_glaze.due", self._store.count_due(self._folder.identity.id))
+
     def wait(self) -> float | None:
         """Seconds until the next profile is due (0: one is); None: none is."""
         due = [at for at in self._store.next_due(self._folder.identity.id) if at is not None]

@@ -33,6 +33,9 @@ class RedisFlushQueue:
         calls = [Call("next_due", k.folder_keys(bucket, folder)[:2], ()) for bucket in _ALL]
         return [None if score is None else int(float(score) * 1000) for score in run(self._client, calls)]
 
+    def count_due(self, folder: str) -> int:
+        return sum(ask(self._client, [("ZCARD", k.due_key(bucket, folder)) for bucket in _ALL]))
+
     def claim(self, folder: str, buckets: Iterable[int], limit: int, seconds: float, token: str) -> list[Claim]:
         calls = []
         for bucket in buckets:

@@ -31,7 +31,9 @@ def test_a_claim_is_due_when_it_ends(store: Store) -> None:
     store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     began = store.clock()
+    assert store.count_due(FOLDER.id) == 1
     claim(store, FOLDER, seconds=NEVER)
+    assert store.count_due(FOLDER.id) == 0
     (end,) = [at for at in store.next_due(FOLDER.id) if at is not None]
     assert began - 1000 <= end - NEVER * 1e6 <= store.clock()
 

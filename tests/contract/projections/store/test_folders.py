@@ -71,6 +71,7 @@ def test_a_change_is_due_after_the_debounce_counted_from_the_first(bench: Bench)
     bench.wait(0.002)
     save(store, write(ANN, b"one", b"two"))
     assert store.next_due(FOLDER.id)[BUCKET] == due, "a busy profile would starve"
+    assert store.count_due(FOLDER.id) == 1
     assert claim(store, FOLDER) == []
     store.close()
 
