@@ -4,12 +4,15 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chaos import strangers, supervisor
 from chaos.__main__ import seeds_of
+from chaos.database_stand import copy_of, restore
 from chaos.expectation import Announced, differences, files, last_by_order, last_by_sequence
+from chaos.odd import left_out
 from chaos.redis_stand import cut_tail
 from chaos.results import missing, summary
 from chaos.run import Outcome
@@ -17,6 +20,9 @@ from chaos.supervisor import Supervised
 from chaos.timeline import Timeline
 from chaos.verdict import tracebacks
 from support.process import wait_until
+from support.rebuilding import rows_of
+from support.reference import reference_snapshots
+from support.whiteballoon import WhiteBalloon, execute
 
 KEY = (1, "elm")
 
@@ -177,3 +183,27 @@ def test_the_summary_names_the_slowest_recovery_and_what_failed() -> None:
     assert "slowest recovery: 5.0 s (seed 5)" in text
     assert "failing seeds: 2\n" in text
     assert "wrong" in text
+
+
+# ------------------------------------------------------------------------------------------------------- the database
+
+
+def test_rows_with_odd_values_are_left_out_of_the_recount_and_survive_a_backup(tmp_path: Path) -> None:
+    wb = WhiteBalloon.in_folder(tmp_path)
+    request_id, (user_id,) = wb.add_group("elm", "Elm St")
+    for _ in range(3):
+        wb.analyse(wb.comment(user_id, request_id), tags=["ride"])
+    execute(wb.main_url, "UPDATE request_comments SET body = x'00ff' WHERE id = 1")
+    execute(wb.main_url, "UPDATE request_comments SET created_at = 'soon' WHERE id = 2")
+    execute(wb.insights_url, "UPDATE comment_llm_analyses SET tags = x'00ff' WHERE comment_id = 3")
+
+    def recount() -> dict[tuple[int, str], dict[str, Any]]:
+        return reference_snapshots(left_out(rows_of(wb)))
+
+    (found,) = recount().values()
+    assert (found["message_count"], found["top_tags"]) == (1, [])
+    copy = copy_of(wb)
+    wb.hard_delete(3)
+    assert recount() == {}
+    restore(wb, copy)
+    assert recount() == {(user_id, "elm"): found}
