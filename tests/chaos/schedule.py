@@ -30,6 +30,7 @@ class Schedule:
         self._world = world
         self._weights = {kind: kind.weight * world.random.choice(_SWARM) for kind in kinds if kind.fits(world)}
         self._active: list[tuple[float, Fault]] = []
+        self._destroyed = ""
 
     def run(self, seconds: float) -> None:
         dice = self._world.random
@@ -48,10 +49,15 @@ class Schedule:
 
     def _begin_one(self) -> None:
         held = frozenset[str]().union(*(fault.holds for _, fault in self._active))
-        free = {kind: weight for kind, weight in self._weights.items() if weight and not kind.holds & held}
+        free = {
+            kind: weight
+            for kind, weight in self._weights.items()
+            if weight and not kind.holds & held and kind.destroys in {"", self._destroyed or kind.destroys}
+        }
         if not free:
             return
         fault = self._world.random.choices([*free], [*free.values()])[0](self._world, self._world.random)
+        self._destroyed = self._destroyed or fault.destroys
         self._note("fault", fault)
         if fault.troubles:
             self._world.troubles.add(fault)

@@ -14,6 +14,8 @@ class Fault:
     """Seconds, at least and at most."""
     holds: ClassVar[frozenset[str]] = frozenset()
     """The parts that no other fault may touch meanwhile."""
+    destroys: ClassVar[str] = ""
+    """What is lost for good by it: a kind of knowledge that another may not be destroyed beside, in one run."""
     troubles: ClassVar[bool] = True
     """Whether a process may fail to start because of it."""
 

@@ -55,8 +55,12 @@ class FolderReadOnly(Fault):
 
 
 class FilesTampered(Fault):
-    """Somebody removes a profile, cuts one short, and puts an older one back."""
+    """Somebody removes a profile, cuts one short, and puts an older one back.
 
+    Where the store is lost as well, nobody knows any more that these were ours, and were announced.
+    """
+
+    destroys = "files"
     weight = 3
     lasts = (0.5, 8.0)
     holds = frozenset({"disk"})
@@ -85,6 +89,7 @@ class FilesTampered(Fault):
 class FolderRestored(FilesTampered):
     """All profiles are put back as a backup had them."""
 
+    destroys = ""
     weight = 2
     lasts = (3.0, 12.0)
 

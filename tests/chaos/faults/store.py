@@ -41,6 +41,7 @@ class StoreKilled(_OfStore):
 class StoreLosesItsTail(_OfStore):
     """The machine fails: what the append-only file had not yet got to the disk is gone."""
 
+    destroys = "store"
     weight = 6
     lasts = (0.0, 3.0)
 
@@ -60,6 +61,7 @@ class StoreLosesItsTail(_OfStore):
 class StoreEmptied(_OfStore):
     """FLUSHALL under traffic."""
 
+    destroys = "store"
     weight = 4
     lasts = (0.0, 0.1)
 
@@ -139,6 +141,7 @@ class StoreUnreachable(_OfGiven):
 class StoreFailsOver(_OfGiven):
     """A replica that lagged behind takes over."""
 
+    destroys = "store"
     weight = 5
     lasts = (1.0, 6.0)
 
