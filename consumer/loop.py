@@ -10,13 +10,14 @@ Three things interrupt it: a server is unreachable (keep the batch, pause, go on
 (start again from where the buckets stand), most of what arrives is no event (stop).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from consumer.dead_letters import BadStreak, DeadLetterError, DeadLetters
+from consumer.dead_letters.breaker import BadStreak
+from consumer.dead_letters.dead_letters import DeadLetterError, DeadLetters
 from consumer.positions import Positions, list_buckets
-from consumer.source import EMPTY, Batch, OffsetOutOfRangeError, Source, SourceUnavailableError
+from consumer.source import EMPTY, Batch, Invalid, OffsetOutOfRangeError, Source, SourceUnavailableError
 from projections.errors import OperatorError
 from projections.profile_key import bucket_of
 from projections.projection import Projection
@@ -124,9 +125,7 @@ class Loop:
     def _take(self, batch: Batch) -> None:
         self._refuse_gap(batch)
         if batch.invalid and not self._dead_lettered:
-            self._dead_letters.send(batch.invalid)  # step 3
-            self._dead_lettered = len(batch.invalid)  # once, however often the rest has to be tried
-            self._metrics.count("signal_glaze.events_invalid", self._dead_lettered)
+            self._keep_invalid(batch.invalid)  # step 3
         ends = {name: end for name, (_, end) in batch.intervals.items()}
         buckets = {bucket_of(event.user_id) for event in batch.events}
         applied = self._projection.apply(batch.events, self._positions.fences(buckets, ends))  # step 4
@@ -141,6 +140,20 @@ class Loop:
             raise OperatorError(
                 f"most of the last messages are no events (the last: {batch.invalid[-1].error}); they are among the "
                 "dead letters; fix what publishes them, then start again"
+            )
+
+    def _keep_invalid(self, invalid: Sequence[Invalid]) -> None:
+        """Once for each batch, however often the rest of it has to be retried."""
+        self._dead_letters.send(invalid)
+        self._dead_lettered = len(invalid)
+        self._metrics.count("signal_glaze.events_invalid", len(invalid))
+        for one in invalid:
+            log.warning(
+                "a message is no event and was put among the dead letters",
+                topic=one.topic,
+                partition=one.partition,
+                offset=one.offset,
+                reason=one.error,
             )
 
     def _refuse_gap(self, batch: Batch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from consumer.dead_letters import dead_topic
+from consumer.dead_letters.dead_letters import dead_topic
 from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED, TOPICS
 from snapshot.announce.announcement import SNAPSHOT_CHANGED, Announcement
 from snapshot.schema import json_schema

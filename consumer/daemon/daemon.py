@@ -18,7 +18,10 @@ from consumer.daemon.flush_worker import FlushWorker
 from consumer.daemon.recovery import RecoveryWorker
 from consumer.daemon.schedule import Nightly, Schedule
 from consumer.daemon.worker import Worker
-from consumer.dead_letters import BadStreak, DeadLetters, FileDeadLetters, KafkaDeadLetters
+from consumer.dead_letters.breaker import BadStreak
+from consumer.dead_letters.dead_letters import DeadLetters
+from consumer.dead_letters.file import FILE_NAME, FileDeadLetters
+from consumer.dead_letters.kafka import KafkaDeadLetters
 from consumer.kafka.options import SourceOptions
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.topics import ensure_topics
@@ -213,7 +216,7 @@ def _source(
 ) -> tuple[Source, DeadLetters]:
     if settings.kafka is None:
         database = stack.enter_context(_database(settings.database))
-        dead_letters = FileDeadLetters(settings.files.storage_dir / "dead-letters.jsonl", lambda: datetime.now(UTC))
+        dead_letters = FileDeadLetters(settings.files.storage_dir / FILE_NAME, lambda: datetime.now(UTC))
         return DatabaseTail(projection, database, settings.tail, metrics=metrics), dead_letters
     for difference in ensure_topics(settings.kafka).differences:
         log.warning("a topic is not configured as it should be", difference=difference)

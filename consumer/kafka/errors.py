@@ -18,7 +18,7 @@ def as_kafka_error() -> Iterator[None]:
     """
     try:
         yield
-    except errors.KafkaError:
+    except (errors.KafkaError, OperatorError):
         raise
     except Exception as error:
         raise errors.KafkaError(f"{type(error).__name__}: {error}") from error

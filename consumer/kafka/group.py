@@ -60,14 +60,13 @@ def join(
             _require_topics(consumer, settings, topics)
             listener = Listener(consumer)
             consumer.subscribe(topics, listener=listener)
-    except errors.KafkaError as error:
+    except (errors.KafkaError, OperatorError) as error:
         release(consumer)
+        if isinstance(error, OperatorError):
+            raise
         raise OperatorError(
             f"Kafka at {settings.bootstrap_servers} does not answer ({one_line(repr(error))}): see the broker's log"
         ) from error
-    except OperatorError:
-        release(consumer)
-        raise
     return consumer, listener
 
 

@@ -26,10 +26,11 @@ def read(records: Records, now: int) -> tuple[list[Event], list[Invalid]]:
             try:
                 events.append(reject_future_revision(decode(topic, message.value), now))
             except InvalidEventError as error:
-                invalid.append(_invalid(message, str(error)))
+                invalid.append(as_invalid(message, str(error)))
     return events, invalid
 
 
-def _invalid(message: Any, error: str) -> Invalid:  # noqa: ANN401  kafka-python has no types
+def as_invalid(message: Any, error: str) -> Invalid:  # noqa: ANN401  kafka-python has no types
+    """Give all that is known of one of kafka-python's records, with the reason why it is no event."""
     headers = [(name, value or b"") for name, value in message.headers]
     return Invalid(message.topic, message.partition, message.offset, message.key, message.value, headers, error)

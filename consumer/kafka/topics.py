@@ -7,7 +7,7 @@ import msgspec
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from consumer.dead_letters import dead_topic
+from consumer.dead_letters.dead_letters import dead_topic
 from consumer.kafka.options import ADMIN_OPTIONS, READER_OPTIONS
 from consumer.kafka.records import name_of
 from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED, TOPICS

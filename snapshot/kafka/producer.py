@@ -19,12 +19,13 @@ def too_large(outcome: BaseException | None) -> bool:
 
 
 class Message(NamedTuple):
-    """One message; Kafka wants a key or a value."""
+    """One message; Kafka wants a key or a value. `timestamp` is in milliseconds since 1970, None for now."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
+    timestamp: int | None = None
 
 
 class Producer:
@@ -103,7 +104,9 @@ class Producer:
         if self._clock() >= deadline:  # each send may block for the metadata of a broker that is away
             return errors.KafkaTimeoutError(f"not sent within {self._timeout:g} s")
         try:
-            return client.send(message.topic, message.value, key=message.key, headers=message.headers)
+            return client.send(
+                message.topic, message.value, message.key, message.headers, timestamp_ms=message.timestamp
+            )
         except (errors.KafkaError, ValueError, AssertionError) as error:
             return error
 

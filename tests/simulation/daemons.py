@@ -9,7 +9,8 @@ from simulation.processes import Lock, Process
 
 from consumer.daemon.flush_worker import FlushWorker
 from consumer.daemon.recovery import RecoveryWorker
-from consumer.dead_letters import BadStreak, DeadLetters
+from consumer.dead_letters.breaker import BadStreak
+from consumer.dead_letters.dead_letters import DeadLetters
 from consumer.loop import Loop
 from consumer.source import Source
 from consumer.tail.source import DatabaseTail

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from consumer.daemon.flush_worker import FlushWorker
-from consumer.dead_letters import BadStreak, DeadLetters
+from consumer.dead_letters.breaker import BadStreak
+from consumer.dead_letters.dead_letters import DeadLetters
 from consumer.loop import Loop
 from consumer.source import Invalid
 from projections.comments.events import Event, topic_of

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from consumer.dead_letters import BadStreak
+from consumer.dead_letters.breaker import BadStreak
 from consumer.loop import Loop
 from consumer.tail.source import DatabaseTail
 from consumer.tail.state import TailSettings

@@ -2,7 +2,7 @@
 
 import typer
 
-from consumer.commands.admin import demo, topics
+from consumer.commands.admin import dead_letters, demo, topics
 from snapshot.cli.command import run
 from snapshot.cli.options import with_options
 
@@ -13,6 +13,7 @@ app = typer.Typer(
     help="Inspect the snapshotter and set it up.",
 )
 app.command("demo")(demo.demo_command)
+app.add_typer(dead_letters.app, name="dead-letters")
 app.command("topics")(with_options(topics.topics_command))
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from consumer.dead_letters import BadStreak, DeadLetterError
+from consumer.dead_letters.breaker import BadStreak
+from consumer.dead_letters.dead_letters import DeadLetterError
 from consumer.loop import Loop
 from consumer.source import Batch, Invalid
 from projections.comments.events import Event

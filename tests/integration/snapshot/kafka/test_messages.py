@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition, errors
 
-from consumer.dead_letters import DeadLetterError, KafkaDeadLetters
+from consumer.dead_letters.dead_letters import DeadLetterError
+from consumer.dead_letters.kafka import KafkaDeadLetters
 from consumer.kafka.topics import ensure_topics
 from consumer.relay.event_producer import EventDeliveryError, EventProducer
 from consumer.source import Invalid

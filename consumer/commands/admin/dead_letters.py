@@ -1,0 +1,144 @@
+"""`snapshot-admin dead-letters`: list, show, replay and drop the messages that were no events."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from consumer.dead_letters.dead_letters import DeadLetter, KeptDeadLetters
+from consumer.dead_letters.file import FILE_NAME, FileDeadLetters, as_record
+from consumer.kafka.dead_letters import KeptOnKafka
+from projections.comments.events import TOPICS, Event, InvalidEventError, decode, reject_future_revision
+from projections.errors import OperatorError
+from projections.projection import Projection
+from snapshot.cli.options import FileOptions, KafkaOptions, StoreOptions, with_options
+from snapshot.cli.resources import open_store
+from snapshot.kafka.producer import Message, Producer
+from snapshot.kafka.settings import KafkaSettings
+
+app = typer.Typer(no_args_is_help=True, help="Messages that were no events: list, show, replay, drop them.")
+
+_DELIVERY_SECONDS = 30.0
+_Ids = Annotated[list[str] | None, typer.Argument(help="topic/partition/offset, as `list` and the log name them.")]
+_All = Annotated[bool, typer.Option("--all", help="All of them.")]
+
+
+def list_command(files: FileOptions, kafka: KafkaOptions) -> None:
+    """List the dead letters: where each came from, when it was kept, and why it is no event."""
+    found = _distinct(_kept(files, kafka))
+    for one in found:
+        typer.echo(f"{one.id}  {one.time}  {one.message.error}")
+    if not found:
+        typer.echo("no dead letters")
+
+
+def show_command(files: FileOptions, kafka: KafkaOptions, ids: _Ids = None) -> None:
+    """Show dead letters whole, as JSON."""
+    for one in _chosen(_kept(files, kafka), ids, everything=False):
+        typer.echo(json.dumps(as_record(one), indent=2, ensure_ascii=False))
+
+
+def replay_command(
+    files: FileOptions,
+    kafka: KafkaOptions,
+    store: StoreOptions,
+    ids: _Ids = None,
+    everything: _All = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Consume dead letters again that are events by now, after what refused them was fixed; the others stay.
+
+    Safe to repeat: an event that was applied before changes nothing. Exit code 1 where some are no events still.
+    """
+    events: list[Event] = []
+    letters: list[DeadLetter] = []
+    refused = 0
+    for one in _chosen(_kept(files, kafka), ids, everything=everything):
+        try:
+            events.append(_event(one))
+            letters.append(one)
+        except InvalidEventError as error:
+            refused += 1
+            typer.echo(f"{one.id} is still no event: {error}")
+    if kafka.settings is not None:
+        _publish(kafka.settings, letters)
+    elif events:
+        with open_store(store, files) as opened:
+            Projection(opened.store).apply(events)
+    typer.echo(f"{len(letters)} replayed, {refused} are still no events; remove what was replayed with `drop`")
+    if refused:
+        raise typer.Exit(1)
+
+
+def drop_command(
+    files: FileOptions,
+    kafka: KafkaOptions,
+    ids: _Ids = None,
+    everything: _All = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Remove dead letters for good."""
+    kept = _kept(files, kafka)
+    chosen = {one.id for one in _chosen(kept, ids, everything=everything)}
+    kept.drop(lambda one: one.id in chosen)
+    typer.echo(f"{len(chosen)} dropped")
+
+
+def _kept(files: FileOptions, kafka: KafkaOptions) -> KeptDeadLetters:
+    settings = kafka.settings
+    if settings is not None:
+        return KeptOnKafka(settings)
+    return FileDeadLetters(files.storage_dir / FILE_NAME, lambda: datetime.now(UTC))
+
+
+def _distinct(kept: KeptDeadLetters) -> list[DeadLetter]:
+    """One that was kept twice, by a crash between it and the commit, comes once."""
+    return list({(one.id, one.message.value): one for one in kept.letters()}.values())
+
+
+def _chosen(kept: KeptDeadLetters, ids: Sequence[str] | None, *, everything: bool) -> list[DeadLetter]:
+    if not ids and not everything:
+        raise OperatorError("name dead letters as `snapshot-admin dead-letters list` does, topic/partition/offset")
+    found = [one for one in _distinct(kept) if everything or one.id in (ids or ())]
+    missing = set(ids or ()) - {one.id for one in found}
+    if missing:
+        raise OperatorError(
+            f"there is no dead letter {', '.join(sorted(missing))}: see `snapshot-admin dead-letters list`"
+        )
+    return found
+
+
+def _event(one: DeadLetter) -> Event:
+    if one.truncated is not None:
+        raise InvalidEventError(f"only a part of its {one.truncated} bytes was kept")
+    if one.message.topic not in TOPICS:
+        raise InvalidEventError(f"{one.message.topic} is no topic of events")
+    return reject_future_revision(decode(one.message.topic, one.message.value), time.time_ns() // 1_000)
+
+
+def _publish(settings: KafkaSettings, letters: Sequence[DeadLetter]) -> None:
+    if not letters:
+        return
+    messages = [
+        Message(one.message.topic, one.message.key, one.message.value, list(one.message.headers)) for one in letters
+    ]
+    producer = Producer(settings, delivery_timeout=_DELIVERY_SECONDS)
+    try:
+        failed = [error for error in producer.send(messages) if error is not None]
+    finally:
+        producer.close()
+    if failed:
+        raise OperatorError(
+            f"{len(failed)} of {len(messages)} were not acknowledged by Kafka ({failed[0]!r}): run it again"
+        )
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "list": list_command,
+    "show": show_command,
+    "replay": replay_command,
+    "drop": drop_command,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(with_options(_command))

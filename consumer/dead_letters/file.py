@@ -1,0 +1,100 @@
+"""Dead letters in a file of JSON lines, where there is no broker."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from consumer.dead_letters.dead_letters import DeadLetter, DeadLetterError
+from consumer.source import Invalid
+from projections.errors import OperatorError
+from snapshot.files.jsonl import append_lines, remove_lines
+
+FILE_NAME = "dead-letters.jsonl"
+"""In the storage folder."""
+
+
+class FileDeadLetters:
+    """Dead letters as JSON lines in one file, created with the first one.
+
+    Text stands as it is under `key` and `value`, other bytes as base64 under `key_base64` and `value_base64`.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
+        self._path = path
+        self._now = now
+
+    def send(self, invalid: Sequence[Invalid]) -> None:
+        """Return only when all are on the disk; raise DeadLetterError otherwise."""
+        time = self._now().isoformat()
+        lines = [json.dumps(as_record(DeadLetter(one, time)), sort_keys=True).encode() for one in invalid]
+        try:
+            append_lines(self._path, lines)
+        except OSError as error:
+            raise DeadLetterError(f"{self._path} did not accept a dead letter: {error}") from error
+
+    def letters(self) -> Iterator[DeadLetter]:
+        """All of them, the oldest first. A line that is none, as one torn by a crash, is passed over."""
+        if not self._path.exists():
+            return
+        try:
+            with self._path.open("rb") as lines:
+                yield from filter(None, map(_read, lines))
+        except OSError as error:
+            raise OperatorError(f"{self._path} can't be read ({error.strerror}): correct its permissions") from error
+
+    def drop(self, unwanted: Callable[[DeadLetter], bool]) -> int:
+        """Remove some of those that are there now; how many that were."""
+        try:
+            return remove_lines(self._path, lambda line: (one := _read(line)) is not None and unwanted(one))
+        except OSError as error:
+            raise OperatorError(f"{self._path} can't be written ({error.strerror}): fix that and run again") from error
+
+
+def as_record(one: DeadLetter) -> dict[str, Any]:
+    """Write a dead letter as a JSON object."""
+    message = one.message
+    return {
+        "error": message.error,
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "time": one.time,
+        **_field("key", message.key),
+        **_field("value", message.value),
+        "headers": [{"name": name, **_field("value", value)} for name, value in message.headers],
+        **({} if one.truncated is None else {"truncated": one.truncated}),
+    }
+
+
+def _read(line: bytes) -> DeadLetter | None:
+    try:
+        record = json.loads(line)
+        message = Invalid(
+            record["topic"],
+            record["partition"],
+            record["offset"],
+            _bytes("key", record),
+            _bytes("value", record),
+            [(one["name"], _bytes("value", one) or b"") for one in record["headers"]],
+            record["error"],
+        )
+        return DeadLetter(message, record["time"], record.get("truncated"))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _field(name: str, value: bytes | None) -> dict[str, str | None]:
+    try:
+        return {name: None if value is None else value.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": base64.b64encode(value or b"").decode()}
+
+
+def _bytes(name: str, record: Mapping[str, Any]) -> bytes | None:
+    if f"{name}_base64" in record:
+        return base64.b64decode(record[f"{name}_base64"])
+    text = record[name]
+    return None if text is None else str(text).encode()
