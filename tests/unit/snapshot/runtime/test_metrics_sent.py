@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from consumer.daemon.flush_worker import FlushWorker
-from consumer.dead_letters import BadStreak
+from consumer.dead_letters.breaker import BadStreak
 from consumer.kafka import source as kafka_source
 from consumer.loop import Loop
 from consumer.relay.relay import Relay
