@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Text, cast, select
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from projections.comments.groups import TITLE_PREFIX, Groups
+from projections.comments.groups import Groups
 from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler
 from projections.database.database import Database
-from projections.database.queries import COMMENTS_OF_USER
+from projections.database.queries import ANALYSES, COMMENTS_OF_USER, GROUP_REQUESTS, MEMBERSHIPS
+from projections.profile_key import HIGHEST_ID
 from projections.profiles.bulk import Census
-from projections.whiteballoon import INSIGHTS, MAIN, comment_llm_analyses, help_requests, user_attributes
+from projections.whiteballoon import INSIGHTS, MAIN, comment_llm_analyses, user_attributes
 from snapshot.build import build
 from snapshot.runtime.logs import warn_invalid_row
 from snapshot.schema import SignalProfileSnapshot
@@ -67,13 +68,10 @@ def build_snapshots(user_id: int, session: Session) -> list[SignalProfileSnapsho
 
 
 def _groups(user_id: int, session: Session) -> Groups:
-    attribute, request = user_attributes.c, help_requests.c
-    attributes = select(attribute.user_id, attribute.key, cast(attribute.value, Text))
-    memberships = session.execute(attributes.where(attribute.user_id == user_id).order_by(attribute.id))
-    members = Groups.from_rows(map(_plain, memberships), ()).members
-    titles = sorted({TITLE_PREFIX + name for name in members.get(user_id, {}).values()})
-    requests = session.execute(select(request.id, request.title).where(request.title.in_(titles)))
-    return Groups(members, Groups.from_rows((), map(_plain, requests)).requests)
+    if not 1 <= user_id <= HIGHEST_ID:
+        return Groups({}, {})
+    memberships = session.execute(MEMBERSHIPS.where(user_attributes.c.user_id == user_id))
+    return Groups.from_rows(map(_plain, memberships), map(_plain, session.execute(GROUP_REQUESTS)))
 
 
 def _plain(row: Any) -> Any:  # noqa: ANN401 - a row, as a tuple of its own types
@@ -105,9 +103,8 @@ def _text(moment: Any) -> Any:  # noqa: ANN401 - whatever the driver of a foreig
 
 
 def _analyses(session: Session, comments: list[CommentRow]) -> dict[int, AnalysisRow]:
-    column = comment_llm_analyses.c
-    query = select(column.comment_id, column.resource_tags, column.request_tags, column.tags, column.recorded_at)
-    rows = session.execute(query.where(column.comment_id.in_([row.comment_id for row in comments])))
+    ids = [row.comment_id for row in comments]
+    rows = session.execute(ANALYSES.where(comment_llm_analyses.c.comment_id.in_(ids)))
     return {row.comment_id: AnalysisRow._make(row) for row in rows}
 
 

@@ -13,7 +13,8 @@ from projections.profile_key import HIGHEST_ID
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout
 
-Id = Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_ID)]
+Id = Annotated[int, msgspec.Meta(ge=1, le=HIGHEST_ID)]
+Revision = Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_ID)]
 Slug = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -33,7 +34,7 @@ class CommentCreated(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     deleted_at: datetime | None = None
     gone: bool = False
-    revision: Id
+    revision: Revision
 
 
 class InsightCreated(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +47,7 @@ class InsightCreated(msgspec.Struct, frozen=True, kw_only=True):
     request_tags: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     recorded_at: datetime | None = None
-    revision: Id
+    revision: Revision
 
 
 Event = CommentCreated | InsightCreated
