@@ -59,6 +59,9 @@ def pack_labels(links: Mapping[str, LabelStats], tags: Mapping[str, LabelStats])
 _encode = msgspec.msgpack.Encoder().encode
 
 
+UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+"""What reading damaged bytes raises: nested deeply, they take Python's stack."""
+
 unpack_head = msgspec.msgpack.Decoder(Head).decode
 
 

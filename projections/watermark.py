@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from projections.decoding import JsonDecoder
 from projections.profile_key import ProfileKey, bucket_of
 from projections.store.protocol import Store
 
@@ -28,7 +29,7 @@ class Watermark(msgspec.Struct, kw_only=True):
     positions: Mapping[str, int] = {}
 
 
-_decode = msgspec.json.Decoder(Watermark).decode
+_decode = JsonDecoder(Watermark).decode
 
 
 class Observation(NamedTuple):

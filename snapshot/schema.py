@@ -10,6 +10,8 @@ from typing import Annotated, Any, Self
 
 import msgspec
 
+from projections.decoding import too_deep
+
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Id = Annotated[int, msgspec.Meta(ge=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -107,8 +109,8 @@ def parse_file(content: bytes) -> SignalProfileSnapshot:
     """Read a snapshot's file. Raises ValueError where the bytes are no JSON, or no snapshot."""
     try:
         # Not msgspec: it refuses the escaped half of a surrogate pair that a file may hold.
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        value = None if too_deep(content) else json.loads(content)
+    except ValueError as error:
         raise ValueError(f"not a signal profile snapshot: {error}") from error
     return SignalProfileSnapshot.from_dict(value)
 

@@ -14,6 +14,7 @@ import structlog
 from cronsim import CronSim, CronSimError
 
 from projections.database.errors import DatabaseUnavailableError
+from projections.decoding import JsonDecoder
 from projections.errors import OperatorError
 from projections.store.protocol import Store, StoreUnavailableError
 
@@ -34,7 +35,7 @@ class _LastRun(msgspec.Struct):
     done: int
 
 
-_decode = msgspec.json.Decoder(_LastRun).decode
+_decode = JsonDecoder(_LastRun).decode
 _encode = msgspec.json.Encoder().encode
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from consumer.tail.changes.gaps import MissingIds
+from projections.decoding import JsonDecoder
 from projections.watermark import Watermark
 
 RESERVE = 5_000_000
@@ -47,7 +48,7 @@ class TailState(Watermark, kw_only=True):
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-decode = msgspec.json.Decoder(TailState).decode
+decode = JsonDecoder(TailState).decode
 
 
 def encode(state: TailState) -> bytes:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import msgspec
 
+from projections.decoding import DecodingError, JsonDecoder
 from projections.profile_key import HIGHEST_ID
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout
@@ -59,7 +60,7 @@ TOPICS: dict[str, type[CommentCreated] | type[InsightCreated]] = {
     INSIGHT_CREATED: InsightCreated,
 }
 
-_DECODERS = {topic: msgspec.json.Decoder(kind) for topic, kind in TOPICS.items()}
+_DECODERS = {topic: JsonDecoder(kind) for topic, kind in TOPICS.items()}
 _ENCODER = msgspec.json.Encoder()
 
 MAX_CLOCK_SKEW = 5 * 60 * 1_000_000
@@ -90,7 +91,7 @@ def decode(topic: str, value: bytes | None) -> Event:
         event = _DECODERS[topic].decode(value)
         if isinstance(event, CommentCreated):
             utc(event.created_at)  # a zone can push a moment out of the calendar
-    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
+    except (DecodingError, OverflowError) as error:
         raise InvalidEventError(str(error)) from error
     return event
 
@@ -102,7 +103,7 @@ def reject_future_revision(event: Event, now: int) -> Event:
         raise InvalidEventError(
             f"its revision is {ahead // 1_000_000} s ahead of this machine's clock, "
             f"more than {MAX_CLOCK_SKEW // 1_000_000} s: "
-            "set the clock of the database or of this machine right, or mend the application that counts otherwise"
+            "set the clock of the database or of this machine right, or correct the application that counts otherwise"
         )
     return event
 

@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from projections.decoding import too_deep
+
 
 def labels(resource_tags: Iterable[str], request_tags: Iterable[str], tags: Iterable[str]) -> tuple[str, ...]:
     """The labels of one analysis in order of appearance: trimmed, none empty, each once; case matters.
@@ -38,18 +40,13 @@ def list_column(text: str | None) -> tuple[str, ...]:
 _STRINGS: Callable[[str], list[str]] = msgspec.json.Decoder(list[str]).decode
 
 
-_MOST_BRACKETS = 200
-
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _non_list_column(text: str) -> list[str]:
     """The items of a column that is not simply a list of strings."""
     like_json = text.startswith(("[", "{"))
-    # So deeply nested it is no list of labels. The parser's own limit moves with the caller's stack, and a rebuild
-    # has to read what the live path read.
-    if like_json and text.count("[") + text.count("{") > _MOST_BRACKETS:
+    if like_json and too_deep(text):
         return []
     try:
         value = _JSON.decode(text)

@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-import msgspec
-
-from projections.codec import unpack_head
+from projections.codec import UNREADABLE, unpack_head
 from projections.paging import pages
 from projections.profile_key import ProfileKey
 from projections.profiles.head import Head
@@ -79,7 +77,7 @@ def readable(packed: bytes | None) -> Head | None:
     """A head; None where there is none, or none that can be read."""
     try:
         return None if packed is None else unpack_head(packed)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from projections.decoding import DecodingError, JsonDecoder
 from projections.errors import OperatorError
 from projections.store.protocol import Folder
 from snapshot.files.atomic import replace
@@ -62,8 +63,8 @@ def _make(folder: Path, content: bytes, disk: Disk) -> None:
 
 def _parsed(folder: Path, content: bytes) -> Folder:
     try:
-        marker = msgspec.json.decode(content, type=_Marker)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        marker = JsonDecoder(_Marker).decode(content)
+    except DecodingError as error:
         raise OperatorError(
             f"the marker {folder / MARKER} is damaged ({error}): remove it, and the next run recreates it"
         ) from error

@@ -15,9 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-import msgspec
-
-from projections.codec import unpack_head
+from projections.codec import UNREADABLE, unpack_head
 from projections.profile_key import BUCKETS, ProfileKey
 from projections.profiles.head import Head
 from projections.projection import Projection
@@ -151,7 +149,7 @@ class Flusher:
         for claim, reading in zip(claims, readings, strict=True):
             try:
                 one.outcomes[claim.key] = self._outcome(claim, reading)
-            except msgspec.DecodeError as error:
+            except UNREADABLE as error:
                 one.fail(claim)
                 self.trouble = (
                     f"the profile {_named(claim.key)} in the store can't be read ({error}); mend it with "

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from projections.decoding import JsonDecoder
 from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
 from projections.store.protocol import BucketState, Store
 from projections.watermark import TAIL, holds, observe
@@ -166,8 +167,8 @@ class Scrub:
 
     def _read(self) -> dict[int, str]:
         try:
-            return msgspec.json.decode(self._folder.disk.read(f"{self._folder.path}/{EPOCHS}"), type=dict[int, str])
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return JsonDecoder(dict[int, str]).decode(self._folder.disk.read(f"{self._folder.path}/{EPOCHS}"))
+        except (OSError, msgspec.DecodeError):
             return {}  # then all are looked at
 
     def _scope(self, first_user: int, last_user: int) -> list[ProfileKey]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from projections.decoding import JsonDecoder
 from projections.profile_key import ProfileKey
 from snapshot.files.atomic import replace
 from snapshot.files.disk import LOCAL, Disk
@@ -19,7 +20,7 @@ from snapshot.files.disk import LOCAL, Disk
 NOTES = ".signal-profiles-untold"
 """The folder of the notes, in the folder of the files."""
 
-_decode = msgspec.json.Decoder(list[ProfileKey]).decode
+_decode = JsonDecoder(list[ProfileKey]).decode
 
 
 class UnannouncedJournal:
@@ -71,5 +72,5 @@ class UnannouncedJournal:
     def _noted(self, place: Path) -> set[ProfileKey]:
         try:
             return set(_decode(self._disk.read(str(place))))
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, msgspec.DecodeError):
             return set()  # its process has just taken it away; or the machine stopped in the middle of it

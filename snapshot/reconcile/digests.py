@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from projections.codec import UNREADABLE
 from projections.comments.groups import Groups
 from projections.comments.register import LIVE, content_fingerprint
 from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowHandler, register_halves
@@ -85,7 +86,7 @@ def stored_digests(store: Store, keys: Collection[ProfileKey]) -> StoredDigests:
 def _digest(packed: bytes | None) -> _Digest | None:
     try:
         return None if packed is None else _decode(packed)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from projections.codec import is_label, is_register, link_field, tag_field, unpack_head, unpack_label
+from projections.codec import UNREADABLE, is_label, is_register, link_field, tag_field, unpack_head, unpack_label
 from projections.comments.register import Register, fingerprint, unpack
 from projections.paging import pages
 from projections.profile_key import ProfileKey
@@ -57,7 +57,7 @@ def _read_page(store: Store, keys: list[ProfileKey], found: Stored, *, deep: boo
     for key in keys:
         try:
             _add(found, key, fields[key], before[key].fields.get(HEAD), check=key not in changed, deep=deep)
-        except (msgspec.DecodeError, ValueError):
+        except UNREADABLE:
             for known in (found.registers, found.heads, found.inconsistent_fields):
                 known.pop(key, None)
             found.damaged[key] = after[key].version
@@ -142,7 +142,7 @@ def _records_fit(stored: Mapping[bytes, bytes], expected: Mapping[bytes, LabelSt
         return False
     try:
         return all(_record_fits(unpack_label(value), expected[name], flagged) for name, value in stored.items())
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
 
 

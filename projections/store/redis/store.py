@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import redis
 
+from projections.decoding import JsonDecoder
 from projections.masking import mask
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, parse_member
 from projections.store import keys as k
@@ -31,6 +32,7 @@ __all__ = ["RedisStore", "connect"]
 
 
 _SCAN_PAGE = 1000
+_decode_goal = JsonDecoder(RecoveryGoal).decode
 _ALL = range(BUCKETS)
 
 
@@ -193,7 +195,7 @@ def _state(fields: Mapping[bytes, bytes]) -> BucketState | None:
         writes=int(named.get("writes", b"0")),
         positions={name[2:]: int(value) for name, value in named.items() if name.startswith("p:")},
         topic_ids={name[2:]: value.decode() for name, value in named.items() if name.startswith("t:")},
-        recovery=msgspec.json.decode(named["healing"], type=RecoveryGoal) if "healing" in named else None,
+        recovery=_decode_goal(named["healing"]) if "healing" in named else None,
     )
 
 

@@ -1,5 +1,7 @@
 """Moments that no calendar holds are no events: they would end every consumer that reads them."""
 
+import re
+
 import pytest
 
 from projections.comments.events import (
@@ -25,6 +27,14 @@ def test_a_moment_outside_the_calendar_is_no_event(moment: bytes) -> None:
 )
 def test_the_first_and_the_last_moment_are_read(moment: bytes) -> None:
     assert half_of(decode(COMMENT_CREATED, _EVENT % moment)).comment is not None
+
+
+@pytest.mark.parametrize("field", ["comment_id", "user_id", "help_request_id"])
+@pytest.mark.parametrize("value", [b"0", b"-4", b"9223372036854775808", b"1.5", b'"1"', b"null", b"9" * 5_000])
+def test_an_id_outside_1_to_2_to_the_63_is_no_event(field: str, value: bytes) -> None:
+    event = _EVENT % b"2024-05-01T12:00:00"
+    with pytest.raises(InvalidEventError):
+        decode(COMMENT_CREATED, re.sub(rb'"%s":\d' % field.encode(), b'"%s":%s' % (field.encode(), value), event))
 
 
 def test_a_revision_more_than_five_minutes_ahead_is_no_event() -> None:
