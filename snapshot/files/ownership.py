@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
-from projections.profile_key import ProfileKey
+from projections.profile_key import HIGHEST_ID, ProfileKey
 from snapshot.schema import SignalProfileSnapshot, parse_file
 
 _LONGEST = 200
@@ -45,11 +45,11 @@ def _quoted(slug: str) -> str:
 def user_of(name: str) -> int | None:
     """Whose profile a file of that name may be; its content has to prove it. None where it can't be one of ours.
 
-    >>> user_of("7-harvard.json"), user_of("2024-budget.json"), user_of("notes.json")
-    (7, 2024, None)
+    >>> user_of("7-harvard.json"), user_of("2024-budget.json"), user_of("notes.json"), user_of(f"{2**63}.json")
+    (7, 2024, None, None)
     """
     found = _LIKE_OURS.fullmatch(name)
-    return None if found is None else int(found[1])
+    return None if found is None or int(found[1]) > HIGHEST_ID else int(found[1])
 
 
 def key_of(name: str, group_slug: str | None) -> ProfileKey | None:
@@ -58,10 +58,10 @@ def key_of(name: str, group_slug: str | None) -> ProfileKey | None:
     >>> key_of("7-a%20b.json", None), key_of("7-a b.json", None), key_of("007.json", "lions")
     (ProfileKey(user_id=7, group_slug='a b'), None, None)
     """
-    found = _LIKE_OURS.fullmatch(name)
-    if found is None or _CUT in name:
+    user_id, found = user_of(name), _LIKE_OURS.fullmatch(name)
+    if user_id is None or found is None or _CUT in name:
         return None
-    key = ProfileKey(int(found[1]), unquote(found[2] or "") if group_slug is None else group_slug)
+    key = ProfileKey(user_id, unquote(found[2] or "") if group_slug is None else group_slug)
     return key if key.group_slug and file_name(key, group_slug) == name else None
 
 

@@ -13,7 +13,7 @@ from fuzz.target import Choices, Target, text_of
 from projections.comments import body, labels, links
 from projections.comments.events import TOPICS, CommentCreated, Event, InvalidEventError, decode, encode
 from projections.comments.groups import Groups
-from projections.comments.rows import AnalysisRow, CommentRow, contents, events
+from projections.comments.rows import AnalysisRow, CommentRow, events, register_halves
 from projections.profile_key import ProfileKey
 from projections.projection import Projection
 from projections.store.memory import MemoryStore
@@ -137,7 +137,7 @@ def read_rows(data: bytes) -> None:
         return  # no database gives a key that has no hash
     found = list(events([row], analyses, groups, 5, lambda _error: None))
     publish(found)
-    halves = list(contents([row], analyses, groups, lambda _error: None))
+    halves = list(register_halves([row], analyses, groups, lambda _error: None))
     assert bool(found) == bool(halves)
 
 
