@@ -32,7 +32,7 @@ from projections.store.protocol import ABSENT, HEAD, Save, Store, Write
 
 __all__ = ["RULES_VERSION", "Applied", "Fence", "ProfileView", "Projection"]
 
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 """Version of the rules of meaning. Raise it when the same row would contribute something else than before."""
 
 Updates = Mapping[ProfileKey, Sequence[HalfUpdate]]

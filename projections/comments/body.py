@@ -71,38 +71,51 @@ def _inside(line: str, opening: str, closing: str) -> str | None:
 
 
 # What people call a picture, a video, a recording, a document; the endings are those that phones, cameras, office
-# programs and chat clients write. Programs, archives, data and code are none of these.
+# programs and chat clients write, and the MIME subtypes that Signal exporters write where there is no file name.
+# Programs, archives, data and code are none of these.
 _ENDINGS = {
     "image": """
         png jpg jpeg gif webp
         jpe jfif apng avif heic heif hif bmp dib tif tiff svg svgz ico jxl jp2 psd xcf ai eps
         raw dng cr2 cr3 nef arw orf raf rw2 pef
+        svg+xml x-icon vnd.microsoft.icon
     """,
     "video": """
         mp4 mov avi
         m4v mkv webm mpg mpeg mpe m2v wmv asf flv f4v ogv 3gp 3g2 mts m2ts vob qt divx mxf
+        quicktime 3gpp 3gpp2 x-matroska x-msvideo x-m4v mp2t
     """,
     "audio": """
         mp3 m4a m4b aac wav wave flac ogg oga opus wma amr aif aiff aifc caf mid midi mka weba ac3 ape 3ga
+        x-m4a x-wav vnd.wave x-flac x-aac
     """,
     "document": """
         pdf doc docx
         docm dot dotx odt ott fodt rtf txt text md markdown rst tex pages wpd wps epub mobi azw azw3 djvu ps xps oxps
         xls xlsx xlsm xlsb xlt xltx ods fods csv tsv numbers ppt pptx pptm pps ppsx pot potx odp fodp key odg vsd vsdx
         htm html xhtml mht mhtml log gdoc gsheet gslides
+        msword plain rtf epub+zip vnd.ms-excel vnd.ms-powerpoint
+        vnd.oasis.opendocument.text vnd.oasis.opendocument.spreadsheet vnd.oasis.opendocument.presentation
+        vnd.openxmlformats-officedocument.wordprocessingml.document
+        vnd.openxmlformats-officedocument.spreadsheetml.sheet
+        vnd.openxmlformats-officedocument.presentationml.presentation
     """,
 }
 _KINDS = {ending: kind for kind, endings in _ENDINGS.items() for ending in endings.split()}
+_LONGEST = max(map(len, _KINDS))
 
 
 def attachment_kind(name: str) -> str:
-    """The kind of a file by its ending, in any case: image, video, audio, document or other.
+    """The kind of a file by its longest known ending, in any case: image, video, audio, document or other.
 
-    >>> [attachment_kind(name) for name in ("IMG_1.HEIC", "minutes.final.pdf", "archive.tar.gz", "notes")]
-    ['image', 'document', 'other', 'other']
+    >>> [attachment_kind(name) for name in ("IMG_1.HEIC", "None.vnd.wave", "archive.tar.gz", "notes")]
+    ['image', 'audio', 'other', 'other']
     """
-    _, dot, ending = name.rpartition(".")
-    return _KINDS.get(ending.lower(), "other") if dot else "other"
+    _, *endings = name[-_LONGEST - 1 :].lower().split(".")
+    for index in range(len(endings)):
+        if kind := _KINDS.get(".".join(endings[index:])):
+            return kind
+    return "other"
 
 
 def _links(text: str) -> tuple[tuple[str, int, int], ...]:

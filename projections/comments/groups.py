@@ -38,7 +38,7 @@ class Groups:
     def from_rows(cls, attributes: Iterable[AttributeRow], requests: Iterable[RequestRow]) -> Self:
         """Sort rows of user_attributes and help_requests into groups; rows of any other kind are ignored.
 
-        Keys and titles are compared exactly, in case as well: `[signal] elm` belongs to no group.
+        Names are trimmed on both sides; else all is compared exactly: `[signal] elm` belongs to no group.
         """
         return cls(_members(attributes), _requests(requests))
 
@@ -63,7 +63,7 @@ def membership(key: str, value: str | None) -> tuple[str, str] | None:
     if not key.startswith(KEY_PREFIX) or key == KEY_PREFIX:
         return None
     slug = key[len(KEY_PREFIX) :]
-    return slug, (value or "").strip() or slug
+    return slug, (value or "").strip() or slug.strip()
 
 
 def _members(rows: Iterable[AttributeRow]) -> dict[int, Mapping[str, str]]:
@@ -81,7 +81,7 @@ def _requests(rows: Iterable[RequestRow]) -> dict[str, frozenset[int]]:
     requests: dict[str, set[int]] = {}
     for request_id, title in rows:
         if title and title.startswith(TITLE_PREFIX):
-            requests.setdefault(title[len(TITLE_PREFIX) :], set()).add(request_id)
+            requests.setdefault(title[len(TITLE_PREFIX) :].strip(), set()).add(request_id)
     return {name: frozenset(ids) for name, ids in requests.items()}
 
 

@@ -5,11 +5,20 @@ Nothing here raises, whatever the text, and everything is linear in its length. 
 
 import re
 
-# A character that ends a link, or may end it; and whole runs of them, so that a run costs no more than one.
-_STOP = re.compile(r'[\s<>"`)\]}]')
-_STOPS = re.compile(r'[\s<>"`]|\)+|\]+|\}+')
+_ENDS = (
+    r"\s<>\"`"
+    "\u201c-\u201e\u00ab\u00bb\u2039\u203a\u2026"  # typographic quotes, ellipsis
+    "\u3000-\u3020\uff01\uff08\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\uff02\uff07"  # CJK punctuation
+    r"\x00-\x1f\x7f-\x9f"
+    "\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffc"  # invisible
+)
+_NEXT_LINK = r",(?=[hH][tT][tT][pP][sS]?://)"
+# What ends a link, or may end it; and whole runs of brackets, so that a run costs no more than one.
+_STOP = re.compile(rf"[{_ENDS})\]}}]|{_NEXT_LINK}")
+_STOPS = re.compile(rf"[{_ENDS}]|\)+|\]+|\}}+|{_NEXT_LINK}")
 _OPENING = {")": "(", "]": "[", "}": "{"}
-_TRAILING = ".,;:!?'"
+_TRAILING = ".,;:!?'\u2019"
+_EMPHASIS = "*_~"
 
 # A backslash ends the authority, as in every browser: https://example.org\@other leads to example.org.
 _PARTS = re.compile(r"([hH][tT][tT][pP][sS]?)://([^/?#\\]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
@@ -28,12 +37,13 @@ _TRACKING = re.compile(
 def find(line: str) -> list[str]:
     """Every http and https URL in a text, as written, in order, each occurrence.
 
-    White space, `<`, `>`, `"` and a backtick end a link, and so does a closing bracket that it did not open itself:
-    Markdown writes `[https://a.org](https://a.org)`, which is two. Trailing punctuation is not part of it. A host
-    without a letter or digit, as in `https://...`, makes no link.
+    White space, quotes, CJK punctuation and invisible characters end a link, and so do a comma before the next one and
+    a closing bracket that it did not open itself: Markdown writes `[https://a.org](https://a.org)`, which is two.
+    Trailing punctuation is not part of it, nor Markdown's emphasis where that began right before it. A host without
+    a letter or digit, as in `https://...`, makes no link.
 
-    >>> find("(see https://en.example.org/wiki/Foo_(bar)), or https://...")
-    ['https://en.example.org/wiki/Foo_(bar)']
+    >>> find("(see https://en.example.org/wiki/Foo_(bar)), or **https://a.org**, or https://...")
+    ['https://en.example.org/wiki/Foo_(bar)', 'https://a.org']
     """
     found: list[str] = []
     end = 0
@@ -46,7 +56,9 @@ def find(line: str) -> list[str]:
             end = colon + 3
             continue
         end = _end(line, colon + 3)
-        url = line[colon - length : end].rstrip(_TRAILING)
+        begin = colon - length
+        before = line[begin - 1 : begin]
+        url = line[begin:end].rstrip(_TRAILING + before if before and before in _EMPHASIS else _TRAILING)
         if _has_host(url, length + 3):
             found.append(url)
     return found

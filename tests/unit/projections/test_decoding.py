@@ -51,7 +51,8 @@ def test_long_texts_take_no_longer_than_they_are(text: str) -> None:
 
 
 EVENT = (
-    '{"comment_id":1,"user_id":2,"group_slug":"g","help_request_id":1,"body":"x","created_at":"2024-05-01","revision":3'
+    '{"comment_id":1,"user_id":2,"group_slug":"g","help_request_id":1,"body":"x","created_at":"2024-05-01T00:00:00",'
+    '"revision":3'
 )
 
 

@@ -30,10 +30,22 @@ ELM = [(7, "signal_import_group:elm", "Elm St")]
 
 
 @pytest.mark.parametrize(
-    "title", ["[signal] Elm St", "[Signal]  Elm St", "[Signal] Elm St ", "Elm St", "[Signal] ", None]
+    "title", ["[signal] Elm St", "[Signal]Elm St", " [Signal] Elm St", "Elm St", "[Signal] ", None]
 )
 def test_another_title_is_no_request_of_the_group(title: str | None) -> None:
     assert Groups.from_rows(ELM, [(1, title)]).slugs(7, 1) == ()
+
+
+@pytest.mark.parametrize("title", ["[Signal]  Elm St", "[Signal] Elm St ", "[Signal] \tElm St\u3000\n"])
+@pytest.mark.parametrize("value", ["Elm St", " Elm St", "Elm St\n"])
+def test_a_group_s_name_is_trimmed_on_both_sides(title: str, value: str) -> None:
+    assert Groups.from_rows([(7, "signal_import_group:elm", value)], [(1, title)]).slugs(7, 1) == ("elm",)
+
+
+@pytest.mark.parametrize("value", [None, "", " "])
+def test_where_it_has_no_name_the_slug_is_trimmed_to_one(value: str | None) -> None:
+    groups = Groups.from_rows([(7, "signal_import_group: elm ", value)], [(1, "[Signal] elm")])
+    assert groups.slugs(7, 1) == (" elm ",)
 
 
 def test_a_group_has_all_requests_of_its_title() -> None:

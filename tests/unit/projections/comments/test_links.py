@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - links end at such characters
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -38,8 +39,19 @@ BITS = st.sampled_from(
         *["user:secret@", "@", "例え.テスト", "İ.org", "ΑΣ", "...", "…", "/", "\\", "/path", "/A%2fb", "?", "&", "&&"],
         *["utm_source=x", "UTM_a", "fbclid=1", "id=1", "=", "#", "#top", "#/route", "#!", "!", "'", ",", ";", "."],
         *[" ", "\t", "\r", "\n", "\x00", "\x85", "\u2028", "\ud800", "<", ">", '"', "`", "_", "-"],
+        *["*", "~", "\u2019", "\u201d", "\u3002", "\u200b", ",http://", ",https://"],
     ]
 )
+ENDS = {*' <>"`\n', *"\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a\u2026"} | {
+    chr(code)
+    for first, last in [
+        *[(0xFF01, 0xFF02), (0xFF07, 0xFF09), (0xFF0C, 0xFF0C), (0xFF0E, 0xFF0E), (0xFF1A, 0xFF1B), (0xFF1F, 0xFF1F)],
+        *[(0x3000, 0x3020), (0x00, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x61C, 0x61C), (0x180E, 0x180E)],
+        *[(0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x2069), (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFC)],
+    ]
+    for code in range(first, last + 1)
+}
+"""DESIGN.md's table."""
 NASTY = st.lists(BITS | st.characters(), max_size=30).map("".join) | st.lists(BITS, max_size=8).map(
     lambda bits: "http://" + "".join(bits)
 )
@@ -62,8 +74,8 @@ def test_a_found_link_stands_in_the_text_in_order_with_a_host(text: str) -> None
     for url in find(text):
         position = text.index(url, position) + len(url)
         assert domain(url)
-        assert url[-1] not in ".,;:!?'"
-        assert not set(url) & set(' <>"`\n')
+        assert url[-1] not in ".,;:!?'\u2019"
+        assert not set(url) & ENDS
         assert all(url.count(closing) <= url.count(opening) for opening, closing in ("()", "[]", "{}"))
 
 
@@ -97,6 +109,28 @@ def test_a_found_link_stands_in_the_text_in_order_with_a_host(text: str) -> None
         ("HTTPS://EXAMPLE.org/P", ["HTTPS://EXAMPLE.org/P"]),
         ("https://web.archive.org/web/1/https://a.org/", ["https://web.archive.org/web/1/https://a.org/"]),
         ("https://user:secret@a.org/", ["https://user:secret@a.org/"]),
+        ("https://a.org/x,https://b.org,HTTP://c.org", ["https://a.org/x", "https://b.org", "HTTP://c.org"]),
+        ("https://a.org/x(,https://b.org)", ["https://a.org/x(", "https://b.org"]),
+        ("https://a.org/1,2,http:/x", ["https://a.org/1,2,http:/x"]),
+        ("*https://a.org/x* **https://a.org/x**, _https://a.org/x_.", ["https://a.org/x"] * 3),
+        ("~~https://a.org/x~~ *https://a.org/x.* **https://a.org/x.**:", ["https://a.org/x"] * 3),
+        (
+            "https://a.org/x* https://a.org/x_ https://a.org/x~",
+            ["https://a.org/x*", "https://a.org/x_", "https://a.org/x~"],
+        ),
+        ("*https://a.org/x_ _https://a.org/x*_", ["https://a.org/x_", "https://a.org/x*"]),
+        ("_https://a.org/_x_y__", ["https://a.org/_x_y"]),
+        ("“https://a.org” ‘https://a.org’ «https://a.org» „https://a.org“", ["https://a.org"] * 4),
+        ("‹https://a.org› https://a.org… https://a.org/it’s", ["https://a.org", "https://a.org", "https://a.org/it’s"]),
+        (
+            "看https://a.org。（https://a.org/x），https://a.org、「https://a.org/y」",
+            ["https://a.org", "https://a.org/x", "https://a.org", "https://a.org/y"],
+        ),
+        (
+            "https://a.org/： https://a.org/； https://a.org/？ https://a.org/！ https://a.org/＂",
+            ["https://a.org/"] * 5,
+        ),
+        ("https://a.org/x\u200bhttps://b.org⁠ https://a.org/x﻿", ["https://a.org/x", "https://b.org", "https://a.org/x"]),
     ],
 )
 def test_what_is_found(text: str, urls: list[str]) -> None:
@@ -153,6 +187,19 @@ def test_the_domain(url: str, host: str) -> None:
     assert domain(url) == host
 
 
+@pytest.mark.parametrize("end", sorted(ENDS))
+def test_a_link_ends_before_each_character_of_the_table(end: str) -> None:
+    assert find(f"https://a.org/x{end}y") == ["https://a.org/x"]
+    assert find(f"https://a.org/(x{end}y)") == ["https://a.org/(x"]
+
+
+@pytest.mark.parametrize(
+    "code", [0xA1, 0xB7, 0x2013, 0x2018, 0x2032, 0x2027, 0x3021, 0x3042, 0xFF00, 0xFF03, 0xFF0D, 0xFFFD]
+)
+def test_other_characters_are_part_of_a_link(code: int) -> None:
+    assert find(f"https://a.org/x{chr(code)}y") == [f"https://a.org/x{chr(code)}y"]
+
+
 MB5 = 5_000_000
 
 
@@ -168,8 +215,22 @@ MB5 = 5_000_000
         ("http://a.org/?" + "&" * MB5, 1),
         ("http://" + "[" * MB5, 0),
         ("http://a)" * (MB5 // 9), MB5 // 9),
+        ("http://a," * (MB5 // 9), MB5 // 9),
+        ("*http://a" + "*" * MB5, 1),
     ],
-    ids=["open", "schemes", "closed", "nested", "punctuation", "users", "parameters", "ipv6", "cut"],
+    ids=[
+        "open",
+        "schemes",
+        "closed",
+        "nested",
+        "punctuation",
+        "users",
+        "parameters",
+        "ipv6",
+        "cut",
+        "commas",
+        "emphasis",
+    ],
 )
 def test_five_megabytes_are_read(text: str, count: int) -> None:
     # A rule that looks back over the text for every character would run into the suite's own time limit here.
