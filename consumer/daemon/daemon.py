@@ -38,7 +38,8 @@ from snapshot.cli.groups import refuse_unknown_group
 from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
 from snapshot.cli.resources import make_storage, open_announcer, open_store
 from snapshot.files.folder import open_folder
-from snapshot.flush.flusher import Flushed, Flusher
+from snapshot.flush.batch import Flushed
+from snapshot.flush.flusher import Flusher
 from snapshot.flush.scrub import Scrub
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings

@@ -6,7 +6,8 @@ import structlog
 
 from projections.errors import OperatorError
 from projections.store.rollback import RollbackDetector
-from snapshot.flush.flusher import Flushed, Flusher
+from snapshot.flush.batch import Flushed
+from snapshot.flush.flusher import Flusher
 from snapshot.flush.scrub import Scrub
 
 log = structlog.get_logger()

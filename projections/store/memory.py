@@ -10,6 +10,7 @@ from projections.store.memory_flush_queue import FlushQueue
 from projections.store.protocol import (
     ABSENT,
     HEAD,
+    Announced,
     BucketState,
     Claim,
     EpochError,
@@ -18,6 +19,7 @@ from projections.store.protocol import (
     InitialPositions,
     Loaded,
     PositionGapError,
+    Published,
     RecoveryGoal,
     Save,
     Settlement,
@@ -61,7 +63,7 @@ class MemoryStore:
         self._profiles: dict[ProfileKey, _Profile] = {}
         self._states: list[BucketState | None] = [None] * BUCKETS
         self._folders: dict[str, _Folder] = {}
-        self._announced: dict[ProfileKey, tuple[str, int]] = {}
+        self._announced: dict[ProfileKey, Announced] = {}
         self._sequences: dict[ProfileKey, int] = {}
         self._leases: dict[str, tuple[int, str]] = {}
         self._documents: dict[str, bytes] = {}
@@ -142,10 +144,13 @@ class MemoryStore:
             if profile is not None and profile.version != version:
                 return False
             self._count_writes(bucket_of(key.user_id), profile is not None)
-            for known in (self._profiles, self._announced, self._sequences):
-                known.pop(key, None)
-            for folder in self._folders.values():
-                folder.queue(key).forget(key)
+            self._profiles.pop(key, None)
+            idle = [queue for folder in self._folders.values() if not (queue := folder.queue(key)).pending(key)]
+            for queue in idle:
+                queue.forget(key)
+            if len(idle) == len(self._folders):
+                self._announced.pop(key, None)
+                self._sequences.pop(key, None)
             return True
 
     def bucket_states(self) -> list[BucketState | None]:
@@ -234,9 +239,7 @@ class MemoryStore:
     def _read(self, queue: FlushQueue, key: ProfileKey) -> FlushReading:
         sequence = self._sequences[key] = max(self._clock(), self._sequences.get(key, 0) + 1)
         version, fields = self._load(key, (HEAD,))
-        announced = self._announced.get(key)
-        self._announced.setdefault(key, ("", 0))
-        return FlushReading(version, fields.get(HEAD), queue.settled.get(key), announced and announced[0], sequence)
+        return FlushReading(version, fields.get(HEAD), queue.settled.get(key), self._announced.get(key), sequence)
 
     def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
         with self._lock:
@@ -245,10 +248,23 @@ class MemoryStore:
                 key = one.claim.key
                 queue = self._queue(folder, key)
                 if queue.holds(token, key):
-                    moved = self._load(key, ()).version != one.version
-                    queue.settle(one, now, now + self._debounce if moved else None, now + micros(seconds))
-                    if one.announced is not None and one.sequence >= self._announced.get(key, ("", 0))[1]:
-                        self._announced[key] = (one.announced, one.sequence)
+                    self._settle(queue, one, now, now + micros(seconds))
+                elif one.published and self._sequences.get(key) not in (None, one.reading.sequence):
+                    queue.force(key, now)
+
+    def _settle(self, queue: FlushQueue, one: Settlement, now: int, forced_from: int) -> None:
+        key, stored = one.claim.key, self._announced.get(one.claim.key)
+        announced = one.published == Published.ANNOUNCEMENT
+        overtaken = announced and stored != one.reading.announced and (stored is None or stored.hash != one.hash)
+        if stored is None or (announced and one.reading.sequence >= stored.sequence):
+            self._announced[key] = Announced(one.hash, one.reading.sequence if announced else 0)
+        if overtaken:
+            queue.force(key, now)
+        version = self._load(key, ()).version
+        queue.settle(one, now, None if version == one.reading.version else now + self._debounce, forced_from)
+        if version == ABSENT and not one.hash:
+            queue.settled.pop(key)
+            self._announced.pop(key)
 
     def defer(self, folder: str, token: str, claims: Sequence[Claim], seconds: float) -> None:
         with self._lock:

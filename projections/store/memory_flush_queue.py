@@ -65,7 +65,7 @@ class FlushQueue:
         """End a claim. Due at `next_due` if that is given (the version moved); forced later if it was taken over."""
         key = one.claim.key
         del self._leases[key]
-        self.settled[key] = one.settled
+        self.settled[key] = one.hash
         if next_due is None:
             self._due.pop(key, None)
         else:
@@ -97,7 +97,11 @@ class FlushQueue:
         if key in self._leases:
             self._force.setdefault(key, now)
 
+    def pending(self, key: ProfileKey) -> bool:
+        """Whether the profile is due or claimed."""
+        return key in self._due or key in self._leases
+
     def forget(self, key: ProfileKey) -> None:
-        """Remove all that is known of this profile."""
-        for known in (self.settled, self._due, self._leases, self._force):
+        """Remove all that is known of a profile that is not pending."""
+        for known in (self.settled, self._force):
             known.pop(key, None)

@@ -6,6 +6,7 @@ write that arrives twice, or late, does nothing.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -116,32 +117,45 @@ class Claim(NamedTuple):
     taken_over: bool
 
 
+class Announced(NamedTuple):
+    """What was last announced of a profile: a hash (empty: that it has no snapshot), with its sequence.
+
+    The sequence is 0 where the hash is only known from a file.
+    """
+
+    hash: str
+    sequence: int
+
+
 class FlushReading(NamedTuple):
     """What the flusher reads of a claimed profile, in one step.
 
-    `settled` is the hash of the folder's file, empty where there is deliberately none; `announced` the hash that was
-    last announced, empty where that was "no snapshot"; None where the store does not know. `sequence` is new and higher
-    than any earlier one.
+    `settled` is the hash of the folder's file, empty where there is deliberately none; it and `announced` are None
+    where the store does not know. `sequence` is new and higher than any earlier one.
     """
 
     version: bytes
     head: bytes | None
     settled: str | None
-    announced: str | None
+    announced: Announced | None
     sequence: int
 
 
-class Settlement(NamedTuple):
-    """How the flush of one claim ended: the version that was read and the hashes that now hold (None: unchanged).
+class Published(IntEnum):
+    """How far the flush of a profile came: what others may have seen of it."""
 
-    What was announced with a higher `sequence` stays: another folder's flusher was later. 0: nothing was announced.
-    """
+    NOTHING = 0
+    FILE = 1
+    ANNOUNCEMENT = 2
+
+
+class Settlement(NamedTuple):
+    """How the flush of one claim ended: what was read, the hash of the file by now, and what was published."""
 
     claim: Claim
-    version: bytes
-    settled: str
-    announced: str | None
-    sequence: int = 0
+    reading: FlushReading
+    hash: str
+    published: Published
 
 
 class Store(Protocol):
@@ -180,7 +194,11 @@ class Store(Protocol):
         ...
 
     def remove(self, key: ProfileKey, version: bytes) -> bool:
-        """Remove a profile with everything known of it, if its version is still this one."""
+        """Remove a profile, if its version is still this one.
+
+        Folders in which it is due or claimed keep that, and what was announced stays known for them: read without a
+        version it has no snapshot, so each removes its file when its turn comes. Of the others nothing stays.
+        """
         ...
 
     # -- bucket states -------------------------------------------------------------------------------------------
@@ -223,14 +241,18 @@ class Store(Protocol):
         ...
 
     def read(self, folder: str, claims: Sequence[Claim]) -> list[FlushReading]:
-        """Read claimed profiles."""
+        """Read claimed profiles. Nothing is stored but the sequence, so reading twice is as reading once."""
         ...
 
     def settle(self, folder: str, token: str, settlements: Sequence[Settlement], seconds: float) -> None:
         """End claims: store the hashes; no longer due where the version is still the one read, else due again.
 
         A claim that was taken over is due once more after `seconds`, forced. What was forced or rechecked since
-        the claim stays due. A claim with another token is left alone.
+        the claim stays due.
+
+        Due again at once, and forced, is what others may have overtaken: an announcement where another one was stored
+        since the reading, because the later one may have arrived first; and a file or an announcement where the claim
+        has another token by now and the profile was read again. Beyond that, a claim with another token is left alone.
         """
         ...
 

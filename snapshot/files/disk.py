@@ -39,6 +39,7 @@ class Disk(Protocol):
     def make_folder(self, path: str, *, parents: bool = False) -> None: ...
     def names(self, folder: str) -> Iterator[str]: ...
     def is_file(self, path: str) -> bool: ...
+    def is_folder(self, path: str) -> bool: ...
     def exists(self, path: str) -> bool: ...
     def modified(self, path: str) -> float: ...
     def flush(self, path: str) -> None: ...
@@ -83,6 +84,13 @@ def sync(handle: int) -> None:
     except OSError as error:
         if error.errno not in _NOT_SUPPORTED:
             raise
+
+
+def _kind(path: str) -> int:
+    try:
+        return os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _keep_mode(handle: int, like: str) -> None:
@@ -181,8 +189,8 @@ class LocalDisk:
             return
         with suppress(FileExistsError):
             os.mkdir(path, folder_mode(self.file_mode))  # noqa: PTH102 - pathlib takes twice as long
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, "is a link or a file, not a folder: remove it", path)
+        if not self.is_folder(path):
+            raise NotADirectoryError(errno.ENOTDIR, f"{path} is a link or a file, not a folder: remove it")
 
     def names(self, folder: str) -> Iterator[str]:
         """Give the names of all that lies in a folder, in no order: there may be a million."""
@@ -191,10 +199,11 @@ class LocalDisk:
 
     def is_file(self, path: str) -> bool:
         """Whether a regular file lies there: no link."""
-        try:
-            return stat.S_ISREG(os.lstat(path).st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        return stat.S_ISREG(_kind(path))
+
+    def is_folder(self, path: str) -> bool:
+        """Whether a folder lies there: no link to one."""
+        return stat.S_ISDIR(_kind(path))
 
     def exists(self, path: str) -> bool:
         """Whether anything lies there, be it a link to nothing."""

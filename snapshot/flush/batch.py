@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from projections.profile_key import ProfileKey  # noqa: TC001 - until batch is rewritten
-from projections.store.protocol import Claim, FlushReading, Settlement
+from projections.profile_key import ProfileKey
+from projections.store.protocol import Claim, FlushReading, Published, Settlement
 from snapshot.announce.announcement import Announcement
+from snapshot.files.folder import DAMAGED, NO_FILE
 from snapshot.schema import SignalProfileSnapshot
 
 
@@ -25,38 +26,67 @@ class Flushed(NamedTuple):
 
     @property
     def claims(self) -> int:
-        """How many profiles were dealt with; those that were given back untouched, for want of time, are not."""
+        """How many profiles were flushed or failed; those that were given back for want of time are not counted."""
         return self.written + self.removed + self.unchanged + self.failed
 
 
+class Downstream(NamedTuple):
+    """What downstream has of a profile: the snapshot with that hash (NO_FILE: none).
+
+    Not `certain` where an announcement may be missing, or may yet arrive.
+    """
+
+    hash: str
+    certain: bool
+
+
+def downstream_of(reading: FlushReading, on_disk: str, *, journaled: bool) -> Downstream:
+    """What downstream has, by the store; where that does not know, by the file in the folder.
+
+    A file that lies there was announced, unless the journal names it. What was damaged says nothing.
+    """
+    if reading.announced is not None:
+        return Downstream(reading.announced.hash, certain=True)
+    return Downstream(NO_FILE, certain=False) if journaled or on_disk == DAMAGED else Downstream(on_disk, certain=True)
+
+
 class Outcome(NamedTuple):
-    """A claim after step 3. `known` is the hash of the folder's file; `told` the one that downstream was told."""
+    """A claim after step 3. `on_disk` is the hash of the folder's file."""
 
     claim: Claim
     reading: FlushReading
     snapshot: SignalProfileSnapshot | None
     hash: str
-    known: str
-    told: str
+    on_disk: str
+    downstream: Downstream
     cause: tuple[str, int]
+
+    @property
+    def repeated(self) -> bool:
+        """Whether file and announcement are due whatever they are: an older flush may have come in between."""
+        return self.claim.forced or self.claim.taken_over
 
     @property
     def to_write(self) -> bool:
         """Whether the file has to be written."""
-        return self.hash != self.known or self.claim.forced or self.claim.taken_over
+        return self.repeated or self.hash != self.on_disk
 
     @property
     def to_announce(self) -> bool:
-        """Whether downstream has to be told; after a take-over always, as an older flush may have come in between."""
-        return self.hash != self.told or self.claim.forced or self.claim.taken_over
+        """Whether the snapshot has to be announced."""
+        return self.repeated or self.downstream != Downstream(self.hash, certain=True)
 
 
-class PendingSettlement(NamedTuple):
-    """Step 7: what is settled under a token, and what is given back, with the seconds until it is due again."""
+class Ending(NamedTuple):
+    """Step 7 of a batch: what is settled under its token, and what is given back, with the seconds until it is due.
+
+    `forced` are those of the latter of which a file or an announcement may be out.
+    """
 
     token: str
     settlements: Sequence[Settlement]
     back: Sequence[tuple[Claim, float]]
+    forced: Sequence[ProfileKey] = ()
 
 
 class FlushBatch:
@@ -70,47 +100,44 @@ class FlushBatch:
         self.began = began
         self._retry = retry
         self.outcomes: dict[ProfileKey, Outcome] = {}
-        self.back: dict[ProfileKey, tuple[Claim, float]] = {}
         self.failed: set[ProfileKey] = set()
+        self._back: dict[ProfileKey, tuple[Claim, float]] = {}
+        self._forced: set[ProfileKey] = set()
 
     def open(self) -> list[Outcome]:
         """What has not been given back."""
-        return [one for key, one in self.outcomes.items() if key not in self.back]
+        return [one for key, one in self.outcomes.items() if key not in self._back]
 
-    def give_back(self, claim: Claim, seconds: float = 0.0) -> None:
-        """Give a claim back as it was: nothing was done."""
-        self.back[claim.key] = claim, seconds
+    def give_back(self, claim: Claim, seconds: float = 0.0, *, forced: bool = False) -> None:
+        """Give a claim back; `forced` where its file or its announcement may be out already: then both are repeated."""
+        self._back[claim.key] = claim._replace(forced=claim.forced or forced), seconds
+        if forced:
+            self._forced.add(claim.key)
 
-    def fail(self, claim: Claim) -> None:
-        """Give a claim back as it was, after an error."""
-        self.give_back(claim, self._retry)
+    def fail(self, claim: Claim, *, forced: bool = False) -> None:
+        """Give a claim back after an error."""
+        self.give_back(claim, self._retry, forced=forced)
         self.failed.add(claim.key)
 
-
-def forced(claim: Claim) -> Claim:
-    """The claim, to be done again whatever the hash is by then: file or announcement may be out already."""
-    return claim._replace(forced=True)
+    def ending(self) -> Ending:
+        """What step 7 has to do."""
+        return Ending(self.token, [_settlement(one) for one in self.open()], [*self._back.values()], [*self._forced])
 
 
 def announcement(one: Outcome) -> Announcement:
-    """What downstream is told."""
+    """What is announced."""
     event, comment_id = one.cause
     return Announcement(
         user_id=one.claim.key.user_id,
         group_slug=one.claim.key.group_slug,
         snapshot=None if one.snapshot is None else one.snapshot.to_dict(),
         snapshot_hash=one.hash or None,
-        previous_hash=one.told or None,
+        previous_hash=one.downstream.hash or None,
         sequence=one.reading.sequence,
         cause={"event": event, "comment_id": comment_id},
     )
 
 
-def settlement(one: Outcome) -> Settlement:
-    """What is noted of a profile that is done.
-
-    Without an announcement of ours the sequence is 0, as another folder's flusher may just have sent one.
-    """
-    return Settlement(
-        one.claim, one.reading.version, one.hash, one.hash, one.reading.sequence if one.to_announce else 0
-    )
+def _settlement(one: Outcome) -> Settlement:
+    file = Published.FILE if one.to_write else Published.NOTHING
+    return Settlement(one.claim, one.reading, one.hash, Published.ANNOUNCEMENT if one.to_announce else file)

@@ -18,7 +18,8 @@ from projections.watermark import tail_is_running
 from snapshot.deletion_guard import LEAST, too_many
 from snapshot.files.check import BadFile, FileCheck, bad_file
 from snapshot.files.orphans import orphan_files
-from snapshot.flush.flusher import LEASE_SECONDS, RETRY_SECONDS, Flushed
+from snapshot.flush.batch import Flushed
+from snapshot.flush.flusher import LEASE_SECONDS, RETRY_SECONDS
 from snapshot.processes.spawn import Pool
 from snapshot.rebuild import tasks
 from snapshot.rebuild.tasks import Output

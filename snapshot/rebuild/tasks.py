@@ -19,7 +19,8 @@ from projections.watermark import Observation, observe, tail_is_running
 from snapshot.deletion_guard import PendingDeletions
 from snapshot.files.check import FileCheck, check_files, matches_head, readable
 from snapshot.files.folder import ProfileFolder
-from snapshot.flush.flusher import Flushed, Flusher
+from snapshot.flush.batch import Flushed
+from snapshot.flush.flusher import Flusher
 from snapshot.reconcile.comparison import ProfileComparison
 from snapshot.reconcile.digests import StoredDigests, Sums, sum_rows
 from snapshot.reconcile.findings import Finding, Kind, Repairs, differing_fields, finding_fields, kind_of

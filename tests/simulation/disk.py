@@ -112,6 +112,10 @@ class Disk:
         self._process.call(f"looks for {path}")
         return path in self._files.contents
 
+    def is_folder(self, path: str) -> bool:
+        self._process.call(f"looks for {path}")
+        return path in self._files.folders
+
     def exists(self, path: str) -> bool:
         return self.is_file(path) or path in self._files.folders
 

@@ -13,7 +13,8 @@ from projections.store.rollback import RollbackDetector
 from snapshot.announce.announcement import Announcement, key_of
 from snapshot.build import build
 from snapshot.files.folder import ProfileFolder, open_folder
-from snapshot.flush.flusher import Flushed, Flusher
+from snapshot.flush.batch import Flushed
+from snapshot.flush.flusher import Flusher
 from snapshot.runtime.metrics import NoMetrics
 from snapshot.schema import parse_file
 from support.stores import NOW, Bench
@@ -51,6 +52,10 @@ class Told:
             if key not in found or one.sequence >= found[key].sequence:
                 found[key] = one
         return {key: one.snapshot_hash for key, one in found.items()}
+
+    def compacted(self) -> dict[ProfileKey, str | None]:
+        """What a compacted topic keeps: for each profile the announcement that arrived last."""
+        return {ProfileKey(one.user_id, one.group_slug): one.snapshot_hash for one in self.all}
 
 
 class Rig:
@@ -125,6 +130,7 @@ class Rig:
         assert [hash_ or None for hash_ in settled] == [believed[key] for key in keys]
         latest = self.told.latest()
         assert {key: latest.get(key) for key in keys} == believed
+        assert self.told.compacted() == latest
 
     def close(self) -> None:
         self.folder.close()

@@ -9,11 +9,14 @@ from projections.store.memory import MemoryStore
 from projections.store.protocol import (
     BucketState,
     Claim,
+    FlushReading,
     Folder,
     InitialPositions,
     Loaded,
+    Published,
     RecoveryGoal,
     Save,
+    Settlement,
     Store,
     Write,
 )
@@ -114,6 +117,12 @@ def save(store: Store, *writes: Write) -> list[ProfileKey]:
     """Save to one bucket; the profiles in conflict."""
     (conflicts,) = store.save([Save(bucket_of(writes[0].key.user_id), writes)])
     return conflicts
+
+
+def settlement(  # what was read, as far as settling asks for it
+    one: Claim, version: bytes, hash_: str, published: Published = Published.NOTHING, *, sequence: int = 0
+) -> Settlement:
+    return Settlement(one, FlushReading(version, None, None, None, sequence), hash_, published)
 
 
 def claim(store: Store, folder: Folder, seconds: float = NEVER, who: str = "claim") -> list[Claim]:

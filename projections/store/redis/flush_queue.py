@@ -7,7 +7,7 @@ import redis
 
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, parse_member
 from projections.store import keys as k
-from projections.store.protocol import ABSENT, Claim, FlushReading, Folder, Settlement
+from projections.store.protocol import ABSENT, Announced, Claim, FlushReading, Folder, Settlement
 from projections.store.redis import folders as folders_
 from projections.store.redis.scripts import Argument, Call, ask, run
 
@@ -63,11 +63,9 @@ class RedisFlushQueue:
         for bucket, keys in _by_bucket(by_key):
             arguments: list[Argument] = [token, self._debounce_ms, _millis(seconds)]
             for key in keys:
-                one = by_key[key]
-                announced = "-" if one.announced is None else one.announced
-                arguments += [member(key), one.version, _flags(one.claim), one.settled, announced, str(one.sequence)]
-            names = [*k.folder_keys(bucket, folder), k.announced_key(bucket), *map(k.profile_key, keys)]
-            calls.append(Call("settle", names, arguments))
+                arguments += _settlement_arguments(by_key[key])
+            names = [*k.folder_keys(bucket, folder), k.announced_key(bucket), k.sequence_key(bucket)]
+            calls.append(Call("settle", [*names, *map(k.profile_key, keys)], arguments))
         run(self._client, calls)
 
     def defer(self, folder: str, token: str, claims: Sequence[Claim], seconds: float) -> None:
@@ -111,12 +109,23 @@ def _text(value: bytes | None) -> str | None:
 
 def _reading(fields: Sequence[bytes | None]) -> FlushReading:
     version, head, settled, announced, sequence = fields
-    return FlushReading(version or ABSENT, head, _text(settled), _text(_hash(announced)), int(sequence or b"0"))
+    return FlushReading(version or ABSENT, head, _text(settled), _announced(announced), int(sequence or b"0"))
 
 
-def _hash(announced: bytes | None) -> bytes | None:
-    """Without its sequence, which stands behind it; where nothing was announced there is none."""
-    return announced and announced.rpartition(b" ")[0]
+def _announced(stored: bytes | None) -> Announced | None:
+    """A hash and its sequence; older versions left an empty text where they had only begun to announce."""
+    if not stored:
+        return None
+    text, _, sequence = stored.decode().rpartition(" ")
+    return Announced(text, int(sequence))
+
+
+def _settlement_arguments(one: Settlement) -> list[Argument]:
+    """One profile's part of the arguments of settle.lua."""
+    reading = one.reading
+    announced = "" if reading.announced is None else "{} {}".format(*reading.announced)
+    flags, sequence = _flags(one.claim), str(reading.sequence)
+    return [member(one.claim.key), reading.version, flags, one.hash, int(one.published), sequence, announced]
 
 
 def _by_bucket(keys: Iterable[ProfileKey]) -> list[tuple[int, list[ProfileKey]]]:

@@ -2,8 +2,7 @@
 --
 -- KEYS 1  settled hashes (hash)   2  announced hashes (hash)   3  sequences (hash)   4 ..  profiles (hashes)
 -- ARGV the members, in the order of their keys
--- A profile of which nothing was announced is recorded as such (''), so that a flush that ends before its
--- announcement is told from a store that lost what it knew.
+-- Nothing is written but the sequence: a second reading must not take for knowledge what the first one left.
 -- Returns for each: version, head, settled, announced (false where absent; a hash and its sequence), sequence (text).
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -17,7 +16,6 @@ for i, member in ipairs(ARGV) do
   reply[#reply + 1] = profile[2]
   reply[#reply + 1] = redis.call('HGET', KEYS[1], member)
   reply[#reply + 1] = redis.call('HGET', KEYS[2], member)
-  redis.call('HSETNX', KEYS[2], member, '')
   reply[#reply + 1] = text
 end
 return reply

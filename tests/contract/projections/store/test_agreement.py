@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from projections.store.protocol import (
     ABSENT,
+    Announced,
     Claim,
     EpochError,
+    FlushReading,
     Folder,
     InitialPositions,
     PositionGapError,
+    Published,
     RecoveryGoal,
     Save,
     Settlement,
@@ -61,7 +64,9 @@ _origins = st.builds(
     st.sampled_from(["1", "2"]),
 )
 _healings = st.builds(RecoveryGoal, st.just({"p0": 5}), st.booleans(), _who)
-_settlements = st.builds(Settlement, _claims, _versions, _who, st.none() | _who)
+_announced = st.none() | st.builds(Announced, _who, st.integers(0, 3))
+_readings = st.builds(FlushReading, _versions, st.none(), st.none(), _announced, st.integers(0, 3))
+_settlements = st.builds(Settlement, _claims, _readings, st.just("") | _who, st.sampled_from(Published))
 
 
 def _described(name: str, call: Callable[..., object], *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -112,7 +117,7 @@ def seen(store: Store) -> object:
         state and (state.epoch, state.rules_version, state.positions, state.topic_ids, state.recovery),
         [[at and at <= now for at in store.next_due(folder.id)] for folder in FOLDERS],
         [store.settled(folder.id, [ANN, BEN, CEM]) for folder in FOLDERS],
-        [(one.version, one.head, one.announced) for one in store.read(FOLDERS[0].id, everybody)],
+        [(one.version, one.head, one.announced and one.announced.hash) for one in store.read(FOLDERS[0].id, everybody)],
         store.leased("relay"),
         store.document("relay"),
     )

@@ -1,7 +1,9 @@
 """Claims, on every implementation of the store: taken, settled, given back, taken over, forced."""
 
+import pytest
+
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
-from projections.store.protocol import ABSENT, Claim, Settlement, Store
+from projections.store.protocol import ABSENT, Announced, Claim, Published, Settlement, Store
 from support.stores import (
     ANN,
     BEN,
@@ -14,6 +16,7 @@ from support.stores import (
     claim,
     keys,
     save,
+    settlement,
     write,
 )
 
@@ -44,7 +47,7 @@ def test_a_change_during_a_claim_waits_for_it(store: Store) -> None:
     (mine,) = claim(store, FOLDER, who="first")
     save(store, write(ANN, b"one", b"two"))
     assert claim(store, FOLDER, who="second") == []
-    store.settle(FOLDER.id, "first", [Settlement(mine, b"one", "hash", None)], NEVER)
+    store.settle(FOLDER.id, "first", [settlement(mine, b"one", "hash")], NEVER)
     assert claim(store, FOLDER, who="third") == [Claim(ANN, forced=False, taken_over=False)]
 
 
@@ -54,7 +57,7 @@ def test_a_settled_profile_that_is_still_the_one_read_is_done(store: Store) -> N
     (mine,) = claim(store, FOLDER)
     save(store, write(ANN, b"one", b"two"))
     assert store.read(FOLDER.id, [mine])[0].version == b"two"
-    store.settle(FOLDER.id, "claim", [Settlement(mine, b"two", "hash", None)], NEVER)
+    store.settle(FOLDER.id, "claim", [settlement(mine, b"two", "hash")], NEVER)
     assert store.next_due(FOLDER.id) == [None] * BUCKETS
 
 
@@ -66,7 +69,7 @@ def test_a_settled_profile_that_moved_is_due_after_the_debounce(bench: Bench) ->
     (mine,) = claim(store, FOLDER)
     save(store, write(ANN, b"one", b"two", dirty=False))
     began = store.clock()
-    store.settle(FOLDER.id, "claim", [Settlement(mine, b"one", "hash", None)], NOW)
+    store.settle(FOLDER.id, "claim", [settlement(mine, b"one", "hash")], NOW)
     due = store.next_due(FOLDER.id)[BUCKET]
     assert due is not None
     assert began - 1000 <= due - NEVER * 1e6 <= store.clock()
@@ -79,13 +82,13 @@ def test_a_taken_over_claim_is_flushed_once_more_after_one_more_lease(bench: Ben
     claim(store, FOLDER, seconds=0.001, who="paused")
     bench.wait(0.003)
     (mine,) = claim(store, FOLDER, who="second")
-    store.settle(FOLDER.id, "second", [Settlement(mine, b"one", "hash", None)], 0.005)
+    store.settle(FOLDER.id, "second", [settlement(mine, b"one", "hash")], 0.005)
     (later,) = [at for at in store.next_due(FOLDER.id) if at is not None]
     assert later > store.clock() - 20_000
     bench.wait(0.007)
     (again,) = claim(store, FOLDER, who="third")
     assert again == Claim(ANN, forced=True, taken_over=False)
-    store.settle(FOLDER.id, "third", [Settlement(again, b"one", "hash", None)], NOW)
+    store.settle(FOLDER.id, "third", [settlement(again, b"one", "hash")], NOW)
     assert store.next_due(FOLDER.id) == [None] * BUCKETS
 
 
@@ -95,11 +98,11 @@ def test_a_change_soon_after_a_take_over_does_not_use_up_the_later_flush(bench: 
     claim(store, FOLDER, seconds=0.001, who="paused")
     bench.wait(0.003)
     (mine,) = claim(store, FOLDER, who="second")
-    store.settle(FOLDER.id, "second", [Settlement(mine, b"one", "hash", None)], NEVER)
+    store.settle(FOLDER.id, "second", [settlement(mine, b"one", "hash")], NEVER)
     save(store, write(ANN, b"one", b"two"))
     (soon,) = claim(store, FOLDER, who="third")
     assert soon == Claim(ANN, forced=False, taken_over=False)
-    store.settle(FOLDER.id, "third", [Settlement(soon, b"two", "hash", None)], NOW)
+    store.settle(FOLDER.id, "third", [settlement(soon, b"two", "hash")], NOW)
     later = store.next_due(FOLDER.id)[BUCKET]
     assert later is not None
     assert later > store.clock() + NEVER / 2 * 1e6
@@ -111,10 +114,37 @@ def test_a_flusher_that_lost_its_claim_settles_nothing(bench: Bench, store: Stor
     (lost,) = claim(store, FOLDER, seconds=0.001, who="paused")
     bench.wait(0.003)
     (mine,) = claim(store, FOLDER, who="second")
-    store.settle(FOLDER.id, "paused", [Settlement(lost, b"one", "old", "old")], NEVER)
+    store.settle(FOLDER.id, "paused", [settlement(lost, b"one", "old", Published.ANNOUNCEMENT)], NEVER)
     store.defer(FOLDER.id, "paused", [lost], NOW)
     assert store.read(FOLDER.id, [mine])[0].settled is None
     assert claim(store, FOLDER, who="third") == []
+
+
+@pytest.mark.parametrize("published", Published)
+def test_what_was_published_under_a_lost_claim_is_forced_if_it_was_read_again_since(
+    bench: Bench, store: Store, published: Published
+) -> None:
+    """Its file or its announcement may have come behind the later one."""
+    store.add_folder(FOLDER)
+    save(store, write(ANN, ABSENT, b"one"))
+    (lost,) = claim(store, FOLDER, seconds=0.001, who="paused")
+    (reading,) = store.read(FOLDER.id, [lost])
+    bench.wait(0.003)
+    late = Settlement(lost, reading, "old", published)
+    (second,) = claim(store, FOLDER, who="second")
+    store.settle(FOLDER.id, "paused", [late], NEVER)
+    assert claim(store, FOLDER, who="nobody") == [], "the second flusher is still to read it"
+    settle(store, "second", second)
+    (once_more,) = claim(store, FOLDER, who="third")
+    settle(store, "third", once_more)
+    store.settle(FOLDER.id, "paused", [late], NEVER)
+    forced = [Claim(ANN, forced=True, taken_over=False)]
+    assert claim(store, FOLDER, who="fourth") == (forced if published else [])
+
+
+def settle(store: Store, who: str, one: Claim) -> None:
+    (reading,) = store.read(FOLDER.id, [one])
+    store.settle(FOLDER.id, who, [Settlement(one, reading, "new", Published.ANNOUNCEMENT)], NOW)
 
 
 def test_a_claim_given_back_is_due_later(store: Store) -> None:
@@ -149,7 +179,7 @@ def test_a_forced_profile_is_due_at_once_and_forced_once(bench: Bench) -> None:
     store.force(FOLDER.id, [ANN, BEN])
     taken = claim(store, FOLDER)
     assert sorted(taken) == [Claim(ANN, forced=True, taken_over=False), Claim(BEN, forced=True, taken_over=False)]
-    store.settle(FOLDER.id, "claim", [Settlement(one, b"one", "hash", None) for one in taken], NOW)
+    store.settle(FOLDER.id, "claim", [settlement(one, b"one", "hash") for one in taken], NOW)
     store.force(FOLDER.id, [])
     save(store, write(ANN, b"one", b"two"))
     assert claim(store, FOLDER, who="second") == []
@@ -162,7 +192,7 @@ def test_what_is_forced_during_a_claim_is_not_forgotten(store: Store) -> None:
     (mine,) = claim(store, FOLDER, who="first")
     store.force(FOLDER.id, [ANN])
     assert claim(store, FOLDER, who="meanwhile") == []
-    store.settle(FOLDER.id, "first", [Settlement(mine, b"one", "hash", None)], NEVER)
+    store.settle(FOLDER.id, "first", [settlement(mine, b"one", "hash")], NEVER)
     assert claim(store, FOLDER, who="second") == [Claim(ANN, forced=True, taken_over=False)]
 
 
@@ -170,12 +200,12 @@ def test_a_profile_to_recheck_is_due_at_once_and_its_file_unknown(store: Store) 
     store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,) = claim(store, FOLDER)
-    store.settle(FOLDER.id, "claim", [Settlement(mine, b"one", "hash", "hash")], NEVER)
+    store.settle(FOLDER.id, "claim", [settlement(mine, b"one", "hash", Published.ANNOUNCEMENT)], NEVER)
     store.recheck(FOLDER.id, [ANN])
     (again,) = claim(store, FOLDER, who="second")
     assert again == Claim(ANN, forced=False, taken_over=False)
     (reading,) = store.read(FOLDER.id, [again])
-    assert (reading.settled, reading.announced) == (None, "hash")
+    assert (reading.settled, reading.announced) == (None, Announced("hash", 0))
 
 
 def test_what_is_rechecked_during_a_claim_is_not_forgotten(store: Store) -> None:
@@ -183,7 +213,7 @@ def test_what_is_rechecked_during_a_claim_is_not_forgotten(store: Store) -> None
     save(store, write(ANN, ABSENT, b"one"))
     (mine,) = claim(store, FOLDER, who="first")
     store.recheck(FOLDER.id, [ANN])
-    store.settle(FOLDER.id, "first", [Settlement(mine, b"one", "hash", None)], NEVER)
+    store.settle(FOLDER.id, "first", [settlement(mine, b"one", "hash")], NEVER)
     assert claim(store, FOLDER, who="second") == [Claim(ANN, forced=True, taken_over=False)]
 
 
@@ -204,14 +234,17 @@ def test_a_settlement_that_arrives_twice_leaves_the_next_claim_alone(store: Stor
     store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     (first,) = claim(store, FOLDER, who="first")
-    settlement = Settlement(first, b"one", "hash 1", "hash 1")
-    store.settle(FOLDER.id, "first", [settlement], NEVER)
+    (reading,) = store.read(FOLDER.id, [first])
+    sent = Settlement(first, reading, "hash 1", Published.ANNOUNCEMENT)
+    store.settle(FOLDER.id, "first", [sent], NEVER)
     save(store, write(ANN, b"one", b"two"))
     (second,) = claim(store, FOLDER, who="second")
-    store.settle(FOLDER.id, "first", [settlement._replace(settled="late", announced="late")], NEVER)
-    (reading,) = store.read(FOLDER.id, [second])
-    assert (reading.settled, reading.announced) == ("hash 1", "hash 1")
+    store.settle(FOLDER.id, "first", [sent._replace(hash="late")], NEVER)
+    (after,) = store.read(FOLDER.id, [second])
+    assert (after.settled, after.announced) == ("hash 1", Announced("hash 1", reading.sequence))
     assert claim(store, FOLDER, who="third") == []
+    store.settle(FOLDER.id, "second", [Settlement(second, after, "hash 2", Published.ANNOUNCEMENT)], NEVER)
+    assert store.next_due(FOLDER.id) == [None] * BUCKETS
 
 
 def test_claims_given_back_twice_are_given_back_once(store: Store) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from projections.profile_key import BUCKETS, ProfileKey
-from projections.store.protocol import ABSENT, Folder, Settlement, Store
+from projections.store.protocol import ABSENT, Announced, Claim, FlushReading, Folder, Published, Settlement, Store
 from support.stores import (
     ANN,
     AWKWARD,
@@ -17,6 +17,7 @@ from support.stores import (
     claim,
     keys,
     save,
+    settlement,
     write,
 )
 
@@ -88,7 +89,7 @@ def test_folders_know_nothing_of_each_other(store: Store) -> None:
     store.add_folder(other)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,) = claim(store, FOLDER)
-    store.settle(FOLDER.id, "claim", [Settlement(mine, b"one", "hash", None)], NEVER)
+    store.settle(FOLDER.id, "claim", [settlement(mine, b"one", "hash")], NEVER)
     (theirs,) = claim(store, other)
     assert store.read(other.id, [theirs])[0].settled is None
     assert store.settled(FOLDER.id, [ANN, BEN]) == ["hash", None]
@@ -103,10 +104,12 @@ def test_a_reading_says_what_is_known(store: Store) -> None:
     first, absent = store.read(FOLDER.id, [ann, cem])
     assert (first.version, first.head, first.settled, first.announced) == (b"one", b"head", None, None)
     assert (absent.version, absent.head) == (ABSENT, None)
-    store.settle(FOLDER.id, "claim", [Settlement(ann, b"one", "hash", "told"), Settlement(cem, ABSENT, "", "")], NOW)
+    settled = [Settlement(ann, first, "hash", Published.ANNOUNCEMENT), Settlement(cem, absent, "", Published.FILE)]
+    store.settle(FOLDER.id, "claim", settled, NOW)
     store.force(FOLDER.id, [ANN, CEM])
     second, nothing = store.read(FOLDER.id, sorted(claim(store, FOLDER, who="second")))
-    assert (second.settled, second.announced, nothing.settled, nothing.announced) == ("hash", "told", "", "")
+    assert (second.settled, second.announced) == ("hash", Announced("hash", first.sequence))
+    assert (nothing.settled, nothing.announced) == (None, None), "of a profile that is no more nothing is kept"
     assert store.read(FOLDER.id, []) == []
 
 
@@ -114,32 +117,61 @@ def test_a_settlement_without_an_announcement_leaves_what_was_announced(store: S
     store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,) = claim(store, FOLDER)
-    store.settle(FOLDER.id, "claim", [Settlement(mine, b"one", "hash 1", "told")], NOW)
+    store.settle(FOLDER.id, "claim", [settlement(mine, b"one", "hash 1", Published.ANNOUNCEMENT)], NOW)
     store.force(FOLDER.id, [ANN])
     (mine,) = claim(store, FOLDER, who="second")
-    store.settle(FOLDER.id, "second", [Settlement(mine, b"one", "hash 2", None)], NOW)
+    store.settle(FOLDER.id, "second", [settlement(mine, b"one", "hash 2")], NOW)
     (reading,) = store.read(FOLDER.id, [mine])
-    assert (reading.settled, reading.announced) == ("hash 2", "told")
+    assert (reading.settled, reading.announced) == ("hash 2", Announced("hash 1", 0))
 
 
-def test_an_announcement_with_a_lower_sequence_leaves_the_later_one(store: Store) -> None:
+@pytest.mark.parametrize("late_settles_first", [True, False])
+def test_two_announcements_at_the_same_time_have_the_profile_announced_once_more(
+    store: Store, *, late_settles_first: bool
+) -> None:
+    """The topic may hold them in either order, and keeps the last one."""
     other = Folder("2c", None)
     store.add_folder(FOLDER)
     store.add_folder(other)
     save(store, write(ANN, ABSENT, b"one"))
     (mine,), (theirs,) = claim(store, FOLDER), claim(store, other)
-    early, late = store.read(FOLDER.id, [mine])[0].sequence, store.read(other.id, [theirs])[0].sequence
-    store.settle(other.id, "claim", [Settlement(theirs, b"one", "late", "late", late)], NOW)
-    store.settle(FOLDER.id, "claim", [Settlement(mine, b"one", "early", "early", early)], NOW)
-    (reading,) = store.read(FOLDER.id, [mine])
-    assert (reading.settled, reading.announced) == ("early", "late")
+    (early,), (late,) = store.read(FOLDER.id, [mine]), store.read(other.id, [theirs])
+
+    def settle_early() -> None:
+        store.settle(FOLDER.id, "claim", [Settlement(mine, early, "early", Published.ANNOUNCEMENT)], NOW)
+
+    if not late_settles_first:
+        settle_early()
+    store.settle(other.id, "claim", [Settlement(theirs, late, "late", Published.ANNOUNCEMENT)], NOW)
+    if late_settles_first:
+        settle_early()
+    assert store.read(FOLDER.id, [mine])[0].announced == Announced("late", late.sequence)
+    again = {folder.id: claim(store, folder, who="again") for folder in (FOLDER, other)}
+    forced = Claim(ANN, forced=True, taken_over=False)
+    assert again == {FOLDER.id: [forced], other.id: []} if late_settles_first else {FOLDER.id: [], other.id: [forced]}
 
 
-def test_who_was_told_nothing_is_noted_by_the_first_reading(store: Store) -> None:
+def test_two_that_announced_the_same_at_the_same_time_are_done(store: Store) -> None:
+    other = Folder("2c", None)
+    folders = [FOLDER, other]
+    for folder in folders:
+        store.add_folder(folder)
+    save(store, write(ANN, ABSENT, b"one"))
+    claims = [claim(store, folder)[0] for folder in folders]
+    readings = [store.read(folder.id, [one])[0] for folder, one in zip(folders, claims, strict=True)]
+    for folder, one, reading in zip(folders, claims, readings, strict=True):
+        store.settle(folder.id, "claim", [Settlement(one, reading, "same", Published.ANNOUNCEMENT)], NOW)
+    assert [claim(store, folder, who="again") for folder in folders] == [[], []]
+
+
+def test_reading_twice_is_as_reading_once(store: Store) -> None:
+    """A lost reply is sent again: what the first reading left must not look like knowledge to the second."""
     store.add_folder(FOLDER)
     save(store, write(ANN, ABSENT, b"one"))
     mine = claim(store, FOLDER)
-    assert [store.read(FOLDER.id, mine)[0].announced for _ in range(2)] == [None, ""]
+    assert [store.read(FOLDER.id, mine)[0]._replace(sequence=0) for _ in range(3)] == [
+        FlushReading(b"one", b"head of one", None, None, 0)
+    ] * 3
 
 
 def test_sequences_only_grow_and_follow_the_clock(store: Store) -> None:
@@ -159,6 +191,6 @@ def test_thousands_of_profiles_in_one_call(store: Store) -> None:
     taken = store.claim(FOLDER.id, [BUCKET], 3_000, NEVER, "token")
     assert keys(taken) == set(people)
     assert len(store.read(FOLDER.id, taken)) == 3_000
-    store.settle(FOLDER.id, "token", [Settlement(one, b"one", "hash", "hash") for one in taken], NOW)
+    store.settle(FOLDER.id, "token", [settlement(one, b"one", "hash", Published.ANNOUNCEMENT) for one in taken], NOW)
     assert store.next_due(FOLDER.id) == [None] * BUCKETS
     assert store.settled(FOLDER.id, people) == ["hash"] * 3_000

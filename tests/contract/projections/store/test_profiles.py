@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
-from projections.store.protocol import ABSENT, Save, Settlement, Store
+from projections.store.protocol import ABSENT, Announced, Claim, Folder, Published, Save, Settlement, Store
 from support.stores import (
     ANN,
     AWKWARD,
@@ -20,6 +20,7 @@ from support.stores import (
     Bench,
     claim,
     save,
+    settlement,
     state,
     write,
 )
@@ -95,7 +96,7 @@ def test_a_save_that_arrives_twice_does_nothing_the_second_time(store: Store) ->
     )
     assert store.save([sent]) == [[]]
     (ann,) = [one for one in claim(store, FOLDER) if one.key == ANN]
-    store.settle(FOLDER.id, "claim", [Settlement(ann, b"one", "hash", "hash")], NEVER)
+    store.settle(FOLDER.id, "claim", [settlement(ann, b"one", "hash", Published.ANNOUNCEMENT)], NEVER)
     before = (state(store), store.next_due(FOLDER.id), dict(store.scan(ANN)), dict(store.scan(BEN)))
     assert store.save([sent]) == [[]]
     assert (state(store), store.next_due(FOLDER.id), dict(store.scan(ANN)), dict(store.scan(BEN))) == before
@@ -146,25 +147,47 @@ def test_any_slug_names_a_profile(store: Store, slug: str) -> None:
     assert store.profiles(0, EVERYTHING) == []
 
 
-def test_a_removed_profile_is_forgotten_wholly(store: Store) -> None:
+def test_of_a_removed_profile_that_is_nowhere_due_nothing_stays(store: Store) -> None:
     store.add_folder(FOLDER)
-    save(store, write(ANN, ABSENT, b"one"), write(BEN, ABSENT, b"one"))
-    (ann, ben) = sorted(claim(store, FOLDER))
-    store.settle(FOLDER.id, "claim", [Settlement(ann, b"one", "hash", "hash")], NOW)
-    store.force(FOLDER.id, [ANN])
+    save(store, write(ANN, ABSENT, b"one"))
+    (ann,) = claim(store, FOLDER)
+    store.settle(FOLDER.id, "claim", [settlement(ann, b"one", "hash", Published.ANNOUNCEMENT)], NOW)
     assert not store.remove(ANN, b"other")
     assert store.remove(ANN, b"one")
-    assert store.remove(BEN, b"one")
     assert store.next_due(FOLDER.id) == [None] * BUCKETS
-    assert claim(store, FOLDER, who="second") == []
-    store.defer(FOLDER.id, "claim", [ben], NOW)
-    assert claim(store, FOLDER, who="third") == []
     assert store.settled(FOLDER.id, [ANN]) == [None]
     assert store.profiles(0, EVERYTHING) == []
     save(store, write(ANN, ABSENT, b"new", {b"c1": b""}))
-    (again,) = claim(store, FOLDER, who="fourth")
+    (again,) = claim(store, FOLDER, who="second")
     reading = store.read(FOLDER.id, [again])[0]
     assert (reading.head, reading.settled, reading.announced) == (None, None, None)
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_removed_profile_stays_due_in_folders_that_still_have_its_file(store: Store, *, claimed: bool) -> None:
+    """One folder's run removes the profile; the others have to remove their files when their turn comes."""
+    other = Folder("2c", None)
+    for folder in (FOLDER, other):
+        store.add_folder(folder)
+    save(store, write(ANN, ABSENT, b"one"))
+    for folder in (FOLDER, other):
+        (one,) = claim(store, folder)
+        (reading,) = store.read(folder.id, [one])
+        store.settle(folder.id, "claim", [Settlement(one, reading, "hash", Published.ANNOUNCEMENT)], NOW)
+    announced = Announced("hash", reading.sequence)
+    save(store, write(ANN, b"one", b"two", {b"h": b"ended"}))
+    (mine,) = claim(store, FOLDER, who="second")
+    store.settle(FOLDER.id, "second", [settlement(mine, b"two", "")], NOW)
+    theirs = claim(store, other, who="second") if claimed else []
+    assert store.remove(ANN, b"two")
+    theirs = theirs or claim(store, other, who="second")
+    assert theirs == [Claim(ANN, forced=False, taken_over=False)]
+    (left,) = store.read(other.id, theirs)
+    assert (left.version, left.head, left.settled, left.announced) == (ABSENT, None, "hash", announced)
+    store.settle(other.id, "second", [Settlement(theirs[0], left, "", Published.ANNOUNCEMENT)], NOW)
+    for folder in (FOLDER, other):
+        assert store.next_due(folder.id) == [None] * BUCKETS
+        assert store.settled(folder.id, [ANN]) == [None]
 
 
 def test_a_save_of_a_hundred_thousand_fields(store: Store) -> None:

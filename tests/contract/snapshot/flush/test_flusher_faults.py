@@ -2,17 +2,20 @@
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from projections.profile_key import ProfileKey
-from projections.store.protocol import StoreUnavailableError
+from projections.store.protocol import Claim, StoreUnavailableError
+from snapshot.announce.announcement import Announcement
 from snapshot.files.folder import NotDurableError, NotStartedError, ProfileFolder
 from support.flushing import Crash, Interrupted, Rig, fail_at, rig
 from support.histories import comment
+from support.rollback import keep
 from support.stores import Bench
 
 ANN, BEN, CEM = ProfileKey(1, "lions"), ProfileKey(2, "lions"), ProfileKey(3, "tigers")
@@ -276,4 +279,80 @@ def test_two_flushers_share_the_work(one: Rig) -> None:
     assert sum(shares) == 200
     assert min(shares) > 50
     assert len(one.told.all) == 200
+    one.right()
+
+
+# ------------------------------------------------------------------------------------------- the end of a profile
+
+
+def _ended_in_a_store_that_lost_what_was_announced(one: Rig) -> None:
+    empty = keep(one.store)
+    one.apply(comment(ANN, 11, 1))
+    one.flush()
+    empty()
+    one.flusher().add_folder()
+    one.apply(comment(ANN, 11, 2, state=1))
+
+
+def test_an_end_is_announced_although_it_was_read_twice(one: Rig) -> None:
+    """A reply that was lost: redis-py sends the command again."""
+
+    def read_before(name: str, when: str) -> None:
+        if (name, when) == ("read", "before"):
+            one.store.read(one.folder.identity.id, [Claim(ANN, forced=False, taken_over=False)])
+
+    _ended_in_a_store_that_lost_what_was_announced(one)
+    one.flush(one.flusher(store=Interrupted(one.store, read_before)))
+    assert one.told.compacted() == {ANN: None}
+    one.right()
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_an_end_is_announced_by_another_process_where_one_came_no_further_than_the_file(
+    one: Rig, *, removed: bool
+) -> None:
+    def fail(contents: Mapping[ProfileKey, bytes | None], *rest: Any) -> dict[ProfileKey, OSError]:  # noqa: ANN401
+        if removed:
+            one.folder.write(contents, *rest)
+        return dict.fromkeys(contents, OSError(errno.EIO, os.strerror(errno.EIO)))
+
+    _ended_in_a_store_that_lost_what_was_announced(one)
+    assert one.flusher(folder=Interrupted(one.folder, write=fail)).flush().failed == 1
+    one.bench.wait(one.retry)
+    one.flush()
+    assert one.told.compacted() == {ANN: None}
+    one.right()
+
+
+def test_a_flusher_that_lost_its_claim_behind_its_file_has_the_profile_flushed_again(one: Rig) -> None:
+    """It stood still for longer than a lease and the flush after the take-over; its file is the older one."""
+    one.apply(comment(ANN, 11, 1, "https://a.org"))
+    one.flush()
+    one.apply(comment(ANN, 11, 2, "https://b.org"))
+
+    def stand_still(name: str, when: str) -> None:
+        if (name, when) == ("write", "before"):
+            one.bench.wait(one.lease * 1.1)
+            one.apply(comment(ANN, 11, 3, "https://c.org"))
+            one.flush()
+
+    one.flusher(folder=Interrupted(one.folder, stand_still)).flush()
+    assert one.content(ANN)["top_links"][0]["url"] == "https://b.org/"
+    one.flush()
+    one.right()
+
+
+def test_an_announcement_that_failed_under_a_lost_claim_is_followed_by_the_present_state(one: Rig) -> None:
+    """What timed out may still arrive."""
+    one.apply(comment(ANN, 11, 1, "https://a.org"))
+
+    def stand_still(announcements: Sequence[Announcement]) -> list[Exception | None]:
+        one.bench.wait(one.lease * 1.1)
+        one.apply(comment(ANN, 11, 2, "https://b.org"))
+        one.flush()
+        one.told.announce(announcements)  # it arrived, last, and its acknowledgement did not
+        return [TimeoutError("no acknowledgement")] * len(announcements)
+
+    assert one.flusher(announcer=Interrupted(one.told, announce=stand_still)).flush().failed == 1
+    one.flush()
     one.right()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,33 @@ def test_a_slow_flush_that_announces_nothing_leaves_what_another_folder_announce
     assert other.lying() == one.lying()
 
 
+@pytest.mark.parametrize("newer_settles_first", [True, False])
+def test_of_two_announcements_at_the_same_time_the_newer_one_is_the_last(
+    one: Rig, other: Rig, *, newer_settles_first: bool
+) -> None:
+    """One folder reads the older state, is slow to write, and announces it behind the newer one."""
+    other.flush()
+    one.apply(comment(ANN, 11, 2, "https://b.org"))
+
+    def announce_newer_first(name: str, when: str) -> None:
+        if (name, when) != ("announce", "before"):
+            return
+        one.apply(comment(ANN, 11, 3, "https://c.org"))
+        store = Interrupted(one.store, settle=lambda *arguments: unsettled.append(arguments))
+        assert one.flusher(store=one.store if newer_settles_first else store).flush().announced == 1
+
+    unsettled: list[tuple[Any, ...]] = []
+    slow = other.flusher(announcer=Interrupted(other.told, announce_newer_first))
+    assert slow.flush().announced == 1
+    for arguments in unsettled:
+        one.store.settle(*arguments)
+    assert one.told.compacted() != one.told.latest(), "the older one is the last, by now"
+    one.flush()
+    other.flush()
+    one.right()
+    assert other.lying() == one.lying()
+
+
 def test_a_flush_that_had_nothing_to_announce_does_not_hide_what_another_folder_did(one: Rig, other: Rig) -> None:
     other.flush()
     one.apply(comment(ANN, 11, 2, "https://b.org"))
@@ -69,3 +97,14 @@ def test_a_flush_that_had_nothing_to_announce_does_not_hide_what_another_folder_
     one.flush()
     one.right()
     assert other.lying() == one.lying()
+
+
+def test_a_profile_that_one_folders_run_removed_still_ends_in_the_other(one: Rig, other: Rig) -> None:
+    other.flush()
+    one.apply(comment(ANN, 11, 2, state=2))
+    assert one.flush().removed == 1
+    assert one.store.remove(ANN, one.store.load({ANN: ()})[ANN].version)
+    assert other.flush().removed == 1
+    assert (one.lying(), other.lying()) == ({}, {})
+    assert one.told.compacted() == {ANN: None}
+    assert one.store.settled(other.folder.identity.id, [ANN]) == [None]

@@ -1,0 +1,64 @@
+"""What stands in the way of profiles that could not be flushed: for the log, and for the operator."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from projections.profile_key import ProfileKey
+from snapshot.flush.batch import FlushBatch
+from snapshot.runtime.throttle import ThrottledWarning
+
+
+class Failures:
+    """Kept until every profile that failed was flushed. `place` says where a profile's file lies."""
+
+    def __init__(self, place: Callable[[ProfileKey], Path], now: Callable[[], float]) -> None:
+        self.trouble: str | None = None
+        """What stands in the way at present; None where nothing does."""
+        self._place = place
+        self._failing: set[ProfileKey] = set()
+        self._unreadable = ThrottledWarning("profiles in the store can't be read", now, level="error")
+        self._unwritten = ThrottledWarning("files not written; retrying", now, level="error")
+        self._foreign = ThrottledWarning("a file that is not ours has the name of a removed profile; it is left", now)
+        self._unannounced = ThrottledWarning("announcements not acknowledged; retrying", now, level="error")
+
+    def unreadable(self, key: ProfileKey, error: Exception) -> None:
+        """A profile in the store can't be read."""
+        self._unreadable.warn(str(error), first=named(key))
+        self.trouble = (
+            f"the profile {named(key)} in the store can't be read ({error}); fix it with "
+            f"`snapshot-rebuild --user {key.user_id}`"
+        )
+
+    def unwritten(self, errors: Mapping[ProfileKey, OSError]) -> None:
+        """Files were not written."""
+        for key, error in list(errors.items())[:1]:
+            reason = error.strerror or str(error)
+            self._unwritten.warn(reason, files=len(errors), first=str(self._place(key)))
+            self.trouble = (
+                f"{self._place(key)} can't be written ({reason}); fix that, or choose another folder with "
+                "--output-dir or SNAPSHOT_STORAGE_DIR"
+            )
+
+    def foreign(self, key: ProfileKey) -> None:
+        """What lies in the place of a removed profile is not ours to remove."""
+        self._foreign.warn(str(self._place(key)))
+
+    def unannounced(self, errors: Mapping[ProfileKey, Exception]) -> None:
+        """Announcements were not acknowledged."""
+        for key, error in list(errors.items())[:1]:
+            self._unannounced.warn(str(error), announcements=len(errors), first=named(key))
+            self.trouble = f"the change of the profile {named(key)} can't be announced: {error}"
+
+    def note(self, batch: FlushBatch) -> None:
+        """A batch is done: which profiles failed, and which of those that failed before no longer do."""
+        self._failing -= {one.claim.key for one in batch.open()}
+        self._failing |= batch.failed
+        if not self._failing:
+            self.trouble = None
+            for warning in (self._unwritten, self._unannounced, self._unreadable):
+                warning.resolved()
+
+
+def named(key: ProfileKey) -> str:
+    """A profile's name for people: that of its announcements' key."""
+    return f"{key.user_id}:{key.group_slug}"
