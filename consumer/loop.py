@@ -194,6 +194,16 @@ class Loop:
         if recovered:
             log.info("recovered: the lost data is complete again", buckets=list_buckets(recovered))
 
+    @property
+    def progress(self) -> object:
+        """Changes whenever anything is read, saved or recovered, here or by others."""
+        return self._applied, self._source.progress, tuple(self._positions.read.items()), self._positions.writes
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be consumed at present."""
+        return self.reason if self._unavailable else self._source.trouble
+
     def caught_up(self) -> bool:
         """Whether everything that was there is in the store, and committed."""
         reading = self._pending is None and not self._unavailable and bool(self._generation)

@@ -128,6 +128,11 @@ class Positions:
         same = known is not None and state is not None and known.epoch == state.epoch
         return self._saved[bucket] if same else {}
 
+    @property
+    def writes(self) -> int:
+        """How many writes all buckets count, as last seen."""
+        return sum(state.writes for state in self._stored if state is not None)
+
     def recovering(self) -> Iterable[tuple[int, BucketState, RecoveryGoal]]:
         """The buckets that recover, as last seen, with what is left to reach."""
         for bucket, state in enumerate(self._stored):

@@ -113,6 +113,16 @@ class Source(Protocol):
         """How many events wait in each partition, as last known; cheap."""
         ...
 
+    @property
+    def progress(self) -> object:
+        """Changes whenever anything is read, delivered or not."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be read at present, for the operator; None where nothing is in the way."""
+        ...
+
     def exhausted(self) -> bool:
         """Whether everything that was there when this was first asked has been delivered."""
         ...

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from consumer.commands.alive_option import AliveFile
 from consumer.commands.tail_options import TailOptions
 from consumer.daemon.daemon import NightlySettings, Settings, Summary, open_daemon
 from consumer.daemon.nightly import nightly_rebuild
@@ -44,6 +45,7 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
             rich_help_panel=_PANEL,
         ),
     ] = None,
+    alive_file: AliveFile = None,
     until_caught_up: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--until-caught-up", help="Process what is there, flush all that is due, and exit.")
     ] = False,
@@ -66,6 +68,7 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
         until_caught_up,
         nightly_settings,
         tail.settings(),
+        alive_file,
     )
     with (
         handle_signals() as signals,

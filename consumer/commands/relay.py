@@ -1,7 +1,6 @@
 """The entry point `snapshot-relay`."""
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,11 @@ import structlog
 import typer
 from rich.console import Console
 
+from consumer.commands.alive_option import AliveFile
 from consumer.commands.tail_options import TailOptions
+from consumer.daemon.limit import ProgressLimit
+from consumer.daemon.liveness import Liveness, alive_file
+from consumer.daemon.signals import handle_signals
 from consumer.kafka.topics import ensure_topics, event_ends
 from consumer.relay.event_producer import EventProducer
 from consumer.relay.relay import Relay
@@ -66,6 +69,7 @@ class RelayOptions:
             rich_help_panel="Files",
         ),
     ] = Path("storage")
+    alive_file: AliveFile = None
 
 
 def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
@@ -84,24 +88,32 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
             "database itself"
         )
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
     with (
-        open_metrics(metrics) as figures,
+        handle_signals() as signals,
+        open_metrics(metrics) as opened_metrics,
         open_store(store, FileOptions(options.storage_dir)) as opened,
-        _open_relay(database, kafka.settings, options, tail.settings(batch=_BATCH), opened, figures) as relay,
+        _open_relay(database, kafka.settings, options, tail.settings(batch=_BATCH), opened, opened_metrics) as relay,
     ):
+        signals.call(stopping.set)
         typer.echo(f"{_run(relay, opened, stopping, options)} events published")
 
 
 def _run(relay: Relay, opened: OpenStore, stopping: threading.Event, options: RelayOptions) -> int:
     published = 0
-    while not stopping.is_set():
-        published += relay.step(_STEP_SECONDS)
-        if relay.unavailable:
-            opened.restart_embedded_redis()
-        if options.until_caught_up and relay.caught_up():
-            break
+    limit = ProgressLimit()
+    liveness = Liveness(alive_file(options.storage_dir, options.alive_file))
+    try:
+        while not stopping.is_set():
+            published += relay.step(_STEP_SECONDS)
+            liveness.show()
+            if relay.unavailable:
+                opened.restart_embedded_redis()
+            if options.until_caught_up:
+                if relay.caught_up():
+                    break
+                limit.check(relay.progress, relay.trouble)
+    finally:
+        liveness.close()
     return published
 
 

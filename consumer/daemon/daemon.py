@@ -7,7 +7,7 @@ source is the database's tail in this process; several daemons on one store shar
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,8 @@ from typing import NamedTuple
 import structlog
 
 from consumer.daemon.flush_worker import FlushWorker
+from consumer.daemon.limit import ProgressLimit
+from consumer.daemon.liveness import Liveness, alive_file
 from consumer.daemon.recovery import RecoveryWorker
 from consumer.daemon.schedule import Nightly, Schedule
 from consumer.daemon.worker import Worker
@@ -48,11 +50,11 @@ from snapshot.runtime.metrics import Metrics
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.5
+FLUSHER, RECOVERY = "flusher", "recovery"
 _DEAD_LETTER_SECONDS = 10.0
 _DATABASE_TIMEOUT = 2.0
-_HEARTBEAT_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 3.0
-_OUTAGE_SECONDS = 60.0
+_TICK_SECONDS = 1.0
 _FAILURES = 3
 
 
@@ -68,6 +70,7 @@ class Settings(NamedTuple):
     until_caught_up: bool
     nightly: "NightlySettings | None" = None
     tail: TailSettings = DEFAULTS
+    alive_file: Path | None = None
 
 
 class NightlySettings(NamedTuple):
@@ -94,16 +97,19 @@ class Daemon:
         flush_worker: FlushWorker,
         recovery_worker: RecoveryWorker,
         nightly: Nightly | None,
-        heartbeat: Path,
+        liveness: Liveness,
     ) -> None:
         self._loop = loop
         self._source = source
         self._flush_worker = flush_worker
         self._recovery_worker = recovery_worker
-        self._workers = [Worker("flusher", flush_worker.step), Worker("recovery", recovery_worker.step)]
+        self._workers = [
+            Worker(FLUSHER, flush_worker.step, liveness),
+            Worker(RECOVERY, recovery_worker.step, liveness),
+        ]
         self._nightly = nightly
-        self._heartbeat = heartbeat
-        self._unavailable_since: float | None = None
+        self._liveness = liveness
+        self._limit = ProgressLimit()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -117,29 +123,23 @@ class Daemon:
         """
         for worker in self._workers:
             worker.start()
-        events, beaten = 0, 0.0
+        events, ticked = 0, 0.0
         try:
             while not self._stopping.is_set():
                 events += self._loop.step(POLL_SECONDS)
                 self._raise_worker_errors()
                 if self._loop.unavailable:
                     restart_embedded_redis()
-                if time.monotonic() - beaten >= _HEARTBEAT_SECONDS:
-                    self._beat()
-                    if self._nightly is not None:
-                        self._nightly.tick()
-                    beaten = time.monotonic()
+                self._liveness.show()
+                if self._nightly is not None and time.monotonic() - ticked >= _TICK_SECONDS:
+                    self._nightly.tick()
+                    ticked = time.monotonic()
                 if until_caught_up and self._done():
                     break
         finally:
             self._end()
         self._raise_worker_errors()
         return Summary(events, self._flush_worker.flushed)
-
-    def _beat(self) -> None:
-        """Show a health check that the loop goes round; a disk that can't be written is reported by the flusher."""
-        with suppress(OSError):
-            self._heartbeat.touch()
 
     def _done(self) -> bool:
         self._give_up()
@@ -152,15 +152,12 @@ class Daemon:
             return False
 
     def _give_up(self) -> None:
-        """A run that is to end does not wait for ever."""
-        if self._recovery_worker.failures >= _FAILURES and self._recovery_worker.trouble is not None:
-            raise OperatorError(self._recovery_worker.trouble)
-        if not self._loop.unavailable:
-            self._unavailable_since = None
-            return
-        self._unavailable_since = self._unavailable_since or time.monotonic()
-        if time.monotonic() - self._unavailable_since > _OUTAGE_SECONDS:
-            raise OperatorError(f"gave up after {_OUTAGE_SECONDS:.0f} s: {self._loop.reason}")
+        """A run that is to end does not wait for ever, whatever it waits for."""
+        recovery = self._recovery_worker
+        if recovery.failures >= _FAILURES and recovery.trouble is not None:
+            raise OperatorError(recovery.trouble)
+        trouble = self._loop.trouble or recovery.trouble or self._flush_worker.trouble
+        self._limit.check((self._loop.progress, recovery.pages, self._flush_worker.progress), trouble)
 
     def _raise_worker_errors(self) -> None:
         for worker in self._workers:
@@ -184,6 +181,7 @@ class Daemon:
             self._nightly.close(_SHUTDOWN_SECONDS)
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
+        self._liveness.close()
 
 
 @contextmanager
@@ -204,10 +202,16 @@ def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, 
         flush_worker = FlushWorker(flusher, Scrub(opened.store, folder), detector, time.monotonic)
         source, dead_letters = _source(settings, projection, metrics, stack)
         loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)
-        recovery_worker = RecoveryWorker(projection, lambda: _database(settings.database), time.monotonic)
+        liveness = Liveness(alive_file(files.storage_dir, settings.alive_file))
+        recovery_worker = RecoveryWorker(
+            projection,
+            lambda: _database(settings.database),
+            time.monotonic,
+            beat=lambda: liveness.beat(RECOVERY),
+        )
         nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
         yield (
-            Daemon(loop, source, flush_worker, recovery_worker, nightly, files.storage_dir / "alive"),
+            Daemon(loop, source, flush_worker, recovery_worker, nightly, liveness),
             opened.restart_embedded_redis,
         )
 

@@ -66,11 +66,20 @@ class FlushWorker:
         # What is due and can't be claimed is in a bucket that recovers.
         return min(max(due, _MIN_SECONDS), _IDLE_SECONDS) if due > 0 else _BLOCKED_SECONDS
 
+    @property
+    def progress(self) -> int:
+        """How many claims ended well."""
+        return self.flushed.claims - self.flushed.failed
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last profiles could not be flushed."""
+        return self._flusher.trouble or self._scrub.trouble
+
     def refuse_failures(self, rounds: int) -> None:
         """Raise OperatorError where so many rounds ended with nothing but failures."""
-        trouble = self._flusher.trouble or self._scrub.trouble
-        if self._failing >= rounds and trouble is not None:
-            raise OperatorError(trouble)
+        if self._failing >= rounds and self.trouble is not None:
+            raise OperatorError(self.trouble)
 
     def idle(self) -> bool:
         """Whether nothing is due, claimed, or still to be checked."""

@@ -39,9 +39,13 @@ class RecoveryWorker:
         database: Callable[[], AbstractContextManager[Database]],
         now: Callable[[], float],
         token: str | None = None,
+        beat: Callable[[], object] = lambda: None,
     ) -> None:
+        self._beat = beat
         self.trouble: str | None = None
         """Why what was lost could not be reconciled at the last attempt, for the operator."""
+        self.pages = 0
+        """How many pages were compared and reconciled."""
         self.failures = 0
         """How many attempts in a row failed."""
         self._projection = projection
@@ -108,6 +112,8 @@ class RecoveryWorker:
             raise OperatorError(blocked_message(reason, "snapshot-rebuild --all --prune-all"))
 
     def _renew(self) -> None:
+        self.pages += 1
+        self._beat()
         if not self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
             raise _LeaseLostError
 

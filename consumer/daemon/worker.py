@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
+from consumer.daemon.liveness import Liveness
 from projections.store.protocol import StoreUnavailableError
 
 log = structlog.get_logger()
@@ -17,15 +18,17 @@ class Worker(threading.Thread):
     its threads.
     """
 
-    def __init__(self, name: str, step: Callable[[], float]) -> None:
+    def __init__(self, name: str, step: Callable[[], float], liveness: Liveness) -> None:
         super().__init__(name=name, daemon=True)
         self._step = step
+        self._liveness = liveness
         self._stopping = threading.Event()
         self.error: BaseException | None = None
 
     def run(self) -> None:
         """Repeat until `stop`."""
         while not self._stopping.is_set():
+            self._liveness.beat(self.name)
             try:
                 seconds = self._step()
             except StoreUnavailableError:

@@ -163,6 +163,25 @@ class KafkaSource:
                 raise fatal from error
             log.warning("a commit to Kafka failed", group=self._group_id, reason=one_line(repr(error)))
 
+    @property
+    def progress(self) -> object:
+        """Changes whenever anything is read."""
+        return tuple(self._positions.values())
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be read at present."""
+        kafka = f"Kafka at {self._settings.bootstrap_servers}"
+        if self._broken is not None:
+            return f"{kafka}: {self._broken}"
+        if not internals.coordinator_known(self._consumer):
+            return (
+                f"{kafka} does not answer, or has no coordinator for the group {self._group_id}: see the broker's log"
+            )
+        if not self._generation or not self._stable():
+            return f"{kafka} has not assigned partitions to this member of the group {self._group_id}"
+        return None
+
     def exhausted(self) -> bool:
         """Whether everything that was there when this was first asked has been delivered.
 

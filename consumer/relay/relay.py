@@ -98,6 +98,7 @@ class Relay:
         self._batch = settings.batch
         self._backfill: Backfill | None = None
         self._unavailable = False
+        self._total = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -131,6 +132,17 @@ class Relay:
         if published is None:
             self._sleep(min(seconds, _PAUSE))
         return published or 0
+
+    @property
+    def progress(self) -> object:
+        """Changes whenever anything is read or published."""
+        return self._leased.progress, self._total
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be read or published at present."""
+        warnings = (self._store_down, self._unsent, self._clock_skew)
+        return next((one.reason for one in warnings if one.reason), self._leased.trouble)
 
     @property
     def unavailable(self) -> bool:
@@ -169,6 +181,7 @@ class Relay:
             self._pending = self._pending[len(part) :]
             self._metrics.count("signal_glaze.events_published", len(part))
             published += len(part)
+            self._total += len(part)
         return published
 
     def _check_clock(self, revision: int) -> None:

@@ -52,6 +52,7 @@ class LeasedTail:
         self._unreadable = ThrottledWarning(UNREADABLE, now)
         self._retry_at = now()
         self._target: int | None = None
+        self._other: object = None  # how far the tail of another process is
         self._term_number: int | None = None
         self.generation = 0
         """Grows whenever everything was forgotten; 0: the lease was not asked for yet."""
@@ -125,7 +126,18 @@ class LeasedTail:
         if self.working:
             return self.tail is not None and self.tail.caught_up(self._target)
         found = self.lease.load() if self.generation else None
+        self._other = found and (found.ceiling, found.polled_until, found.swept_until)
         return found is not None and min(found.polled_until, found.swept_until) >= self._target
+
+    @property
+    def progress(self) -> object:
+        """Changes whenever this tail, or that of another process, gets on."""
+        return self.generation, self.tail and self.tail.turns, self._other
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the database can't be read at present."""
+        return self._unreadable.reason or (None if self.tail is None else self.tail.trouble)
 
     def close(self, save: Callable[[], object] = lambda: None) -> None:
         """Leave at once, so that others can take over; `save` writes where they go on."""

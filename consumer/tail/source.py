@@ -150,6 +150,16 @@ class DatabaseTail:
         """How many events are read and not yet delivered."""
         return {PARTITION: sum(len(batch.events) for batch in self._queue)} if self._leased.working else {}
 
+    @property
+    def progress(self) -> object:
+        """Changes whenever anything is read."""
+        return self._leased.progress
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the database can't be read at present."""
+        return self._leased.trouble
+
     def exhausted(self) -> bool:
         """Whether everything that was committed when this was first asked has been delivered, or is blocked.
 

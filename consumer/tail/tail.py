@@ -71,6 +71,8 @@ class Tail:
         self._poll: Iterator[list[Event]] | None = None
         self._poll_due = self._retry_at = now()
         self._warning = ThrottledWarning(UNREADABLE, now)
+        self.turns = 0
+        """How many turns did something."""
         self._look: Moment | None = None  # when the last look at all rows began: nothing to sweep for before a commit
         self._looked_at = now()
         self._complete: Moment | None = None  # when the last look began whose findings are all handed out
@@ -100,7 +102,13 @@ class Tail:
             self._poll = None
             raise
         self._warning.resolved()
+        self.turns += found is not None
         return found
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the database can't be read at present."""
+        return self._warning.reason
 
     def wait(self) -> float:
         """Seconds until there may be something to do."""

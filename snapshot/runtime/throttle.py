@@ -51,6 +51,11 @@ class ThrottledWarning:
         self._since: float | None = None
         self._reason: str | None = None
 
+    @property
+    def reason(self) -> str | None:
+        """Why the condition is present, as last logged; None where it is not."""
+        return self._reason
+
     def warn(self, reason: str, **facts: object) -> None:
         """The condition is present."""
         if self._since is None:

@@ -155,6 +155,14 @@ class Member:
     def lag(self) -> Mapping[str, int]:
         return {name: self._broker.end(name) - at for name, at in self._positions.items()}
 
+    @property
+    def progress(self) -> object:
+        return dict(self._positions)
+
+    @property
+    def trouble(self) -> str | None:
+        return "the broker is away" if self._broker.away else None
+
     def exhausted(self) -> bool:
         if self.coming is not None or self._broker.away or not self._assignment.generation:
             return False

@@ -1,0 +1,100 @@
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from consumer.daemon.liveness import Liveness, alive_file
+from consumer.daemon.worker import Worker
+from projections.store.protocol import StoreUnavailableError
+from support.process import wait_until
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def touched(path: Path, act: Callable[[], object]) -> bool:
+    """Whether the file was touched."""
+    if path.exists():
+        os.utime(path, (1, 1))
+    act()
+    return path.exists() and path.stat().st_mtime > 1
+
+
+def test_the_file_is_touched_while_all_threads_go_round_and_not_while_one_is_stuck(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "alive"
+    liveness = Liveness(path, clock)
+    for second in range(100):
+        clock.now = float(second)
+        liveness.beat("flusher")
+        liveness.beat("recovery")
+        assert touched(path, liveness.show)
+    with capture_logs() as logged:
+        for second in range(100, 200):
+            clock.now = float(second)
+            liveness.beat("recovery")
+            assert touched(path, liveness.show) == (second < 159), second
+    assert logged[0]["reason"] == "flusher"
+    clock.now = 200.0
+    liveness.beat("flusher")
+    assert touched(path, liveness.show)
+
+
+def test_it_is_touched_once_a_second_and_taken_away_at_the_end(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "alive"
+    liveness = Liveness(path, clock)
+    assert touched(path, liveness.show)
+    clock.now = 0.5
+    assert not touched(path, liveness.show)
+    liveness.close()
+    assert not path.exists()
+    liveness.close()
+
+
+def test_a_worker_that_waits_for_the_store_is_alive_and_one_that_hangs_is_not(tmp_path: Path) -> None:
+    clock, path, hang = Clock(), tmp_path / "alive", threading.Event()
+    liveness = Liveness(path, clock)
+    rounds = [0]
+
+    def unavailable() -> float:
+        rounds[0] += 1
+        raise StoreUnavailableError("away")
+
+    waiting = Worker("recovery", unavailable, liveness)
+    hanging = Worker("flusher", lambda: float(hang.wait()), liveness)
+    waiting.start()
+    hanging.start()
+    wait_until(lambda: rounds[0] > 0, "the first round", 10)
+    clock.now = 61.0
+    before = rounds[0]
+    wait_until(lambda: rounds[0] > before + 1, "a round at that time", 10)
+    with capture_logs() as logged:
+        assert not touched(path, liveness.show)
+    assert [entry["reason"] for entry in logged] == ["flusher"]
+    for worker in (waiting, hanging):
+        worker.stop()
+        hang.set()
+        worker.join(10)
+        assert worker.error is None
+
+
+def test_what_lies_there_and_is_no_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("dear")
+    os.utime(tmp_path / "target", (1, 1))
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "fifo"):
+        Liveness(tmp_path / name, Clock()).show()
+    assert (tmp_path / "target").stat().st_mtime == 1
+    Liveness(tmp_path / "missing" / "alive", Clock()).show()
+
+
+def test_each_process_has_a_file_of_its_own_unless_one_is_given(tmp_path: Path) -> None:
+    assert alive_file(tmp_path, None).name.startswith("alive-")
+    assert alive_file(tmp_path, None).name.endswith(f"-{os.getpid()}")
+    assert alive_file(tmp_path, tmp_path / "given") == tmp_path / "given"
