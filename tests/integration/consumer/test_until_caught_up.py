@@ -44,9 +44,7 @@ def test_a_locked_database(locked: Path, tmp_path: Path, fresh_kafka: str) -> No
             pool.submit(last_line, *CONSUMER, env=embedded, log=tmp_path / "consumer.log"),
             pool.submit(last_line, *RELAY, env=relay, log=tmp_path / "relay.log"),
         ]
-        for end in ends:
-            assert "gave up after 60 s without progress: " in end.result()
-            assert "locked" in end.result()
+        assert all("stays locked by a writer" in end.result() for end in ends)
 
 
 def test_a_broker_without_a_coordinator(short_folder: Callable[[str], Path], redis_url: str, tmp_path: Path) -> None:
