@@ -12,7 +12,7 @@ from projections.errors import OperatorError
 _POLL_SECONDS = 0.5
 _TERMINATE_SECONDS = 2.0
 _RAN = (0, 1)
-_PROGRAM = "from snapshot.rebuild.command import main; main()"
+_PROGRAM = "from snapshot.cli.start import rebuild; rebuild()"
 
 
 def nightly_rebuild(output_dir: Path, environment: Mapping[str, str]) -> Callable[[threading.Event], None]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from projections.errors import OperatorError
 from snapshot.processes import sizing
+from snapshot.processes.interrupts import blocked_in_children
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,7 +48,9 @@ def map_forked(work: Callable[[Item], Result], items: Sequence[Item], processes:
     fork = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(processes, fork, initializer=_begin, initargs=(work,))
     try:
-        yield from pool.map(_do, items)
+        with blocked_in_children():
+            results = pool.map(_do, items)  # which starts them all
+        yield from results
     except BrokenProcessPool as error:
         raise OperatorError(
             "a worker process was killed, perhaps because memory ran out; run again with --workers 1"
@@ -63,7 +66,6 @@ def _begin(work: Callable[[Any], Any]) -> None:
     global _work  # noqa: PLW0603 - what a pool's initializer is for
     _work = work
     gc.freeze()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them; the parent ends the others
     for number in (signal.SIGTERM, signal.SIGHUP):  # the parent's handlers write its log line; nohup's are kept
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

@@ -3,7 +3,6 @@
 import gc
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from projections.errors import OperatorError
+from snapshot.processes.interrupts import blocked_in_children
 from snapshot.runtime import logs, stdio
 
 Context = TypeVar("Context")
@@ -74,7 +74,8 @@ class Processes(Generic[Context]):
         try:
             while True:
                 for item in islice(left, self.workers * _WAITING - len(running)):
-                    running.add(self._executor.submit(_do, task, item))
+                    with blocked_in_children():  # the first ones start the processes
+                        running.add(self._executor.submit(_do, task, item))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -97,8 +98,7 @@ _context: list[Any] = []
 
 
 def _begin(open_context: ContextFactory[Any]) -> None:
-    """Begin a worker: the parent handles Ctrl-C, and a parent that was killed ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Begin a worker; a parent that was killed ends its workers."""
     stdio.prepare()
     logs.configure_from(os.environ, sys.stderr)  # unconfigured, it would write into the report
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -11,6 +11,13 @@ from projections.errors import OperatorError
 from snapshot.cli.command import run
 
 
+@pytest.fixture(autouse=True)
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where tracebacks go."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
@@ -43,16 +50,14 @@ def test_only_a_run_that_came_to_its_end_ends_with_1(
 
 
 def test_a_mistake_of_ours_is_one_line_and_its_traceback_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    reports: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
     def app() -> None:
         raise RuntimeError("a mistake\nof ours")
 
     with pytest.raises(SystemExit):
         run(app)
-    (file,) = tmp_path.iterdir()
+    (file,) = reports.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     (line,) = capsys.readouterr().err.splitlines()
     version = importlib.metadata.version("signal-identity-snapshotter")
