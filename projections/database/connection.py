@@ -1,5 +1,6 @@
 """One database, opened for reading only: SQLite's file or a PostgreSQL server behind one small class."""
 
+import os
 import sqlite3
 import threading
 import time
@@ -197,7 +198,7 @@ def _path(url: URL, variable: str) -> Path:
 def _sqlite_engine(path: Path) -> Engine:
     """`mode=ro`: a wrong path is an error, not a new database. No pool: it would go on reading a replaced file."""
     engine = create_engine(
-        URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"}),
+        URL.create("sqlite", database=f"file:{quote(os.fsencode(path))}", query={"mode": "ro", "uri": "true"}),
         poolclass=NullPool,
         connect_args={"timeout": LOCK_WAIT_S, "check_same_thread": False},
     )

@@ -69,7 +69,7 @@ class RunLog:
         self._clock = clock
         self._monotonic = monotonic
         self._handlers: dict[signal.Signals, Any] = {}
-        self.entry = Entry(command=command, group_slug=group_slug, dry_run=dry_run)
+        self.entry = Entry(command=command, group_slug=group_slug and _printable(group_slug), dry_run=dry_run)
 
     def __enter__(self) -> Self:
         self.entry.started = _stamp(self._clock())
@@ -83,7 +83,7 @@ class RunLog:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         if error is not None and (reason := _reason(error)) is not None:
-            self.entry.error = reason
+            self.entry.error = _printable(reason)
         self.entry.finished, self.entry.seconds = _stamp(self._clock()), self.seconds
         try:
             append_lines(self._place, [_encode(self.entry)])
@@ -94,6 +94,11 @@ class RunLog:
     def seconds(self) -> float:
         """How long the run has taken so far."""
         return round(self._monotonic() - self._began, 3)
+
+
+def _printable(text: str) -> str:
+    """The text without what UTF-8 can't hold: bytes of file names and arguments that are in no encoding."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _stamp(moment: datetime) -> str:

@@ -135,10 +135,10 @@ def _servers() -> Iterator[Path]:
 def _version(binary: Path) -> int | None:
     """The server's major version; None where it doesn't tell, and its start will say more."""
     try:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603  a server found above
+        said = subprocess.run([binary, "--version"], capture_output=True, check=False).stdout  # noqa: S603  found above
     except OSError:
         return None
-    found = re.search(r"v=(\d+)", said)
+    found = re.search(rb"v=(\d+)", said)
     return None if found is None else int(found[1])
 
 
@@ -158,6 +158,7 @@ def _start(folder: Path, lock: IO[str]) -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             pass_fds=(lock.fileno(),),
             start_new_session=True,  # so Ctrl-C at the command doesn't end it
@@ -237,9 +238,9 @@ def _opened(path: Path) -> IO[str]:
 
 
 def _socket_path(folder: Path) -> Path:
-    """Place the socket in the folder, or where that path is too long for one, in a short private folder."""
+    """Place the socket in the folder, or where that path is too long for one or no UTF-8, in a short private folder."""
     inside = folder / "redis.sock"
-    if len(os.fsencode(inside)) <= _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(inside)) <= _LONGEST_SOCKET_PATH and _is_text(inside):
         return inside
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     short = Path(tempfile.gettempdir()) / f"signal-redis-{digest}"
@@ -249,6 +250,11 @@ def _socket_path(folder: Path) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != _PRIVATE:
         raise OperatorError(f"{short} isn't a private folder of ours: remove it, or choose a shorter storage path")
     return short / "redis.sock"
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a URL can name it: its bytes are UTF-8."""
+    return str(path).encode(errors="replace") == os.fsencode(path)
 
 
 def _last_words(folder: Path) -> str:
