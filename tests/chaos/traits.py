@@ -56,7 +56,7 @@ def traits(seed: int, mode: Mode) -> Traits:
         small_storage=draw("small_storage") and not given,
         nightly=draw("nightly", 0.25),
         strangers=draw("strangers"),
-        odd=draw("odd", float(os.environ.get("CHAOS_ODD", "0"))) and not draw("postgres"),
+        odd=draw("odd", 0.4) and not draw("postgres"),
         scoped=draw("scoped", 0.3),
     )
 

@@ -118,7 +118,7 @@ class World:
         return found
 
     def _process(self, name: str, program: str, storage: Path, more: Mapping[str, str] | None = None) -> Supervised:
-        words = [program, "--interval", "0.1", "--sweep-interval", "0.5"]
+        words = [program, "--interval", "0.2", "--sweep-interval", "1"]
         words += ["--prune-all"] if self.traits.confirmed else []
         env = {**self.env(storage), **(more or {})}
         own = None if self.kafka is None else storage  # without a broker they share one
