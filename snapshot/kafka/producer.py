@@ -1,5 +1,6 @@
 """Sending messages to Kafka and knowing of each whether it arrived."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -7,9 +8,10 @@ from typing import Any, NamedTuple
 from kafka import KafkaProducer, errors
 
 from projections.errors import OperatorError
-from snapshot.kafka.client import MAX_MESSAGE_BYTES, connect
+from snapshot.kafka.client import MAX_MESSAGE_BYTES, connect, one_line
 from snapshot.kafka.settings import KafkaSettings
 
+_log = logging.getLogger(__name__)
 _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 
 
@@ -26,6 +28,37 @@ class Message(NamedTuple):
     value: bytes | None
     headers: list[tuple[str, bytes]]
     timestamp: int | None = None
+
+
+OPTIONS: dict[str, Any] = {
+    "client_id": "signal-identity-snapshotter",
+    "acks": "all",
+    "enable_idempotence": True,
+    "retries": float("inf"),
+    "max_in_flight_requests_per_connection": 5,
+    "allow_auto_create_topics": True,
+    "compression_type": None,
+    "linger_ms": 5,
+    "batch_size": 2**17,
+    "max_request_size": MAX_MESSAGE_BYTES + 2**20,
+    "metadata_max_age_ms": 60_000,
+    "metrics_enabled": False,
+}
+"""Why these, and why the others are left as they are, says docs/operations/kafka.md."""
+
+
+def close(client: KafkaProducer, seconds: float) -> None:
+    """End a client of kafka-python, which is given up: it sends nothing later, and raises nothing, now or when deleted.
+
+    kafka-python 3.0.12 flushes before it closes. Where a broker is slow, that raises KafkaTimeoutError, and the client
+    stays open: its thread goes on sending, and its `__del__` raises once more.
+    """
+    try:
+        client.close(timeout=seconds)
+    except Exception as error:  # noqa: BLE001 - whatever it raises, no process may end because a server was slow
+        _log.info("kafka-python: a producer was closed by force: %s", one_line(error))
+        client._sender.force_close()  # noqa: SLF001 - see above
+        client._closed = True  # noqa: SLF001
 
 
 class Producer:
@@ -80,24 +113,19 @@ class Producer:
         return outcomes
 
     def _drop(self, seconds: float) -> None:
-        if self._client is not None:
-            self._client.close(timeout=seconds)
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            close(client, seconds)
 
     def _connect(self) -> KafkaProducer:
         milliseconds = round(self._timeout * 1000)
         return connect(
             KafkaProducer,
             self._settings,
-            acks="all",
-            enable_idempotence=True,
+            **OPTIONS,
             delivery_timeout_ms=milliseconds,
             request_timeout_ms=milliseconds // 2,
             max_block_ms=milliseconds,
-            linger_ms=5,
-            batch_size=2**17,
-            max_request_size=MAX_MESSAGE_BYTES + 2**20,
-            metrics_enabled=False,
         )
 
     def _begin(self, client: KafkaProducer, message: Message, deadline: float) -> Any:  # noqa: ANN401  no types there

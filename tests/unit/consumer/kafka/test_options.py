@@ -1,19 +1,22 @@
-"""docs/operations/kafka.md names every option of kafka-python's consumer and admin client, with the value in use."""
+"""docs/operations/kafka.md names every option of kafka-python's clients, with the value in use."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 from consumer.kafka.options import ADMIN_OPTIONS, READER_OPTIONS, SourceOptions, member_options
+from snapshot.kafka.producer import OPTIONS
 from snapshot.kafka.settings import KafkaSettings
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "operations" / "kafka.md"
 SETTINGS = KafkaSettings(bootstrap_servers="kafka:9092")
 CONNECTION = SETTINGS.options() | {"bootstrap_timeout_ms": 10_000}
 CONSUMER: dict[str, Any] = KafkaConsumer.DEFAULT_CONFIG | CONNECTION | member_options("group", SourceOptions())
+BY_USE = dict.fromkeys(("delivery_timeout_ms", "request_timeout_ms", "max_block_ms"))
+PRODUCER: dict[str, Any] = KafkaProducer.DEFAULT_CONFIG | CONNECTION | OPTIONS | BY_USE
 ADMIN: dict[str, Any] = KafkaAdminClient.DEFAULT_CONFIG | CONNECTION | ADMIN_OPTIONS
 
 
@@ -33,7 +36,14 @@ def test_what_the_admin_client_has_of_its_own_is_documented() -> None:
     assert set(rows("Admin client")) == other
 
 
-@pytest.mark.parametrize(("section", "effective"), [("Consumer", CONSUMER), ("Admin client", ADMIN)])
+def test_what_the_producer_has_of_its_own_is_documented() -> None:
+    own = {name for name in KafkaProducer.DEFAULT_CONFIG if name not in CONSUMER or PRODUCER[name] != CONSUMER[name]}
+    assert own <= set(rows("Producer")) <= set(KafkaProducer.DEFAULT_CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("section", "effective"), [("Consumer", CONSUMER), ("Producer", PRODUCER), ("Admin client", ADMIN)]
+)
 def test_the_documented_values_are_those_in_use(section: str, effective: dict[str, Any]) -> None:
     shown = {name: value.strip("`") for name, value in rows(section).items() if value.startswith("`")}
     assert shown
