@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,37 @@ def test_whoever_went_while_the_store_was_lost_is_removed_by_a_run_that_ends(tmp
     assert run(*CATCH_UP, env=env).returncode == 0
     assert sorted(stamps(storage / "signal_profiles")) == [f"{user}-elm.json" for user in users if user != users[2]]
     assert [told["snapshot"] for told in announcements(storage)][5:] == [None]
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["as written", "by an older version"])
+def test_nothing_is_shown_of_a_store_that_was_lost_before_it_is_complete_again(tmp_path: Path, noted: bool) -> None:
+    """The embedded default: the tail's own document is lost with the store, only the folder can tell."""
+    wb = WhiteBalloon.in_folder(tmp_path / "data")
+    request, [user, other] = wb.add_group("elm", "Elm St", members=2)
+    for number in range(6):
+        wb.comments([comment_row(user, request, 3_000 * number + row) for row in range(3_000)])
+    env, storage = on(tmp_path / "data", tmp_path / "storage", SNAPSHOT_DEBOUNCE="0"), tmp_path / "storage"
+    assert run(*CATCH_UP, env=env).returncode == 0
+    before = len(announcements(storage))
+    shutil.rmtree(storage / "redis")
+    if not noted:
+        (storage / "signal_profiles" / ".signal-profiles-store").unlink()
+    wb.comment(other, request)
+    wb.comment(user, request)
+    ended = run(*CATCH_UP, env=env)
+    assert ended.returncode == 0, ended.stderr
+    shown = {(one["user_id"], one["snapshot"]["message_count"]) for one in announcements(storage)[before:]}  # type: ignore[index]
+    assert shown == {(user, 18_001), (other, 1)}
+    assert "affected profiles are not published until then" in ended.stderr
+
+
+def comment_row(user: int, request: int, number: int) -> dict[str, object]:
+    return {
+        "user_id": user,
+        "help_request_id": request,
+        "body": f"number {number}",
+        "created_at": demo_database.START + timedelta(seconds=number),
+    }
 
 
 def test_a_new_comment_is_in_its_file_within_two_seconds(tmp_path: Path) -> None:
