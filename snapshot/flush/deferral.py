@@ -1,10 +1,11 @@
 """What a flusher must not show yet: what a store that lost something still says of profiles."""
 
 from projections.profile_key import ProfileKey, bucket_of
-from projections.store.protocol import Store
+from projections.store.protocol import BucketState, Store
 from projections.store.rollback import RollbackDetector
 from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder
 from snapshot.flush.batch import FlushBatch, Outcome
+from snapshot.flush.epochs import FolderEpochs, complete
 
 _PATIENCE = 5
 """How many times in a row a profile is deferred because its file seems newer than the store."""
@@ -18,6 +19,7 @@ class Deferral:
         self._folder = folder
         self._detector = detector
         self._pause = pause
+        self._epochs = FolderEpochs(folder)
         self._deferred: dict[ProfileKey, int] = {}
 
     def give_back(self, batch: FlushBatch) -> None:
@@ -38,7 +40,15 @@ class Deferral:
         """
         states, rolled_back = (self._store.bucket_states(), {}) if self._detector is None else self._detector.read()
         recovering = {bucket for bucket, state in enumerate(states) if state is not None and state.recovery is not None}
-        return recovering | {*rolled_back}
+        return recovering | {*rolled_back} | self._incomplete(states)
+
+    def _incomplete(self, states: list[BucketState | None]) -> set[int]:
+        """The buckets of a store that was lost while no process ran, until it holds the whole history again."""
+        if not self._epochs.of_another_store(states):
+            return set()
+        self._epochs.reread()
+        another = self._epochs.of_another_store(states)
+        return set() if complete(self._store, states, another) else {*another}
 
     def _is_deferred(self, outcome: Outcome) -> bool:
         """Whether to wait, as the file is neither what was settled nor what it is to be.

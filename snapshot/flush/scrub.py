@@ -1,32 +1,26 @@
-"""A slow pass in the background that compares the files with what was settled: somebody may have touched them.
+"""A slow pass in the background that compares the files with what was settled: another program may have changed them.
 
-After a bucket's epoch was raised all its files are looked at, and at once. Where the store fell back, a file may be
-newer than what the store says was settled, and downstream may have been told so: such a profile is written and
-announced again, whatever it is by then. Which epochs were looked at is kept in the folder, so a crash leaves none out.
+After a bucket's epoch was raised all its files are compared, and at once. Where the store rolled back, a file may be
+newer than what the store says was settled, and may have been announced: such a profile is written and announced again,
+whatever it is by then.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-import msgspec
 import structlog
 
-from projections.decoding import JsonDecoder
 from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
-from projections.store.protocol import BucketState, Store
-from projections.watermark import TAIL, holds, observe
-from snapshot.files.atomic import replace
+from projections.store.protocol import BucketState, InitialPositions, RecoveryGoal, Store
 from snapshot.files.check import BadFile
 from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder, differs
 from snapshot.files.orphans import orphan_files, removable
+from snapshot.flush.epochs import FolderEpochs, complete, follows_the_tail, spell_epoch
 from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
-
-EPOCHS = ".signal-profiles-epochs"
-"""The file in the folder that says for each bucket in which epoch its files were compared with the store."""
 
 _PROFILES_A_STEP = 32
 _USERS_AT_FIRST = 1024
@@ -44,39 +38,40 @@ class Mismatch(NamedTuple):
 
 
 class Scrub:
-    """Goes round all profiles of a folder's scope, a few at each step; what differs is made due, and flushed anew.
+    """Goes round all profiles of a folder's scope, a few at each step; what differs is made due, and flushed again.
 
     `now` is a clock in seconds. Used by the flusher's thread.
     """
 
     def __init__(self, store: Store, folder: ProfileFolder, now: Callable[[], float] = time.monotonic) -> None:
         self.trouble: str | None = None
-        """Why the folder could not be looked at the last time, for the operator."""
+        """Why the folder could not be used the last time, for the operator."""
         self._store = store
         self._folder = folder
         self._now = now
         self._id = folder.identity.id
-        self._waiting: deque[ProfileKey] = deque()
+        self._round_keys: deque[ProfileKey] = deque()
         self._next_user, self._users = 0, _USERS_AT_FIRST
-        self._suspects: list[Mismatch] = []
-        self._known: dict[int, str] | None = None
+        self._mismatches: list[Mismatch] = []
+        self._epochs = FolderEpochs(folder)
         self._compared_epochs: dict[int, str] = {}
-        self._astray = False
-        """Whether files were seen that the store knows nothing of, perhaps because it does not have all yet."""
-        self._warning = ThrottledWarning("the folder can't be looked at; trying again", now, level="error")
+        """The epoch of each bucket whose files this process has compared."""
+        self._orphans_seen = False
+        """Whether files lie there that the store does not know, perhaps because it does not have all yet."""
+        self._warning = ThrottledWarning("the folder can't be used; retrying", now, level="error")
 
     def step(self) -> list[ProfileKey]:
-        """Look at the buckets that are new or in a new epoch, then at a few files; the profiles that were made due.
+        """Check the buckets that are new or in a new epoch, then a few files; the profiles that were made due.
 
-        Raises OperatorError where the folder has become somebody else's.
+        Raises OperatorError where another run has made the folder its own.
         """
         try:
             self._folder.keep()
-            found = self._epochs(self._store.bucket_states()) + self._round()
+            found = self._check_epochs(self._store.bucket_states()) + self._round()
         except OSError as error:
             reason = error.strerror or str(error)
             self.trouble = (
-                f"the folder {self._folder.path} can't be used ({reason}); mend that, or choose another with "
+                f"the folder {self._folder.path} can't be used ({reason}); fix that, or choose another with "
                 "--output-dir or SNAPSHOT_STORAGE_DIR"
             )
             self._warning.warn(reason, folder=str(self._folder.path))
@@ -86,90 +81,92 @@ class Scrub:
         return found
 
     def pending_buckets(self) -> list[int]:
-        """The buckets whose files have to be looked at, because they are in a new epoch."""
+        """The buckets in a new epoch whose files are still to be compared, or whose orphan files can be removed now."""
         states = self._store.bucket_states()
-        pending_buckets = self._behind(states)
-        waiting = [bucket for bucket in pending_buckets if self._compared_epochs.get(bucket) == _epoch(states[bucket])]
-        return pending_buckets if waiting != pending_buckets or complete(self._store, states, pending_buckets) else []
+        pending = self._epochs.pending(states)
+        new = any(self._is_new(bucket, states) for bucket in pending)
+        return pending if new or complete(self._store, states, pending) else []
 
     # -------------------------------------------------------------------------------------------------------- epochs
 
-    def _behind(self, states: Iterable[BucketState | None]) -> list[int]:
-        if self._known is None:
-            self._known = self._read()
-        return [
-            bucket
-            for bucket, state in enumerate(states)
-            if state is not None and self._known.get(bucket) != _epoch(state)
-        ]
+    def _check_epochs(self, states: list[BucketState | None]) -> list[ProfileKey]:
+        """Compare the files of buckets in a new epoch at once; once nothing is left to wait for, note their epochs.
 
-    def _epochs(self, states: list[BucketState | None]) -> list[ProfileKey]:
-        """Compare the files of new epochs at once; those that are nobody's are known once the history is all there."""
-        pending_buckets = self._behind(states)
-        found = self._new_epochs(
-            {one for one in pending_buckets if self._compared_epochs.get(one) != _epoch(states[one])}, states
-        )
-        if pending_buckets and (not self._astray or complete(self._store, states, pending_buckets)):
-            found += self._strays(pending_buckets) if self._astray else []
-            self._note({bucket: _epoch(state) for bucket, state in enumerate(states) if state is not None})
-            self._astray = False
+        Orphan files wait until the history is complete, and so does a folder that shows what another store held.
+        """
+        pending = self._epochs.pending(states)
+        if not pending:
+            return []
+        found = self._compare_buckets([one for one in pending if self._is_new(one, states)], states)
+        another = self._epochs.of_another_store(states)
+        self._reconcile_unfillable(another, states)
+        if (self._orphans_seen or another) and not complete(self._store, states, pending):
+            return found
+        if self._orphans_seen:
+            found += self._remove_orphans(pending)
+        self._epochs.note(states)
+        self._orphans_seen = False
         return found
 
-    def _new_epochs(self, buckets: set[int], states: list[BucketState | None]) -> list[ProfileKey]:
+    def _is_new(self, bucket: int, states: list[BucketState | None]) -> bool:
+        return self._compared_epochs.get(bucket) != spell_epoch(states[bucket])
+
+    def _compare_buckets(self, buckets: Collection[int], states: list[BucketState | None]) -> list[ProfileKey]:
         if not buckets:
             return []
         keys = [key for key in self._scope(0, HIGHEST_ID) if bucket_of(key.user_id) in buckets]
-        # Those of which nothing is noted too: while files of nobody wait for the tail, nothing is.
-        raised = {bucket for bucket in buckets if bucket in (self._known or {}) or _raised(states[bucket])}
-        found = self._mend(self._compared(keys), raised)
-        self._astray = self._astray or bool(self._orphans(buckets))
-        self._compared_epochs.update({bucket: _epoch(states[bucket]) for bucket in buckets})
+        # Those of which nothing is noted too: while orphan files wait for the tail, nothing is.
+        raised = {one for one in buckets if one in self._epochs.known() or _is_raised(states[one])}
+        found = self._repair(self._compare(keys), raised)
+        self._orphans_seen = self._orphans_seen or bool(self._orphans(buckets))
+        self._compared_epochs.update({bucket: spell_epoch(states[bucket]) for bucket in buckets})
         return found
+
+    def _reconcile_unfillable(self, buckets: Collection[int], states: list[BucketState | None]) -> None:
+        """Have lost buckets reconciled with the database, where no tail fills them: Kafka's topics may not hold all."""
+        for bucket in buckets:
+            state = states[bucket]
+            if state is None or state.epoch or state.recovery is not None or follows_the_tail(state):
+                continue
+            reason = f"the folder {self._folder.path} shows what another store held"
+            goal = RecoveryGoal({}, reconcile=True, reason=reason)
+            if self._store.raise_epoch(bucket, state.epoch, goal, InitialPositions({}, {}, state.rules_version)):
+                log.warning("the store was lost; reconciling the bucket before it is published", bucket=bucket)
 
     def _orphans(self, buckets: Collection[int]) -> list[BadFile]:
         return orphan_files(self._store, self._folder, frozenset(), lambda user: bucket_of(user) in buckets)
 
-    def _strays(self, buckets: list[int]) -> list[ProfileKey]:
+    def _remove_orphans(self, buckets: Collection[int]) -> list[ProfileKey]:
         orphans = self._orphans(buckets)
         if not orphans or not removable(self._folder, orphans):
             return []
         found = [one.key for one in orphans]
-        self._say("files are nobody's any more; removing them", found)
+        self._log("orphaned files; removing them", found)
         self._store.force(self._id, found)
         return found
 
-    def _mend(self, wrong: list[Mismatch], raised: Collection[int] = ()) -> list[ProfileKey]:
-        """Have files written again, and announced where downstream may have been told what lies there.
+    def _repair(self, mismatches: list[Mismatch], raised: Collection[int] = ()) -> list[ProfileKey]:
+        """Have files written again, and announced where what lies there may have been announced.
 
         In a bucket whose epoch was raised that may be the profile's end, too.
         """
-        told = [
+        announced = [
             one.key
-            for one in wrong
+            for one in mismatches
             if one.hash_on_disk not in (NO_FILE, DAMAGED)
             or (one.hash_on_disk == NO_FILE and bucket_of(one.key.user_id) in raised)
         ]
-        if told:
-            self._say("files are not as the store says; writing and announcing them again", told)
-            self._store.force(self._id, told)
-        touched = [one.key for one in wrong if one.key not in told]
+        if announced:
+            self._log("files are not as the store says; writing and announcing them again", announced)
+            self._store.force(self._id, announced)
+        touched = [one.key for one in mismatches if one.key not in announced]
         if touched:
-            self._say("files are not as they were written; writing them again", touched)
+            self._log("files are not as they were written; writing them again", touched)
             self._store.recheck(self._id, touched)
-        return [one.key for one in wrong]
+        return [one.key for one in mismatches]
 
-    def _note(self, known: dict[int, str]) -> None:
-        replace(self._folder.path / EPOCHS, msgspec.json.encode(known) + b"\n", disk=self._folder.disk)
-        self._known = known
-
-    def _say(self, what: str, keys: list[ProfileKey]) -> None:
-        log.warning(what, files=len(keys), first=str(self._folder.place(keys[0])))
-
-    def _read(self) -> dict[int, str]:
-        try:
-            return JsonDecoder(dict[int, str]).decode(self._folder.disk.read(f"{self._folder.path}/{EPOCHS}"))
-        except (OSError, msgspec.DecodeError):
-            return {}  # then all are looked at
+    def _log(self, event: str, keys: list[ProfileKey]) -> None:
+        log.warning(event, files=len(keys), first=str(self._folder.place(keys[0])))
 
     def _scope(self, first_user: int, last_user: int) -> list[ProfileKey]:
         slug = self._folder.identity.group_slug
@@ -178,12 +175,12 @@ class Scrub:
     # --------------------------------------------------------------------------------------------------------- round
 
     def _round(self) -> list[ProfileKey]:
-        """Look at the next few files, and again at those that were suspect a while ago."""
-        wrong = self._mend(self._confirmed())
-        if not self._waiting:
-            self._waiting.extend(self._next_keys())
-        keys = [self._waiting.popleft() for _ in range(min(_PROFILES_A_STEP, len(self._waiting)))]
-        self._suspects += self._compared(keys)
+        """Compare the next few files, and once more those that differed a while ago."""
+        wrong = self._repair(self._confirmed())
+        if not self._round_keys:
+            self._round_keys.extend(self._next_keys())
+        keys = [self._round_keys.popleft() for _ in range(min(_PROFILES_A_STEP, len(self._round_keys)))]
+        self._mismatches += self._compare(keys)
         return wrong
 
     def _next_keys(self) -> list[ProfileKey]:
@@ -198,13 +195,13 @@ class Scrub:
         return found
 
     def _confirmed(self) -> list[Mismatch]:
-        """Those suspects that are so still."""
-        ripe = [one for one in self._suspects if self._now() - one.seen_at >= _CONFIRMED_SECONDS]
-        self._suspects = [one for one in self._suspects if one not in ripe]
-        again = {one.key: one for one in self._compared([one.key for one in ripe])}
+        """Those that still differ, in the same way."""
+        ripe = [one for one in self._mismatches if self._now() - one.seen_at >= _CONFIRMED_SECONDS]
+        self._mismatches = [one for one in self._mismatches if one not in ripe]
+        again = {one.key: one for one in self._compare([one.key for one in ripe])}
         return [one for one in ripe if one.key in again and again[one.key][:3] == one[:3]]
 
-    def _compared(self, keys: list[ProfileKey]) -> list[Mismatch]:
+    def _compare(self, keys: list[ProfileKey]) -> list[Mismatch]:
         settled = self._store.settled(self._id, keys)
         found = [
             Mismatch(key, known, self._folder.hash_on_disk(key), self._now())
@@ -214,27 +211,5 @@ class Scrub:
         return [one for one in found if differs(one.hash_on_disk, one.settled)]
 
 
-def _epoch(state: BucketState | None) -> str:
-    return "" if state is None else f"{state.instance_id}:{state.epoch}"
-
-
-def _raised(state: BucketState | None) -> bool:
+def _is_raised(state: BucketState | None) -> bool:
     return state is not None and state.epoch > 0
-
-
-def complete(store: Store, states: Sequence[BucketState | None], buckets: Collection[int]) -> bool:
-    """Whether these buckets hold the whole history.
-
-    One whose epoch was raised was reconciled with the database once it heals no more. For one that was born, the tail
-    in process says so. Of Kafka's topics nobody does: what they held before may have been dropped.
-    """
-    mine = [state for bucket in buckets if (state := states[bucket]) is not None]
-    if any(state.recovery is not None for state in mine):
-        return False
-    initialized = [state for state in mine if not state.epoch]
-    if not all(any(name.startswith(f"{TAIL}/") for name in state.positions) for state in initialized):
-        return False
-    if not initialized:
-        return True
-    seen = observe(store)
-    return seen.passed(0) and all(holds(seen.positions[bucket], seen.tail.positions) for bucket in buckets if seen.tail)

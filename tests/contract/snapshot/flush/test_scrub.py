@@ -15,7 +15,8 @@ from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.store.protocol import InitialPositions, RecoveryGoal
 from projections.watermark import TAIL, Watermark
 from snapshot.files.folder import open_folder
-from snapshot.flush.scrub import EPOCHS, Scrub
+from snapshot.flush.epochs import EPOCHS
+from snapshot.flush.scrub import Scrub
 from snapshot.schema import parse_file
 from support.flushing import Rig, rig
 from support.histories import comment
@@ -182,6 +183,51 @@ def test_epochs_that_were_looked_at_are_remembered_in_the_folder(one: Rig) -> No
     (one.folder.path / EPOCHS).write_bytes(b"\xff{")
     assert len(Looking(one).inspection.pending_buckets()) == BUCKETS
     assert not EPOCHS.endswith(".json")
+
+
+# ------------------------------------------------------------------- a store that was lost while no process ran
+
+
+def _in_step_with_another_store(one: Rig) -> None:
+    Looking(one).inspection.step()
+    place = one.folder.path / EPOCHS
+    known = dict.fromkeys(msgspec.json.decode(place.read_bytes(), type=dict[int, str]), "another:0")
+    place.write_bytes(msgspec.json.encode(known))
+
+
+def test_nothing_of_a_store_that_took_anothers_place_is_published_before_it_is_complete(one: Rig) -> None:
+    _in_step_with_another_store(one)
+    shown, announced = one.lying(), list(one.told.all)
+    one.apply(comment(ANN, 99, 1))
+    flusher, looking = one.flusher(), Looking(one)
+    tail(one, 0)
+    looking.round()
+    assert flusher.flush() == (0, 0, 0, 0, 0)
+    assert (one.lying(), one.told.all) == (shown, announced)
+    assert Looking(one).inspection.pending_buckets() == list(range(BUCKETS)), "a restart still knows"
+    tail(one, 1)
+    looking.round()
+    one.bench.wait(one.retry)
+    one.flush(flusher)
+    assert one.content(ANN)["message_count"] == 2
+    one.right()
+    assert looking.inspection.pending_buckets() == []
+
+
+def test_a_store_beside_topics_that_took_anothers_place_is_reconciled_first(bench: Bench, tmp_path: Path) -> None:
+    with rig(bench, tmp_path / "profiles") as found:
+        found.store.initialize(InitialPositions({"comment-created/0": 900}, {}, "1"))
+        _in_step_with_another_store(found)
+        found.apply(comment(ANN, 10, 1))
+        Looking(found).inspection.step()
+        states = found.store.bucket_states()
+        assert all(state is not None and state.epoch == 1 and state.recovery is not None for state in states)
+        assert found.flusher().flush() == (0, 0, 0, 0, 0)
+        for bucket in range(BUCKETS):
+            found.store.recover(bucket, 1, None)
+        Looking(found).round()
+        found.flush()
+        found.right()
 
 
 # ------------------------------------------------------------------------------------- files that are nobody's any more
