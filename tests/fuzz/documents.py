@@ -22,7 +22,8 @@ from snapshot.files.folder import ProfileFolder, open_folder
 from snapshot.files.jsonl import append_lines
 from snapshot.files.marker import MARKER, read_marker
 from snapshot.files.ownership import file_name, key_of, owned, user_of
-from snapshot.flush.epochs import EPOCHS, Scrub
+from snapshot.flush.epochs import EPOCHS
+from snapshot.flush.scrub import Scrub
 from snapshot.flush.unannounced import NOTES, UnannouncedJournal
 from snapshot.schema import parse_file
 
