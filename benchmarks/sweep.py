@@ -20,7 +20,7 @@ from benchmarks import whiteballoon
 from consumer.tail.rows.revisions import Revisions
 from consumer.tail.startup.fill import Fill
 from consumer.tail.state import TailSettings
-from consumer.tail.tail import Tail, open_tail
+from consumer.tail.tail import Start, Tail, open_tail
 from projections.database.database import Database, open_databases
 from snapshot.runtime.metrics import NoMetrics
 
@@ -60,7 +60,7 @@ def main() -> None:
         tail = _opened(database)
         _report("fill", *_until(tail, lambda: not tail.starting))
         _commit(urls["DATABASE_URL"])
-        round_seconds, cpu = _round(tail, database)
+        round_seconds, cpu = _round(tail)
         _report("round", round_seconds, cpu)
         print(f"memory   {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MB at most")
         asked = _idle(tail, statements)
@@ -72,8 +72,9 @@ def _opened(database: Database) -> Tail:
         database,
         None,
         Revisions(database.clock, 0),
-        lambda builder, _guard, heads: [Fill(database, builder.memory, heads.comment_id)],
+        lambda builder, _guard, heads: Start([Fill(database, builder, heads.comment_id)], None),
         TailSettings(),
+        begin_poll=database.clock,
         metrics=NoMetrics(),
         now=time.monotonic,
     )
@@ -85,9 +86,9 @@ def _commit(url: str) -> None:
         connection.execute(text("UPDATE request_comments SET body = body || '.' WHERE id % 10007 = 0"))
 
 
-def _round(tail: Tail, database: Database) -> tuple[float, float]:
-    committed = database.clock()
-    return _until(tail, lambda: tail.caught_up(committed))
+def _round(tail: Tail) -> tuple[float, float]:
+    since = tail.last_poll
+    return _until(tail, lambda: tail.caught_up(since))
 
 
 def _idle(tail: Tail, statements: Statements) -> float:

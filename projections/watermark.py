@@ -19,13 +19,15 @@ TAIL = "tail"
 class Watermark(msgspec.Struct, kw_only=True):
     """The part of the tail's document that others read; unknown fields are the tail's own.
 
-    Times are microseconds of the database's clock. Everything committed before `polled_until` that polling sees, and
-    everything at all committed before `swept_until`, has been handed on; consumers have it once they hold `positions`
-    (partition -> position).
+    Times are about microseconds of the database's clock, but never go back: they put the tail's polls in order.
+    Everything committed before `polled_until` that polling sees, and everything at all committed before `swept_until`,
+    has been handed on; consumers have it once they hold `positions` (partition -> position). No poll has begun later
+    than `begun_until`.
     """
 
     polled_until: int = 0
     swept_until: int = 0
+    begun_until: int = 0
     positions: Mapping[str, int] = {}
 
 
@@ -41,6 +43,15 @@ class Observation(NamedTuple):
     def passed(self, time: int) -> bool:
         """Whether the tail has seen everything that was committed before that time."""
         return self.tail is not None and min(self.tail.polled_until, self.tail.swept_until) > time
+
+
+def time_of_reading(store: Store, clock: int) -> int:
+    """Give what `Observation.passed` takes for rows that were just read: no poll has begun later.
+
+    That is the database's `clock`, unless it was set back since the tail began its last poll.
+    """
+    document = store.document(TAIL)
+    return clock if document is None else max(clock, _decode(document).begun_until)
 
 
 def tail_is_running(store: Store) -> bool:

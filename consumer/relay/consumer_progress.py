@@ -1,4 +1,4 @@
-"""Whether the consumers have what earlier relays published."""
+"""Whether the consumers have what was published."""
 
 from collections.abc import Callable, Mapping
 
@@ -16,33 +16,46 @@ _STALLED_SECONDS = 30.0
 
 
 class ConsumerProgress:
-    """Whether all consumers have what had been published when this relay began.
+    """Whether all consumers have what had been published when a pass of the store's comparison began.
 
-    `ends` looks up where the topics end; `seen` is called with each result. With `timeout` (seconds): None, once the
-    consumers have been stalled for so long.
+    For the first pass that is all that earlier relays published: `ends` says where the topics end (None: not known
+    yet), and `seen` is called with that. With `timeout` (seconds), the pass is given up once the consumers have been
+    stalled for so long. For later passes it is what `published` says, since only this relay publishes: Kafka is not
+    asked.
     """
 
-    def __init__(
+    in_process = False
+
+    def __init__(  # noqa: PLR0913 - what the relay wires
         self,
         store: Store,
-        ends: Callable[[], Mapping[str, int]],
+        ends: Callable[[], Mapping[str, int] | None],
+        published: Callable[[], Mapping[str, int]],
         now: Callable[[], float],
         timeout: float | None,
         *,
         seen: Callable[[Mapping[str, int]], object] = lambda _ends: None,
     ) -> None:
         self._store = store
-        self._look_up_ends = ends
+        self._ends = ends
+        self._published = published
         self._now = now
         self._timeout = timeout
+        self._seen = seen
         self._unknown = ThrottledWarning("how far the consumers are is unknown; trying again", now)
         self._waiting = ThrottledWarning("waiting for the consumers before the store is compared with the rows", now)
-        self._seen = seen
+        self._first = False
         self._goal: Mapping[str, int] | None = None
         self._goal_at = 0.0
         self._checked_at = -_CHECK_SECONDS
         self._positions: list[dict[str, int]] = []
         self._moved_at = 0.0
+
+    def begin_pass(self, *, first: bool) -> None:
+        """From now on, `ready` is about what was published by now."""
+        self._first = first
+        self._goal = None if first else self._published()
+        self._checked_at = -_CHECK_SECONDS
 
     def ready(self) -> bool | None:
         """Check, at most once a second. Raises StoreUnavailableError."""
@@ -55,6 +68,8 @@ class ConsumerProgress:
         except OperatorError as error:
             self._unknown.warn(str(error))
             return False
+        if goal is None:
+            return False
         self._unknown.resolved()
         positions = [{} if state is None else dict(state.positions) for state in self._store.bucket_states()]
         if all(holds(bucket, goal) for bucket in positions):
@@ -62,7 +77,7 @@ class ConsumerProgress:
             return True
         if positions != self._positions:
             self._positions, self._moved_at = positions, now
-        return self._stalled(now - self._moved_at)
+        return self._stalled(now - self._moved_at) if self._first else False
 
     def _stalled(self, seconds: float) -> bool | None:
         if seconds >= _STALLED_SECONDS:
@@ -75,10 +90,15 @@ class ConsumerProgress:
         )
         return None
 
-    def _present_goal(self, now: float) -> Mapping[str, int]:
-        """Where the topics ended at the first check; less, where one was recreated since."""
-        if self._goal is None or now - self._goal_at >= _STALLED_SECONDS:
-            found = {name: end for name, end in self._look_up_ends().items() if end}
+    def _present_goal(self, now: float) -> Mapping[str, int] | None:
+        """What has to be reached; less than at first, if a topic was recreated since."""
+        if not self._first:
+            self._goal = clamp(self._goal or {}, self._published())
+        elif self._goal is None or now - self._goal_at >= _STALLED_SECONDS:
+            found = self._ends()
+            if found is None:
+                return None
+            found = {name: end for name, end in found.items() if end}
             self._goal = found if self._goal is None else clamp(self._goal, found)
             self._goal_at = now
             self._seen(found)

@@ -22,9 +22,9 @@ from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.session import LeaseTerm
 from consumer.tail.startup.backfill import Backfill
 from consumer.tail.startup.fill import Fill
-from consumer.tail.startup.verify import StartupCheck
 from consumer.tail.state import TailSettings
-from consumer.tail.tail import StartupStage, Tail
+from consumer.tail.tail import Start, StartupStage, Tail
+from consumer.tail.verify.store_check import StoreCheck
 from projections.comments.events import MAX_CLOCK_SKEW, Event
 from projections.database.database import Database
 from projections.profile_key import HIGHEST_ID
@@ -86,7 +86,7 @@ class Relay:
             projection.store,
             database,
             settings,
-            self._stages,
+            self._start,
             forgotten=self._forget,
             metrics=metrics,
             token=token or secrets.token_hex(8),
@@ -231,7 +231,7 @@ class Relay:
 
     # ------------------------------------------------------------------------------------------------------ the start
 
-    def _stages(self, builder: EventBuilder, guard: DeletionGuard, heads: Heads) -> list[StartupStage]:
+    def _start(self, builder: EventBuilder, guard: DeletionGuard, heads: Heads) -> Start:
         """A first start publishes the history. A later one ends that, and compares the store with the rows."""
         before = self._leased.begin().before
         cursor = -1 if before is None or self._repeat_backfill else before.backfilled
@@ -243,15 +243,31 @@ class Relay:
                 self._database, builder, cursor, self._meter, head=heads.comment_id, empty_store=empty_store
             )
             stages.append(self._backfill)
+        check = self._check(builder, guard, first_pass=before is not None)
         if before is not None:
-            progress = ConsumerProgress(
-                self._projection.store, self._ends, self._now, self._timeout, seen=self._published.ends_are
-            )
-            stages += [
-                Fill(self._database, builder.memory, heads.comment_id),
-                StartupCheck(self._projection, self._database, builder, guard, ready=progress.ready, in_process=False),
-            ]
-        return stages
+            stages += [Fill(self._database, builder, heads.comment_id), check]
+        return Start(stages, check)
+
+    def _check(self, builder: EventBuilder, guard: DeletionGuard, *, first_pass: bool) -> StoreCheck:
+        progress = ConsumerProgress(
+            self._projection.store,
+            self._ends,
+            lambda: self._published.positions(self._sender.ends),
+            self._now,
+            self._timeout,
+            seen=self._published.ends_are,
+        )
+        return StoreCheck(
+            self._projection,
+            self._database,
+            builder,
+            guard,
+            progress,
+            first_pass=first_pass,
+            interval=self._settings.sweep_interval,
+            metrics=self._metrics,
+            now=self._now,
+        )
 
     # ---------------------------------------------------------------------------------------------------------- ends
 

@@ -1,6 +1,6 @@
 """The tail of the process that holds the lease: what the relay and the in-process source have in common."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
@@ -10,7 +10,7 @@ from consumer.tail.lease import TailLease
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.session import LeaseTerm
 from consumer.tail.state import TailSettings
-from consumer.tail.tail import UNREADABLE, StartupStage, Tail, open_tail
+from consumer.tail.tail import UNREADABLE, Start, Tail, open_tail
 from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
 from projections.store.protocol import Store, StoreUnavailableError
@@ -19,15 +19,14 @@ from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
 
-Stages = Callable[[EventBuilder, DeletionGuard, Heads], Sequence[StartupStage]]
-"""Gives the work of a start."""
+StartFactory = Callable[[EventBuilder, DeletionGuard, Heads], Start]
 
 
 class LeasedTail:
     """A tail for as long as the lease is held; with each term of the lease, and each re-scan, another one.
 
-    `started` is told of a tail that was just opened, `forgotten` when nothing that is known holds any longer: another
-    tail may have worked meanwhile. Raises StoreUnavailableError, but for `renew` and `close`.
+    `start` gives the work of a start; `forgotten` is called when nothing that is known holds any longer, because
+    another tail may have worked meanwhile. Raises StoreUnavailableError, but for `renew` and `close`.
     """
 
     def __init__(  # noqa: PLR0913 - seams
@@ -35,7 +34,7 @@ class LeasedTail:
         store: Store,
         database: Database,
         settings: TailSettings,
-        stages: Stages,
+        start: StartFactory,
         *,
         forgotten: Callable[[], object],
         metrics: Metrics,
@@ -44,14 +43,14 @@ class LeasedTail:
     ) -> None:
         self._database = database
         self._settings = settings
-        self._stages = stages
+        self._start = start
         self._forgotten = forgotten
         self._metrics = metrics
         self._now = now
         self.lease = TailLease(store, token, settings.lease, now)
         self._unreadable = ThrottledWarning(UNREADABLE, now)
         self._retry_at = now()
-        self._target: int | None = None
+        self._asked_at: int | None = None
         self._other: object = None  # how far the tail of another process is
         self._term_number: int | None = None
         self.generation = 0
@@ -82,7 +81,7 @@ class LeasedTail:
 
     def begin(self) -> LeaseTerm:
         """Go on from what the last holder left."""
-        self.term = self.term or LeaseTerm(self.lease, self._database.clock, self._now)
+        self.term = self.term or LeaseTerm(self.lease, self._database.clock)
         return self.term
 
     def open(self) -> Tail | None:
@@ -94,8 +93,9 @@ class LeasedTail:
                     self._database,
                     term.before,
                     term.revisions,
-                    self._stages,
+                    self._start,
                     self._settings,
+                    begin_poll=term.begin_poll,
                     metrics=self._metrics,
                     now=self._now,
                 )
@@ -118,16 +118,19 @@ class LeasedTail:
 
         Where another process holds the lease: whether its document says so.
         """
-        try:
-            if self._target is None:
-                self._target = self._database.clock()
-        except (DatabaseUnavailableError, OperatorError):
-            return False
         if self.working:
-            return self.tail is not None and self.tail.caught_up(self._target)
+            if self.tail is None:
+                return False
+            if self._asked_at is None:
+                self._asked_at = self.tail.last_poll
+            return self.tail.caught_up(self._asked_at)
         found = self.lease.load() if self.generation else None
         self._other = found and (found.ceiling, found.polled_until, found.swept_until)
-        return found is not None and min(found.polled_until, found.swept_until) >= self._target
+        if found is None:
+            return False
+        if self._asked_at is None:
+            self._asked_at = found.begun_until
+        return min(found.polled_until, found.swept_until) > self._asked_at
 
     @property
     def progress(self) -> object:

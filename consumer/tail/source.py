@@ -12,14 +12,15 @@ from consumer.source import EMPTY, Assignment, Batch, Offsets
 from consumer.tail.changes.blocked_deletions import DeletionGuard
 from consumer.tail.changes.poll import Heads
 from consumer.tail.leased_tail import LeasedTail
-from consumer.tail.rows.event_builder import EventBuilder, chunks
+from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.session import LeaseTerm
 from consumer.tail.startup.fill import Fill
-from consumer.tail.startup.verify import StartupCheck
 from consumer.tail.state import TailSettings, TailState
-from consumer.tail.tail import StartupStage, Tail
+from consumer.tail.tail import Start, Tail
+from consumer.tail.verify.store_check import InProcess, StoreCheck
 from projections.comments.events import Event
 from projections.database.database import Database
+from projections.paging import pages
 from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
 from snapshot.runtime.metrics import NO_METRICS, Metrics
@@ -66,13 +67,14 @@ class DatabaseTail:
         self._projection = projection
         self._database = database
         self._settings = settings
+        self._metrics = metrics
         self._now = now
         self._sleep = sleep
         self._leased = LeasedTail(
             projection.store,
             database,
             settings,
-            self._stages,
+            self._start,
             forgotten=self._forget,
             metrics=metrics,
             token=token or secrets.token_hex(8),
@@ -220,7 +222,7 @@ class DatabaseTail:
             return
         found = tail.turn()
         self._idle = found is None
-        for part in chunks(found or (), self._settings.batch):
+        for part in pages(found or (), self._settings.batch):
             self._last_end = term.revisions.number()
             self._queue.append(_Sent(self._last_end, part, None))
         if self._queue:
@@ -232,10 +234,19 @@ class DatabaseTail:
             self._save(term, self._where(tail, term), term.state.position)
         return tail
 
-    def _stages(self, builder: EventBuilder, guard: DeletionGuard, heads: Heads) -> list[StartupStage]:
-        fill = Fill(self._database, builder.memory, heads.comment_id)
-        check = StartupCheck(self._projection, self._database, builder, guard, ready=lambda: True, in_process=True)
-        return [fill, check]
+    def _start(self, builder: EventBuilder, guard: DeletionGuard, heads: Heads) -> Start:
+        check = StoreCheck(
+            self._projection,
+            self._database,
+            builder,
+            guard,
+            InProcess(),
+            first_pass=True,
+            interval=self._settings.sweep_interval,
+            metrics=self._metrics,
+            now=self._now,
+        )
+        return Start([Fill(self._database, builder, heads.comment_id), check], check)
 
     @staticmethod
     def _where(tail: Tail, term: LeaseTerm) -> TailState:

@@ -8,6 +8,8 @@ from consumer.tail.changes.gaps import MissingIds
 from projections.decoding import JsonDecoder
 from projections.watermark import Watermark
 
+POLL_RESERVE = 1_000_000
+"""How far ahead, in microseconds, the places of polls are reserved: the document is written about once a second."""
 RESERVE = 5_000_000
 """How far ahead, in microseconds, revisions are reserved: no more than the lease lasts, so that they don't run away
 from the clock when holders die one after the other."""
@@ -17,7 +19,7 @@ class TailSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds, rows and events.
 
     A sweep round begins at least `sweep_interval` after the last one began, and only if anything was committed since.
-    `prune_all` confirms disappearances that the brake would hold.
+    `prune_all` confirms deletions that the guard would block.
     """
 
     poll_interval: float = 0.5

@@ -1,13 +1,13 @@
 """The tail: everything that changes in WhiteBalloon's database, as pages of events.
 
 Each turn does one bounded piece of work, the most urgent first: 1 a poll (`consumer.tail.changes.poll`), in every
-interval, for what has a key; 2 tasks that a poll left; 3 the stages that a start needs (fill the memory, verify the
-store or publish the history); 4 the sweep, for what has no key. Where nothing is committed, a poll is two look-ups
-and nothing follows.
+interval, for what has a key; 2 tasks that a poll added; 3 the stages of a start (remember the rows, publish the history
+or verify the store); 4 a piece of the comparison with the store, which goes on for ever; 5 the sweep, for what has no
+key. While nothing is committed, a poll is two look-ups, and nothing follows but the comparison.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consumer.tail.changes.analysis_runs import AnalysisRuns
 from consumer.tail.changes.backlog import Tasks
@@ -16,10 +16,12 @@ from consumer.tail.changes.index_lookup import IndexLookup
 from consumer.tail.changes.memberships import MembershipChanges
 from consumer.tail.changes.poll import Heads, Moment, Polling, first_heads
 from consumer.tail.changes.sweep import Sweep
+from consumer.tail.progress import Progress
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.rows.fingerprints import RowFingerprints
 from consumer.tail.rows.revisions import Revisions
 from consumer.tail.state import TailSettings, TailState
+from consumer.tail.verify.store_check import StoreCheck
 from projections.comments.events import Event
 from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
@@ -32,14 +34,23 @@ UNREADABLE = "the database can't be read; trying again"
 
 
 class StartupStage(Protocol):
-    """Work of the start, done once. `done` once nothing is left; `given_up` where it was not all done."""
+    """Work of the start, done once."""
 
-    done: bool
-    given_up: bool
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left."""
+        ...
 
     def turn(self) -> list[Event] | None:
         """Do the next page; None while it waits for something, and when it is done."""
         ...
+
+
+class Start(NamedTuple):
+    """What a start has to do, one after the other, and the comparison that goes on afterwards."""
+
+    stages: Sequence[StartupStage]
+    check: StoreCheck | None
 
 
 class Tail:
@@ -53,9 +64,10 @@ class Tail:
         polling: Polling,
         sweep: Sweep,
         tasks: Tasks,
-        stages: Sequence[StartupStage],
+        start: Start,
         guard: DeletionGuard,
-        before: Watermark,
+        progress: Progress,
+        begin_poll: Callable[[], int | None],
         metrics: Metrics,
         now: Callable[[], float],
     ) -> None:
@@ -64,30 +76,30 @@ class Tail:
         self._polling = polling
         self._sweep = sweep
         self._tasks = tasks
-        self._stages = list(stages)
+        self._stages = list(start.stages)
+        self._check = start.check
         self._guard = guard
-        self._now = now
+        self._progress = progress
+        self._begin_poll = begin_poll
         self._metrics = metrics
+        self._now = now
         self._poll: Iterator[list[Event]] | None = None
         self._poll_due = self._retry_at = now()
         self._warning = ThrottledWarning(UNREADABLE, now)
         self.turns = 0
         """How many turns did something."""
-        self._look: Moment | None = None  # when the last look at all rows began: nothing to sweep for before a commit
-        self._looked_at = now()
-        self._complete: Moment | None = None  # when the last look began whose findings are all handed out
-        self._stage_began: Moment | None = None
-        self._given_up = False
-        self._started = ""  # the change token when the stages were done
-        self._polled_until, self._swept_until = before.polled_until, before.swept_until
-        self._seen_until = 0
+        self._started: Moment | None = None
+        """The last poll before the stages began."""
+        self._round: Moment | None = None
+        """The last poll before the last round over all rows began; the stages count as the first round."""
+        self._round_began_at = now()
 
     # ------------------------------------------------------------------------------------------------------ turning
 
     def turn(self) -> list[Event] | None:
         """Do a piece of work; its events. None: nothing to do for `wait` seconds.
 
-        Where the database can't be read, it says so in the log, and tries again later. Raises StoreUnavailableError.
+        While the database can't be read, it says so in the log, and tries again later. Raises StoreUnavailableError.
         """
         if self._now() < self._retry_at:
             return None
@@ -115,91 +127,88 @@ class Tail:
         now = self._now()
         if now < self._retry_at:
             return self._retry_at - now
-        due = min(self._poll_due, self._round_due()) if self._round_wanted() else self._poll_due
-        return max(0.0, due - now)
+        due = [self._poll_due]
+        if self._round_is_wanted():
+            due.append(self._round_due())
+        if self._check is not None and not self._stages:
+            due.append(self._check.due_at)
+        return max(0.0, min(due) - now)
 
     def _turn(self) -> list[Event] | None:
-        if self._poll is None and self._now() >= self._poll_due:
-            self._poll = self._polling.work()
-        if self._poll is not None:
-            found = next(self._poll, None)
+        for work in (self._poll_turn, self._tasks.turn, self._stage_turn, self._check_turn, self._sweep_turn):
+            found = work()
             if found is not None:
-                return found
+                break
+        if self._poll is None:
+            self._guard.remind()
+            if not self._tasks:
+                trusted = not self._guard.is_blocked and (self._check is None or self._check.verified)
+                self._progress.update(self._polling.last, self._polling.handed_out, trusted=trusted)
+        return found
+
+    def _poll_turn(self) -> list[Event] | None:
+        if self._poll is None and self._now() >= self._poll_due and (place := self._begin_poll()) is not None:
+            self._poll = self._polling.work(place)
+        found = None if self._poll is None else next(self._poll, None)
+        if found is None and self._poll is not None:
             self._poll = None
             self._poll_due = self._now() + self._settings.poll_interval
             self._metrics.gauge("signal_glaze.gaps", len(self._polling.heads.comment_gaps))
-        found = self._tasks.turn()
-        if found is None:
-            found = self._start_up()
-        if found is None:
-            found = self._sweep_turn()
-        self._note()
         return found
 
-    def _start_up(self) -> list[Event] | None:
+    def _stage_turn(self) -> list[Event] | None:
         while self._stages:
-            began = self._stage_began = self._stage_began or self._polling.last
-            if self._look is None:
-                self._look, self._looked_at = began, self._now()
+            if self._started is None:
+                self._started = self._round = self._polling.last
+                self._round_began_at = self._now()
             found = self._stages[0].turn()
             if found is not None or not self._stages[0].done:
                 return found
-            self._given_up |= self._stages.pop(0).given_up
-            self._stage_began = None
+            self._stages.pop(0)
             if not self._stages:
-                self._complete, self._started = began, self._polling.last.token
+                self._progress.all_rows_were_read(self._started)
         return None
+
+    def _check_turn(self) -> list[Event] | None:
+        return None if self._check is None or self._stages else self._check.turn()
 
     # ------------------------------------------------------------------------------------------------------- sweeps
 
     def _sweep_turn(self) -> list[Event] | None:
-        """Do a page of a round; begin one if anything was committed since the last look began."""
-        if not self._round_wanted() or self._now() < self._round_due():
+        """Do a page of a round; begin one if anything was committed since the last one began."""
+        if not self._round_is_wanted() or self._now() < self._round_due():
             return None
         if not self._sweep.running:
-            self._look, self._looked_at = self._polling.last, self._now()
+            self._round, self._round_began_at = self._polling.last, self._now()
             self._sweep.begin()
         found = self._sweep.turn()
         if found is None:
             self._metrics.gauge("signal_glaze.sweep_round_seconds", self._sweep.seconds)
-            if not self._stages:
-                self._complete = self._look
+            if not self._stages and self._round is not None:
+                self._progress.all_rows_were_read(self._round)
         return found
 
-    def _round_wanted(self) -> bool:
-        return self._sweep.running or (self._look is not None and self._look.token != self._polling.last.token)
+    def _round_is_wanted(self) -> bool:
+        return self._sweep.running or (self._round is not None and self._round.token != self._polling.last.token)
 
     def _round_due(self) -> float:
-        return self._sweep.due_at if self._sweep.running else self._looked_at + self._settings.sweep_interval
+        return self._sweep.due_at if self._sweep.running else self._round_began_at + self._settings.sweep_interval
 
     # ------------------------------------------------------------------------------------------------- how far it is
 
-    def _note(self) -> None:
-        """Move the watermark, where everything up to it was handed out."""
-        self._guard.remind()
-        if self._tasks:
-            return
-        if self._polling.seen.at:
-            self._polled_until = self._polling.seen.at
-        if self._complete is not None:
-            idle = self._complete.token == self._polling.last.token
-            self._seen_until = self._polling.last.at if idle else self._complete.at
-            if not self._given_up and not self._guard.is_blocked:
-                self._swept_until = self._seen_until
+    @property
+    def last_poll(self) -> int:
+        """The place of the last poll that began."""
+        return self._polling.last.at
 
-    def caught_up(self, asked: int) -> bool:
-        """Whether everything committed before this time (of the database's clock) was handed out, or is held back."""
-        return not self._tasks and min(self._polling.seen.at, self._seen_until) >= asked
+    def caught_up(self, since: int) -> bool:
+        """Whether everything committed before the end of the poll in this place was handed out, or is blocked."""
+        return not self._tasks and self._progress.passed(since)
 
     @property
     def is_blocked(self) -> bool:
-        """Whether anything is held back."""
+        """Whether any deletion is blocked."""
         return self._guard.is_blocked
-
-    @property
-    def is_blocked_since_start(self) -> bool:
-        """Whether something is held back since the stages, and something was committed after them."""
-        return self._guard.is_blocked_at("start") and self._started != self._polling.last.token
 
     @property
     def starting(self) -> bool:
@@ -210,13 +219,13 @@ class Tail:
         """Where a successor would go on, if it has everything that was handed out so far."""
         heads = self._polling.heads
         return TailState(
-            polled_until=self._polled_until,
-            swept_until=self._swept_until,
+            polled_until=self._progress.polled_until,
+            swept_until=self._progress.swept_until,
             comment_head=heads.comment_id,
             analysis_head=heads.analysis_comment_id,
             comment_gaps=list(heads.comment_gaps),
             analysis_gaps=list(heads.analysis_gaps),
-            highest=self._builder.memory.highest,
+            highest=self._builder.fingerprints.highest,
         )
 
 
@@ -224,16 +233,18 @@ def open_tail(  # noqa: PLR0913 - seams
     database: Database,
     before: TailState | None,
     revisions: Revisions,
-    stages: Callable[[EventBuilder, DeletionGuard, Heads], Sequence[StartupStage]],
+    start: Callable[[EventBuilder, DeletionGuard, Heads], Start],
     settings: TailSettings,
     *,
+    begin_poll: Callable[[], int | None],
     metrics: Metrics,
     now: Callable[[], float],
 ) -> Tail:
     """Read where the database stands, and wire a tail that goes on from the state `before`.
 
     Without one, the history is what a stage has to bring: the heads are those of now, before any of it is read.
-    Raises DatabaseUnavailableError and OperatorError.
+    `begin_poll` gives each poll its place (see `Moment`), or None where none may begin. Raises DatabaseUnavailableError
+    and OperatorError.
     """
     if before is None:
         heads = first_heads(database)
@@ -244,10 +255,12 @@ def open_tail(  # noqa: PLR0913 - seams
     guard = DeletionGuard(prune_all=settings.prune_all, now=now)
     builder = EventBuilder(database, database.groups(), RowFingerprints(highest), revisions, metrics)
     tasks = Tasks()
-    regrouping = MembershipChanges(database, builder, guard, tasks.add)
-    runs = AnalysisRuns(database, builder, tasks.add, now)
-    dated = IndexLookup(database, builder)
-    polling = Polling(database, builder, heads, (regrouping, runs), dated=dated.work, page=settings.page, now=now)
+    full_reads = (
+        MembershipChanges(database, builder, guard, tasks.add),
+        AnalysisRuns(database, builder, tasks.add, now),
+    )
+    index_lookup = IndexLookup(database, builder).work
+    polling = Polling(database, builder, heads, full_reads, index_lookup=index_lookup, page=settings.page, now=now)
     sweep = Sweep(
         database,
         builder,
@@ -262,9 +275,10 @@ def open_tail(  # noqa: PLR0913 - seams
         polling=polling,
         sweep=sweep,
         tasks=tasks,
-        stages=stages(builder, guard, heads),
+        start=start(builder, guard, heads),
         guard=guard,
-        before=before or Watermark(),
+        progress=Progress(before or Watermark()),
+        begin_poll=begin_poll,
         metrics=metrics,
         now=now,
     )

@@ -174,23 +174,24 @@ class PartComparison:
 
     def pages(self) -> Iterator[list[Event]]:
         """Give the events that are asked for; read once, to the end."""
-        for first, last in self._part.ranges():
-            for rows in self._rows(first, last):
-                if events := self.comparison.compare(rows, analyses_of(self._database, rows), self._groups):  # step 4
-                    yield events
+        for rows in rows_of(self._database, self._part):
+            self.comments += len(rows)
+            if events := self.comparison.compare(rows, analyses_of(self._database, rows), self._groups):  # step 4
+                yield events
         self.ended = self._database.clock()
         yield from self.comparison.without_row(PAGE)
 
-    def _rows(self, first: int, last: int) -> Iterator[list[CommentRow]]:
+
+def rows_of(database: Database, part: Part) -> Iterator[list[CommentRow]]:
+    """Read the comments of a part's users, a page at a time."""
+    for first, last in part.ranges():
         after: tuple[int, int] | None = None
-        while page := self._database.comments_of_users(first, last, after, PAGE):
+        while page := database.comments_of_users(first, last, after, PAGE):
             after = page[-1].user_id, page[-1].comment_id
-            asked = [row for row in page if self._part.asks(row.user_id)]
-            self.comments += len(asked)
-            if asked:
+            if asked := [row for row in page if part.asks(row.user_id)]:
                 yield asked
             if len(page) < PAGE:
-                return
+                break
 
 
 def remove_damaged(store: Store, stored: Stored) -> None:

@@ -13,9 +13,8 @@ from projections.projection import RULES_VERSION, Fence, Projection
 from projections.store.memory import MemoryStore
 from projections.store.protocol import InitialPositions, Store
 from snapshot.reconcile.reconcile import repairs
-from snapshot.runtime.metrics import NoMetrics
 from snapshot.runtime.progress import NoProgress, ProgressBar
-from support.tailing import HIGHEST, QUICK, microseconds
+from support.tailing import HIGHEST, QUICK, Counted, microseconds
 from support.whiteballoon import WhiteBalloon
 
 
@@ -74,6 +73,7 @@ class Running:
         meter: ProgressBar | None = None,
     ) -> None:
         self.topics = topics
+        self.metrics = Counted()
         self.database = open_databases(white_balloon.main_url, white_balloon.insights_url, timeout=2.0)
         self.relay = Relay(
             topics.projection,
@@ -83,7 +83,7 @@ class Running:
             settings,
             backfill=backfill,
             timeout=timeout,
-            metrics=NoMetrics(),
+            metrics=self.metrics,
             meter=lambda: nullcontext(meter or NoProgress()),
         )
 
@@ -95,7 +95,7 @@ class Running:
 
     def catch_up(self, *, consume: bool = True) -> None:
         """Until everything committed by now is published, a sweep round included."""
-        self.relay._leased._target = None  # noqa: SLF001 - the question is asked anew
+        self.relay._leased._asked_at = None  # noqa: SLF001 - the question is asked anew
 
         def done() -> bool:
             if consume:

@@ -1,6 +1,7 @@
 """A tail in process with everything that it needs: database, loop, store."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from consumer.dead_letters.breaker import BadStreak
@@ -34,6 +35,16 @@ def microseconds() -> int:
     return time.time_ns() // 1000
 
 
+class Counted(NoMetrics):
+    """Keeps what is counted."""
+
+    def __init__(self) -> None:
+        self.counts = Counter[str]()
+
+    def count(self, name: str, by: int = 1) -> None:
+        self.counts[name] += by
+
+
 class Embedded:
     """One daemon's loop over a `DatabaseTail`, stepped by the test."""
 
@@ -46,7 +57,8 @@ class Embedded:
     ) -> None:
         self.database = database or open_databases(white_balloon.main_url, white_balloon.insights_url, timeout=2.0)
         self.projection = Projection(store or MemoryStore(microseconds))
-        self.source = DatabaseTail(self.projection, self.database, settings)
+        self.metrics = Counted()
+        self.source = DatabaseTail(self.projection, self.database, settings, metrics=self.metrics)
         self.loop = Loop(self.source, self.projection, NoDeadLetters(), BadStreak(), NoMetrics(), time.monotonic)
         self.applied = 0
 
@@ -61,7 +73,7 @@ class Embedded:
 
     def catch_up(self) -> None:
         """Until everything committed by now is in the store, a sweep round included."""
-        self.source._leased._target = None  # noqa: SLF001 - the question is asked anew
+        self.source._leased._asked_at = None  # noqa: SLF001 - the question is asked anew
         self.until(self.loop.caught_up)
         self.loop.commit()
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from consumer.tail.changes.backlog import DUTY_CYCLE, Task
-from consumer.tail.changes.poll import publish_analyses
+from consumer.tail.changes.poll import build_analysed
 from consumer.tail.rows.event_builder import EventBuilder
 from projections.comments.events import Event
 from projections.database.database import Database
@@ -60,7 +60,7 @@ class RunReading:
             return None
         began = self._now()
         analyses = self._database.analyses_of_run(self._run_id, self._after, _PAGE)
-        found = publish_analyses(self._database, self._builder, analyses)
+        found = build_analysed(self._database, self._builder, analyses)
         self._spent += self._now() - began
         if len(analyses) < _PAGE:
             self._rested_at = self._now() + DUTY_CYCLE * self._spent

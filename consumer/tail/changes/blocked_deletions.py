@@ -1,68 +1,120 @@
-"""Holding back what disappears: who is asked, and how the log says it."""
+"""The deletion guard of the tail: who asked, what is blocked, and how the log says it."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
 import structlog
 
-from snapshot.deletion_guard import too_many
+from consumer.tail.rows.contribution import counts, has_tags
+from consumer.tail.rows.fingerprints import RowFingerprints
+from projections.comments.groups import Groups
+from projections.profile_key import ProfileKey
+from snapshot.deletion_guard import Cause, PendingDeletions, Totals, blocked_message, reason_to_block
 
 log = structlog.get_logger()
 
 _SECONDS = 60.0
-
-
-class DeletionCount(NamedTuple):
-    """How many of what would end, of how many."""
-
-    what: str
-    ended: int
-    total: int
+_CONFIRM = "snapshot-rebuild --all --prune-all"
 
 
 class DeletionGuard:
-    """Decides on disappearances by the rule of reconcile; what it holds, the log says once a minute.
+    """Asks the rule that a rebuild asks; what it blocks, the log says once a minute.
 
-    `where` names what decides: each has its own, and its last decision holds.
+    `where` names who asked (sweep, groups, store): the last answer to each is in force.
     """
 
     def __init__(self, *, prune_all: bool, now: Callable[[], float]) -> None:
         self._prune_all = prune_all
         self._now = now
-        self._held: dict[str, str] = {}
-        self._said: dict[str, float] = {}
+        self._blocked: dict[str, str] = {}
+        self._logged_at: dict[str, float] = {}
 
     @property
     def is_blocked(self) -> bool:
-        """Whether anything is held back."""
-        return bool(self._held)
+        """Whether anything is blocked."""
+        return bool(self._blocked)
 
     def is_blocked_at(self, where: str) -> bool:
-        """Whether the last decision there was to hold."""
-        return where in self._held
+        """Whether the last answer there was to block."""
+        return where in self._blocked
 
-    def blocks(self, where: str, *counts: DeletionCount) -> bool:
-        """Whether to hold back all of this: over a tenth and at least 20 of a kind would end."""
-        found = [f"{one.ended:,} of {one.total:,} {one.what}" for one in counts if too_many(one.ended, one.total)]
-        return self.block(where, " and ".join(found) or None)
-
-    def block(self, where: str, what: str | None) -> bool:
-        """Hold this back (None: there is nothing to hold), unless it is confirmed."""
-        if what is None or self._prune_all:
-            self._held.pop(where, None)
+    def blocks(self, where: str, pending: PendingDeletions, totals: Totals) -> bool:
+        """Whether to block all of this, unless it is confirmed."""
+        reason = reason_to_block(pending, totals)
+        if reason is None or self._prune_all:
+            self._blocked.pop(where, None)
             return False
-        self._held[where] = what
+        self._blocked[where] = reason
         self.remind()
         return True
 
     def remind(self) -> None:
-        """Say again what is held back, once a minute."""
-        for where, what in self._held.items():
-            if self._now() - self._said.get(where, -_SECONDS) >= _SECONDS:
-                self._said[where] = self._now()
-                log.error(
-                    "held back: so much disappeared from the database that it may be a mistake; "
-                    "restore it, or confirm with snapshot-rebuild --all --prune-all",
-                    where=where,
-                    what=what,
-                )
+        """Log what is blocked, once a minute."""
+        for where, reason in self._blocked.items():
+            if self._now() - self._logged_at.get(where, -_SECONDS) >= _SECONDS:
+                self._logged_at[where] = self._now()
+                log.error(blocked_message(reason, _CONFIRM), where=where)
+
+
+class Counts(NamedTuple):
+    """How many comments count in each profile, and how many of these have tags."""
+
+    comments: Counter[ProfileKey]
+    tagged: Counter[ProfileKey]
+
+
+class Deletions:
+    """What a round, a change of groups or a look at the store would take out of profiles."""
+
+    def __init__(self) -> None:
+        self._deleted: dict[ProfileKey, Counter[Cause | None]] = defaultdict(Counter)
+        self._tagged = Counter[ProfileKey]()
+        self._added = Counter[ProfileKey]()
+        self._untagged = Counter[ProfileKey]()
+
+    def delete(self, key: ProfileKey, cause: Cause | None = None, *, tagged: bool) -> None:
+        """A comment that counts in this profile is to leave it; `tagged`: it has tags."""
+        self._deleted[key][cause] += 1
+        self._tagged[key] += tagged
+
+    def add(self, key: ProfileKey) -> None:
+        """One that counts comes into it."""
+        self._added[key] += 1
+
+    def untag(self, key: ProfileKey) -> None:
+        """One that stays is to lose all its tags."""
+        self._untagged[key] += 1
+
+    def are_blocked(self, guard: DeletionGuard, where: str, fingerprints: RowFingerprints, groups: Groups) -> bool:
+        """Ask the guard; what was published by these groups is what there is before."""
+        totals, before = Totals(), Counts(Counter(), Counter())
+        if self.pending(before).worth_asking():
+            before = published(fingerprints, groups)
+            for key, comments in before.comments.items():
+                totals.add_profile(comments, before.tagged[key] - self._tagged[key])
+        return guard.blocks(where, self.pending(before), totals)
+
+    def pending(self, before: Counts) -> PendingDeletions:
+        """Give it as the guard takes it."""
+        pending = PendingDeletions()
+        for key in self._deleted.keys() | self._untagged.keys():
+            deleted, tagged = self._deleted[key], before.tagged[key] - self._tagged[key]
+            after = before.comments[key] - deleted.total() + self._added[key]
+            pending.add_profile(before.comments[key], after, deleted, tagged=tagged, untagged=self._untagged[key])
+        return pending
+
+
+def published(fingerprints: RowFingerprints, groups: Groups) -> Counts:
+    """Count what the tail has published."""
+    comments, tagged = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
+    for part in fingerprints.columns():
+        for user, request, contribution in zip(part.users, part.requests, part.contributions, strict=True):
+            comments[user, request] += counts(contribution)
+            tagged[user, request] += has_tags(contribution)
+    found = Counts(Counter(), Counter())
+    for (user, request), number in comments.items():
+        for slug in groups.slugs(user, request):
+            found.comments[ProfileKey(user, slug)] += number
+            found.tagged[ProfileKey(user, slug)] += tagged[user, request]
+    return found

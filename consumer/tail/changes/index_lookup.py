@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import structlog
 
-from consumer.tail.changes.poll import changed_analyses
+from consumer.tail.changes.poll import build_analysed, changed_analyses
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.rows.fingerprints import Fingerprint, fingerprint_of
 from projections.comments.events import Event
@@ -45,20 +45,17 @@ class IndexLookup:
 
     def _deleted(self, limit: int) -> tuple[list[Event], bool]:
         rows = self._database.latest_deleted(limit)
-        known = self._builder.memory.get(row.comment_id for row in rows)
+        known = self._builder.fingerprints.get(row.comment_id for row in rows)
         changed = [row for row in rows if row.comment_id in known and _changed(row, known[row.comment_id])]
         return self._builder.build(changed), len(changed) == limit
 
     def _recorded(self, limit: int) -> tuple[list[Event], bool]:
         latest = self._database.latest_analyses(limit)
-        known = self._builder.memory.get(one.comment_id for one in latest)
+        known = self._builder.fingerprints.get(one.comment_id for one in latest)
         changed = changed_analyses(self._builder, [one for one in latest if one.comment_id in known])
-        rows = self._database.comments_by_ids(changed) if changed else []
-        return self._builder.build(list(filter(is_valid, rows)), changed), len(changed) == limit
-
-
-# A row that became invalid is the sweep's, and the deletion guard's.
+        return build_analysed(self._database, self._builder, changed.values()), len(changed) == limit
 
 
 def _changed(row: CommentRow, known: Fingerprint) -> bool:
+    """A row that became invalid is the sweep's, and the deletion guard's."""
     return known[:3] != fingerprint_of(row, None)[:3] and is_valid(row)

@@ -2,15 +2,17 @@
 
 from array import array
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import NamedTuple
 
 from consumer.tail.changes.backlog import Task
-from consumer.tail.changes.blocked_deletions import DeletionCount, DeletionGuard
-from consumer.tail.rows.event_builder import EventBuilder, removed_event
+from consumer.tail.changes.blocked_deletions import DeletionGuard, Deletions
+from consumer.tail.rows.contribution import counts, has_tags
+from consumer.tail.rows.event_builder import EventBuilder, NoAnalysis, removed
 from projections.comments.events import Event
 from projections.comments.groups import Groups
 from projections.comments.rows import CommentRow
 from projections.database.database import Database
+from projections.profile_key import ProfileKey
+from snapshot.deletion_guard import cause_of
 
 _PAGE = 2_000
 
@@ -18,8 +20,8 @@ _PAGE = 2_000
 class MembershipChanges:
     """Compares all memberships and titles with the last ones.
 
-    Where several of them ended at once and take too many comments along, they are kept in force until somebody
-    confirms; everything else about them goes on. A single one is deliberate, however many comments it moves.
+    If some of them ended, and the deletion guard blocks what that takes out of profiles, they stay in force until it
+    is confirmed; everything else about them goes on.
     """
 
     def __init__(
@@ -41,42 +43,24 @@ class MembershipChanges:
 
     def _change(self, new: Groups) -> None:
         old = self._builder.groups
-        ended = len(ended_facts(old, new))
-        departures = Removals(self._builder, affected_users(old, new) if ended else (), new, count=ended > 1)
-        leaving = [DeletionCount("comments", len(departures), departures.counted)] if ended > 1 else []
-        if self._guard.blocks("groups", *leaving):
-            new = merged(old, new)
-            departures = Removals(self._builder, (), new)
-        users = affected_users(old, new)
-        departures.begin(self._builder.revisions.next())
-        self._add_task(departures)
-        self._add_task(Additions(self._builder, self._database, users, new))
-        self._builder.groups = new
+        users, unsettled = affected_users(old, new), set[int]()
+        removals = Removals(self._builder, users, new)
+        if self._blocks(removals, new):
+            kept = merged(old, new)
+            unsettled = affected_users(kept, new)
+            new, users = kept, affected_users(old, kept)
+            removals = Removals(self._builder, users, new)
+        additions = Additions(self._builder, self._database, users, new)
+        removals.begin(self._builder.regroup(new, removals.ids, unsettled))
+        self._add_task(removals)
+        self._add_task(additions)
 
-
-class EndedFacts(NamedTuple):
-    """Facts that no longer hold: memberships (user, slug) and titles (group name, request)."""
-
-    memberships: set[tuple[int, str]]
-    titles: set[tuple[str, int]]
-
-    def __len__(self) -> int:
-        return len(self.memberships) + len(self.titles)
-
-
-def ended_facts(old: Groups, new: Groups) -> EndedFacts:
-    """Name the memberships that ended or got another group's name, and the titles that went."""
-    memberships = {
-        (user, slug)
-        for user, groups in old.members.items()
-        if (now := new.members.get(user, {})) is not groups and now != groups
-        for slug, name in groups.items()
-        if now.get(slug) != name
-    }
-    titles = {
-        (name, request) for name, ids in old.requests.items() for request in ids - new.requests.get(name, frozenset())
-    }
-    return EndedFacts(memberships, titles)
+    def _blocks(self, removals: "Removals", new: Groups) -> bool:
+        deletions = Deletions()
+        for key, request, contribution in removals.leaving():
+            if counts(contribution):
+                deletions.delete(key, cause_of(key, request, new), tagged=has_tags(contribution))
+        return deletions.are_blocked(self._guard, "groups", self._builder.fingerprints, self._builder.groups)
 
 
 def merged(old: Groups, new: Groups) -> Groups:
@@ -107,27 +91,31 @@ def _ids(groups: Groups, name: str) -> frozenset[int]:
 
 
 class Removals:
-    """Comments that leave profiles although their rows stay as they are; `counted` is how many counted anywhere.
+    """Comments that leave profiles although their rows stay as they are.
 
     All are found at once when the groups change, and have that moment's revision: whatever is read of them later,
     and published before their turn comes, is newer.
     """
 
-    def __init__(self, builder: EventBuilder, users: Collection[int], new: Groups, *, count: bool = False) -> None:
+    def __init__(self, builder: EventBuilder, users: Collection[int], new: Groups) -> None:
         self._old, self._new = builder.groups, new
         self._revision = 0
-        self._ids, self._users, self._requests = array("q"), array("q"), array("q")
+        self.ids, self._users, self._requests = array("q"), array("q"), array("q")
+        self._contributions = array("Q")
         self._at = 0
-        self.counted = 0
-        for part in builder.memory.columns() if users else ():
-            for comment_id, user, request in zip(part.ids, part.users, part.requests, strict=True):
-                if user in users:
-                    self._add(comment_id, user, request)
-                elif count:
-                    self.counted += bool(self._old.slugs(user, request))
+        for part in builder.fingerprints.columns() if users else ():
+            for comment_id, user, request, contribution in zip(*part, strict=True):
+                if user in users and self._left(user, request):
+                    self.ids.append(comment_id)
+                    self._users.append(user)
+                    self._requests.append(request)
+                    self._contributions.append(contribution)
 
-    def __len__(self) -> int:
-        return len(self._ids)
+    def leaving(self) -> Iterator[tuple[ProfileKey, int, int]]:
+        """Give profile, request and contribution of each."""
+        for user, request, contribution in zip(self._users, self._requests, self._contributions, strict=True):
+            for key in self._left(user, request):
+                yield key, request, contribution
 
     def begin(self, revision: int) -> None:
         """Fix the revision."""
@@ -135,27 +123,20 @@ class Removals:
 
     def turn(self) -> list[Event] | None:
         """Give the next page; None at the end."""
-        if self._at >= len(self._ids):
+        if self._at >= len(self.ids):
             return None
         part = slice(self._at, self._at + _PAGE)
         self._at += _PAGE
-        columns = zip(self._ids[part], self._users[part], self._requests[part], strict=True)
+        columns = zip(self.ids[part], self._users[part], self._requests[part], strict=True)
         return [
-            removed_event(comment_id, user, slug, request, self._revision)
+            event
             for comment_id, user, request in columns
-            for slug in self._left(user, request)
+            for event in removed(comment_id, self._left(user, request), self._revision)
         ]
 
-    def _add(self, comment_id: int, user: int, request: int) -> None:
-        self.counted += bool(self._old.slugs(user, request))
-        if any(True for _ in self._left(user, request)):
-            self._ids.append(comment_id)
-            self._users.append(user)
-            self._requests.append(request)
-
-    def _left(self, user: int, request: int) -> Iterator[str]:
+    def _left(self, user: int, request: int) -> dict[ProfileKey, int]:
         now = self._new.slugs(user, request)
-        return (slug for slug in self._old.slugs(user, request) if slug not in now)
+        return {ProfileKey(user, slug): request for slug in self._old.slugs(user, request) if slug not in now}
 
 
 class Additions:
@@ -175,7 +156,8 @@ class Additions:
             return None
         user = self._users[self._done]
         rows = self._database.comments_of_users(user, user, self._after, _PAGE)
-        found = self._builder.build([row for row in rows if self._arrives(row)], joins_profile=True)
+        arriving = [row for row in rows if self._arrives(row)]
+        found = self._builder.build(arriving, no_analysis=NoAnalysis.UNKNOWN_BEFORE)
         if len(rows) < _PAGE:
             self._done += 1
             self._after = None

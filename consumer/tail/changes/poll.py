@@ -1,19 +1,23 @@
-"""What has a key, or is small enough to be read whole: looked at in every interval, if anything was committed."""
+"""What has a key, or is small enough to be read whole: read in every interval, if anything was committed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from consumer.tail.changes.backlog import DUTY_CYCLE
 from consumer.tail.changes.gaps import NARROW, Gaps, MissingIds
+from consumer.tail.rows.contribution import NOTHING, contributions, has_tags
 from consumer.tail.rows.event_builder import EventBuilder
-from consumer.tail.rows.fingerprints import analysis_print, ids_of
+from consumer.tail.rows.fingerprints import analysis_hash, ids_of
 from projections.comments.events import Event
 from projections.comments.rows import AnalysisRow, CommentRow
 from projections.database.database import Database, Horizon
 
 
 class Moment(NamedTuple):
-    """When a look began: the database's clock and then its change token, both read before any row."""
+    """When a poll began: its place among all polls, in about microseconds, and the database's change token then.
+
+    Both are from before any row was read. Later polls have higher places, whatever the database's clock does.
+    """
 
     at: int
     token: str
@@ -23,28 +27,28 @@ class FullRead(Protocol):
     """Something small that is read whole after a change."""
 
     def look(self) -> bool:
-        """Read it, and put off what a difference asks for as tasks. False: look again, even without a change."""
+        """Read it, and add tasks for what differs. False: repeat this, even without a change."""
         ...
 
 
 class ThrottledRead:
-    """A `FullRead` that is not looked at again before it has rested, however often something is committed.
+    """A `FullRead` that is not repeated before it has rested, however often something is committed.
 
     `moment` is the last one that it is in step with.
     """
 
-    def __init__(self, whole: FullRead, now: Callable[[], float]) -> None:
-        self._whole = whole
+    def __init__(self, read: FullRead, now: Callable[[], float]) -> None:
+        self._read = read
         self._now = now
         self._rested_at = now()
         self.moment = Moment(0, "")
 
     def look(self, moment: Moment) -> None:
-        """Look, if anything was committed since the last look and it has rested."""
+        """Read, if anything was committed since the last time and it has rested."""
         began = self._now()
         complete = moment.token == self.moment.token
         if not complete and began >= self._rested_at:
-            complete = self._whole.look()
+            complete = self._read.look()
             self._rested_at = self._now() + DUTY_CYCLE * (self._now() - began)
         if complete:
             self.moment = moment
@@ -88,9 +92,9 @@ def _missing_below(
 
 
 class Polling:
-    """Looks for what is new, and at `wholes` besides; after a commit `dated` finds what an index leads to.
+    """Reads what is new, and the `full_reads` besides; after a commit `index_lookup` finds what an index leads to.
 
-    `last` is when the last poll began, `seen` the last moment up to which all was handed out or made a task.
+    `last` is when the last poll began, `handed_out` the last one of which everything was handed out or made a task.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that the tail wires
@@ -98,9 +102,9 @@ class Polling:
         database: Database,
         builder: EventBuilder,
         heads: Heads,
-        wholes: Iterable[FullRead],
+        full_reads: Iterable[FullRead],
         *,
-        dated: Callable[[], Iterator[list[Event]]],
+        index_lookup: Callable[[], Iterator[list[Event]]],
         page: int,
         now: Callable[[], float],
     ) -> None:
@@ -108,36 +112,37 @@ class Polling:
         self._builder = builder
         self._comment_head, self._analysis_head = heads.comment_id, heads.analysis_comment_id
         self._comment_gaps, self._analysis_gaps = Gaps(heads.comment_gaps), Gaps(heads.analysis_gaps)
-        self._wholes = [ThrottledRead(whole, now) for whole in wholes]
-        self._dated = dated
+        self._full_reads = [ThrottledRead(read, now) for read in full_reads]
+        self._index_lookup = index_lookup
         self._page = page
         self._rows_token: str | None = None
-        self.last = self.seen = Moment(0, "")
+        self.last = self.handed_out = Moment(0, "")
 
     @property
     def heads(self) -> Heads:
         """Where it stands, after what was handed out."""
         return Heads(self._comment_head, self._analysis_head, list(self._comment_gaps), list(self._analysis_gaps))
 
-    def work(self) -> Iterator[list[Event]]:
-        """Do one poll, in pages of events. Where nothing was committed since the last one, nothing is read."""
-        moment = Moment(self._database.clock(), self._database.change_token())
-        for whole in self._wholes:
-            whole.look(moment)
+    def work(self, at: int) -> Iterator[list[Event]]:
+        """Do one poll, in pages of events; `at` is its place. Nothing is read unless something was committed."""
+        moment = self.last = Moment(at, self._database.change_token())
+        for read in self._full_reads:
+            read.look(moment)
         if moment.token != self._rows_token:
             heads = self._database.heads()
             # Lower than before: the last rows were deleted, and SQLite gives their ids to the next ones.
             self._comment_head = min(self._comment_head, heads.comment_id)
             self._analysis_head = min(self._analysis_head, heads.analysis_comment_id)
-            yield from self._missing_comments(moment.at)
-            yield from self._new_comments(moment.at, heads.comment_id)
-            yield from self._missing_analyses(moment.at)
-            yield from self._new_analyses(moment.at, heads.analysis_comment_id)
-            yield from self._dated()
+            time = self._database.clock()
+            yield from self._missing_comments(time)
+            yield from self._new_comments(time, heads.comment_id)
+            yield from self._missing_analyses(time)
+            yield from self._new_analyses(time, heads.analysis_comment_id)
+            yield from self._index_lookup()
             self._rows_token = moment.token
-        self.last = moment
-        # The earliest, not only where all agree: two that rest by turns never do while somebody commits all the time.
-        self.seen = min([moment, *(whole.moment for whole in self._wholes)], key=lambda one: one.at)
+        # The earliest, not only where all agree: two that rest in turn never do while something is committed all the
+        # time.
+        self.handed_out = min([moment, *(read.moment for read in self._full_reads)])
 
     # ---------------------------------------------------------------------------------------------------- comments
 
@@ -180,7 +185,7 @@ class Polling:
                 return
             keys = [one.comment_id for one in analyses]
             horizon = self._horizon_where_missing(self._analysis_head, keys, insights=True)
-            found = publish_analyses(self._database, self._builder, analyses)
+            found = build_analysed(self._database, self._builder, analyses)
             if horizon:
                 self._analysis_gaps.add(self._analysis_head, keys, at, horizon.xmax)
             self._analysis_head = keys[-1]
@@ -193,7 +198,7 @@ class Polling:
             return
         horizon = self._database.horizon(insights=True)
         analyses = self._database.analyses_by_ids(gaps.narrow_ids())
-        found = publish_analyses(self._database, self._builder, analyses.values())
+        found = build_analysed(self._database, self._builder, analyses.values())
         gaps.fill(analyses, at, 0)
         gaps.expire(at, horizon.xmin if horizon else 0)
         yield found
@@ -210,11 +215,21 @@ class Polling:
 def changed_analyses(builder: EventBuilder, analyses: Iterable[AnalysisRow]) -> dict[int, AnalysisRow]:
     """Those that are not as remembered, by comment id."""
     found = {one.comment_id: one for one in analyses}
-    known = builder.memory.get(found)
-    return {key: one for key, one in found.items() if key not in known or known[key].analysis != analysis_print(one)}
+    known = builder.fingerprints.get(found)
+    return {key: one for key, one in found.items() if key not in known or known[key].analysis != analysis_hash(one)}
 
 
-def publish_analyses(database: Database, builder: EventBuilder, analyses: Iterable[AnalysisRow]) -> list[Event]:
-    """Give the present state of the comments whose analyses are not as remembered."""
+def build_analysed(database: Database, builder: EventBuilder, analyses: Iterable[AnalysisRow]) -> list[Event]:
+    """Give the present state of the comments whose analyses are not as remembered.
+
+    What would take a comment out of a profile, or all tags from it, is left to the sweep, which asks the guard.
+    """
     changed = changed_analyses(builder, analyses)
-    return builder.build(database.comments_by_ids(changed), changed) if changed else []
+    rows = database.comments_by_ids(changed) if changed else []
+    known, present = builder.fingerprints.entries(changed), contributions(rows, changed, builder.groups)
+
+    def takes_nothing_away(row: CommentRow) -> bool:
+        old, new = known.get(row.comment_id), present.get(row.comment_id, NOTHING)
+        return old is None or not (builder.ended(row, old, new) or (has_tags(old.contribution) and not has_tags(new)))
+
+    return builder.build(list(filter(takes_nothing_away, rows)), changed)

@@ -1,25 +1,25 @@
 """The sweep: all rows are read again in the order of their ids and compared with what the tail remembers of them.
 
-It finds what no key tells: deletions and their undoing, edits, moves, analyses that were replaced or vanished. What
-disappeared altogether is put off to the end of a round, looked for once more, and then ends only if the brake lets it.
-So is a row that can no longer be understood: where all of them can't, a migration changed what we don't know of.
+It finds what no key tells: deletions and their undoing, edits, moves, analyses that were replaced or deleted. What
+takes a comment out of a profile, or all tags from it, is put off to the end of a round, read once more, and published
+only if the deletion guard lets it: hard deletions, soft ones, moves, rows that became invalid, analyses that are gone.
 """
 
 from array import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from consumer.tail.changes.blocked_deletions import DeletionCount, DeletionGuard
-from consumer.tail.rows.event_builder import EventBuilder
-from consumer.tail.rows.fingerprints import Fingerprint, counts, fingerprint_of, ids_of
+from consumer.tail.changes.blocked_deletions import DeletionGuard, Deletions
+from consumer.tail.rows.contribution import NOTHING, contributions, counts, has_tags
+from consumer.tail.rows.event_builder import EventBuilder, NoAnalysis
+from consumer.tail.rows.fingerprints import Entry, Fingerprint, fingerprint_of, ids_of
 from projections.comments.events import Event
-from projections.comments.rows import is_valid
+from projections.comments.rows import AnalysisRow, CommentRow
 from projections.database.database import Database, analyses_of
 from projections.paging import pages
 from projections.profile_key import HIGHEST_ID, ProfileKey
-from snapshot.deletion_guard import LEAST
 
 _PAGE = 5_000
-_ENDS = 1_000
+_DELETIONS_PAGE = 1_000
 _BEHIND = 1.0
 """Seconds by which a round may be late and still make up for it, by reading faster than its rate."""
 
@@ -48,8 +48,6 @@ class Sweep:
         self._rate = rows_per_second
         self._now = now
         self._pages: Iterator[list[Event]] | None = None
-        self._missing: array[int] = array("q")
-        self._vanished: array[int] = array("q")
         self._after = HIGHEST_ID
         self.running = False
         self._began_at = 0.0
@@ -60,8 +58,9 @@ class Sweep:
         """Begin a round."""
         self.running = True
         self._began_at = self.due_at = self._now()
-        self._after = -1
-        self._missing, self._vanished = array("q"), array("q")
+        self._after = 0
+        self._ending, self._untagged = array("q"), array("q")
+        self._deletions = Deletions()
 
     def turn(self) -> list[Event] | None:
         """Do the next page of the round; None when it has ended."""
@@ -72,7 +71,7 @@ class Sweep:
         try:
             found = next(self._pages, None)
         except BaseException:
-            self._pages = None  # what was published already is forgotten in memory, so this begins with the rest
+            self._pages = None  # what was published already is remembered, so this begins with the rest
             raise
         if found is None:
             self._pages, self.running = None, False
@@ -84,71 +83,70 @@ class Sweep:
         rows = self._database.comments_after(self._after, _PAGE)
         high = rows[-1].comment_id if len(rows) == _PAGE else HIGHEST_ID
         analyses = analyses_of(self._database, rows) if rows else {}
-        memory = self._builder.memory
-        entries = {row.comment_id: fingerprint_of(row, analyses.get(row.comment_id)) for row in rows}
-        changed, missing = memory.compare(self._after, high, entries)
-        known = memory.get(changed)
-        head = self._head()
-        wanted = {key for key in changed if key in known or key <= head}
-        analysis_deleted = [
-            key for key in changed if key in known and known[key].analysis and not entries[key].analysis
-        ]
-        # Only the analysis is gone: nothing to say before the end of the round.
-        wanted.difference_update(key for key in analysis_deleted if entries[key][:3] == known[key][:3])
-        shown = wanted & known.keys()
-        garbled = [row.comment_id for row in rows if row.comment_id in shown and not is_valid(row)]
-        wanted.difference_update(garbled)
-        found = self._builder.build([row for row in rows if row.comment_id in wanted], analyses)
-        self._missing.extend([*missing, *garbled])
-        self._vanished.extend(analysis_deleted)
+        found = self._compare(rows, analyses, high)
         self._after = high
         self.due_at = max(self.due_at, began - _BEHIND) + len(rows) / self._rate
         return found
 
-    # ------------------------------------------------------------------------------------------- the round's end
+    def _compare(self, rows: list[CommentRow], analyses: Mapping[int, AnalysisRow], high: int) -> list[Event]:
+        fingerprints = self._builder.fingerprints
+        seen = {row.comment_id: fingerprint_of(row, analyses.get(row.comment_id)) for row in rows}
+        changed, missing = fingerprints.compare(self._after, high, seen)
+        known, head = fingerprints.entries([*changed, *missing]), self._head()
+        wanted = {key for key in changed if key in known or key <= head}
+        changed_rows = [row for row in rows if row.comment_id in wanted]
+        present = contributions(changed_rows, analyses, self._builder.groups)
+        ready: list[CommentRow] = []
+        kept_tags: set[int] = set()
+        for row in changed_rows:
+            old, new = known.get(row.comment_id), present.get(row.comment_id, NOTHING)
+            if old is not None and self._ends(row, old, new):
+                continue
+            if old is not None and _loses_analysis(old, seen[row.comment_id], new):
+                self._put_off_tags(row.comment_id, old)
+                kept_tags.add(row.comment_id)
+                if seen[row.comment_id][:3] == old.fingerprint[:3]:
+                    continue  # nothing changed but the analysis
+            ready.append(row)
+        for comment_id in missing:
+            self._put_off(comment_id, known[comment_id], self._builder.profiles_of(known[comment_id]))
+        return self._builder.build(ready, {key: one for key, one in analyses.items() if key not in kept_tags})
+
+    # ------------------------------------------------------------------------------------------ what is put off
+
+    def _ends(self, row: CommentRow, old: Entry, contribution: int) -> bool:
+        ended = self._builder.ended(row, old, contribution)
+        if ended:
+            self._put_off(row.comment_id, old, ended)
+            for key in self._builder.profiles(row) if counts(contribution) else ():
+                self._deletions.add(key)
+        return bool(ended)
+
+    def _put_off(self, comment_id: int, old: Entry, ended: Iterable[ProfileKey]) -> None:
+        self._ending.append(comment_id)
+        for key in ended:
+            self._deletions.delete(key, tagged=has_tags(old.contribution))
+
+    def _put_off_tags(self, comment_id: int, old: Entry) -> None:
+        self._untagged.append(comment_id)
+        for key in self._builder.profiles_of(old) if has_tags(old.contribution) else ():
+            self._deletions.untag(key)
 
     def _end(self) -> Iterator[list[Event]]:
-        memory = self._builder.memory
-        counts = ended(self._builder, self._missing, self._vanished) if self._missing or self._vanished else []
-        if self._guard.blocks("sweep", *counts):
+        fingerprints = self._builder.fingerprints
+        if self._deletions.are_blocked(self._guard, "sweep", fingerprints, self._builder.groups):
             return
-        for ids in pages(self._missing, _ENDS):
+        for ids in pages(self._ending, _DELETIONS_PAGE):
             rows = self._database.comments_by_ids(ids)
             there = set(ids_of(rows))
-            yield self._builder.build(rows)  # each by itself: either may fail, and what was published is remembered
-            yield self._builder.removed_events([one for one in ids if one not in there])
-        for ids in pages(self._vanished, _ENDS):
-            rows = self._database.comments_by_ids(list(memory.get(ids)))
-            yield self._builder.build(rows, analysis_deleted=True)
+            # Each by itself: either may fail, and what was published is remembered.
+            yield self._builder.build(rows, no_analysis=NoAnalysis.CONFIRMED)
+            yield self._builder.build_removed([one for one in ids if one not in there])
+        for ids in pages(self._untagged, _DELETIONS_PAGE):
+            rows = self._database.comments_by_ids(list(fingerprints.get(ids)))
+            yield self._builder.build(rows, no_analysis=NoAnalysis.CONFIRMED)
 
 
-def ended(builder: EventBuilder, missing: Collection[int], analysis_deleted: Collection[int]) -> list[DeletionCount]:
-    """Count what would end: comments, the profiles that would have none left, and analyses."""
-    comments, analyses = counts(builder.memory)
-    found = [
-        DeletionCount("comments", len(missing), comments),
-        DeletionCount("analyses", len(analysis_deleted), analyses),
-    ]
-    if len(missing) >= LEAST:  # fewer can't end more profiles
-        found.append(_profiles(builder, builder.memory.get(missing)))
-    return found
-
-
-def _profiles(builder: EventBuilder, missing: dict[int, Fingerprint]) -> DeletionCount:
-    left: dict[tuple[int, int], int] = {}
-    for part in builder.memory.columns():
-        for place in zip(part.users, part.requests, strict=True):
-            left[place] = left.get(place, 0) + 1
-    before = _with_comments(builder, left)
-    for one in missing.values():
-        left[one.user_id, one.help_request_id] -= 1
-    return DeletionCount("profiles", len(before - _with_comments(builder, left)), len(before))
-
-
-def _with_comments(builder: EventBuilder, left: dict[tuple[int, int], int]) -> set[ProfileKey]:
-    return {
-        ProfileKey(user, slug)
-        for (user, request), count in left.items()
-        if count
-        for slug in builder.groups.slugs(user, request)
-    }
+def _loses_analysis(old: Entry, seen: Fingerprint, contribution: int) -> bool:
+    gone = bool(old.fingerprint.analysis) and not seen.analysis
+    return gone or (has_tags(old.contribution) and not has_tags(contribution))

@@ -1,126 +1,178 @@
-"""From rows to events: the whole present state of comments, and `gone` to the profiles that they left."""
+"""The one way from rows to events: the whole present state of comments, and their removal from profiles that they left.
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+In which profiles each comment was published is known from two things together: the groups that are in force, and the
+fingerprints. Both change here only, with the events that follow from it.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import Enum, auto
 
-import structlog
-
-from consumer.tail.rows.fingerprints import Fingerprint, RowFingerprints, fingerprint_of, ids_of
+from consumer.tail.rows.contribution import NOTHING, contributions, counts, keep_tags
+from consumer.tail.rows.fingerprints import Entry, Fingerprint, RowFingerprints, fingerprint_of, ids_of
 from consumer.tail.rows.revisions import Revisions
 from projections.comments.events import CommentCreated, Event
 from projections.comments.groups import Groups
 from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, events, insight
 from projections.database.database import Database, analyses_of
+from projections.profile_key import ProfileKey
 from snapshot.runtime.logs import warn_invalid_row
 from snapshot.runtime.metrics import Metrics
 
-log = structlog.get_logger()
+_NO_TIME = datetime(1970, 1, 1)  # noqa: DTZ001 - a removed comment counts nowhere, so its time is never looked at
+Profiles = Mapping[ProfileKey, int]
+"""Profiles that hold a comment, with the request that it was on there."""
+_NOWHERE: Profiles = {}
+_UNKNOWN: Mapping[int, Profiles] = {}
 
-_NO_TIME = datetime(1970, 1, 1)  # noqa: DTZ001 - a comment that is gone counts nowhere, so its time is never looked at
+
+class NoAnalysis(Enum):
+    """What it means that a comment has none."""
+
+    UNCONFIRMED = auto()
+    """If it had one, the tags stay until their removal is confirmed."""
+    CONFIRMED = auto()
+    """If it had one, its tags are removed."""
+    UNKNOWN_BEFORE = auto()
+    """As unconfirmed; but profiles in which the comment is new may have tags from earlier, and these are removed."""
+    NEVER_ANALYSED = auto()
+    """The store is new, so it has no tags."""
 
 
 class EventBuilder:
-    """Says what rows mean, and remembers what it said.
-
-    `groups` and `memory` together tell in which profiles each comment was published; so `groups` is only ever changed
-    together with `gone` for whatever it takes away (`consumer.tail.changes.memberships`).
-    """
+    """Makes events of rows that were just read, and remembers what they said."""
 
     def __init__(
-        self, database: Database, groups: Groups, memory: RowFingerprints, revisions: Revisions, metrics: Metrics
+        self, database: Database, groups: Groups, fingerprints: RowFingerprints, revisions: Revisions, metrics: Metrics
     ) -> None:
         self._database = database
         self._metrics = metrics
-        self.groups = groups
-        self.memory = memory
+        self._groups = groups
+        self.fingerprints = fingerprints
         self.revisions = revisions
+        self.recent: set[int] = set()
+        """The comments of which events were made since this was last cleared."""
+        self.unsettled: frozenset[int] = frozenset()
+        """Users for whom the deletion guard keeps other groups in force than the database has."""
+
+    @property
+    def groups(self) -> Groups:
+        """The groups that are in force: those by which the last events of each comment were made."""
+        return self._groups
+
+    def regroup(self, groups: Groups, leaving: Iterable[int], unsettled: Collection[int] = ()) -> int:
+        """Put these in force. The comments in `leaving` have to be `removed`, with the revision that this gives."""
+        revision = self.revisions.next()
+        self._groups = groups
+        self.unsettled = frozenset(unsettled)
+        self.recent.update(leaving)
+        return revision
 
     def build(
         self,
         rows: Sequence[CommentRow],
         analyses: Mapping[int, AnalysisRow] | None = None,
         *,
-        joins_profile: bool = False,
-        analysis_deleted: bool = False,
-        empty_store: bool = False,
+        no_analysis: NoAnalysis = NoAnalysis.UNCONFIRMED,
+        stored: Mapping[int, Profiles] = _UNKNOWN,
     ) -> list[Event]:
         """Give the present state of comments that were just read, for all their profiles.
 
-        Without `analyses` they are read here. `joins_profile`: to some of these profiles the comments are new. An
-        analysis that is no longer there is passed over unless `analysis_deleted` says that it was meant to go.
-        `empty_store`: the store is new, so it has no labels of analyses that went.
+        Without `analyses` they are read here. `stored` names profiles in which the store holds a comment, besides
+        those that are known here.
         """
         if not rows:
             return []
         if analyses is None:
             analyses = analyses_of(self._database, list(rows))
         revision = self.revisions.next()
-        unreadable: set[int] = set()
-
-        def left_out(error: InvalidRowError) -> None:
-            warn_invalid_row(error)
-            self._metrics.count("signal_glaze.rows_unreadable")
-            unreadable.add(error.row.comment_id)
-
-        found = list(events(rows, analyses, self.groups, revision, left_out))
-        known = self.memory.get(ids_of(rows))
-        entries: dict[int, Fingerprint] = {}
+        invalid: set[int] = set()
+        found = list(events(rows, analyses, self._groups, revision, lambda error: self._note_invalid(error, invalid)))
+        contributed = contributions(rows, analyses, self._groups)
+        known = self.fingerprints.entries(ids_of(rows))
+        entries: dict[int, Entry] = {}
         for row in rows:
-            old, analysis = known.get(row.comment_id), analyses.get(row.comment_id)
-            entry = fingerprint_of(row, analysis)
-            if analysis is None and old is not None and not analysis_deleted:
-                entry = entry._replace(analysis=old.analysis)
-            if row.comment_id in unreadable:
-                found += self._gone(row.comment_id, Fingerprint(*row[1:3], 0, 0), None, revision)
-            elif entry.analysis == 0 and not empty_store and (joins_profile or self._may_have_labels(row, old)):
-                slugs = self.groups.slugs(row.user_id, row.help_request_id)
-                found += (insight(row, slug, None, revision) for slug in slugs)
-            if old is not None:
-                found += self._gone(row.comment_id, old, row, revision)
-            entries[row.comment_id] = entry
-        self.memory.put(entries)
+            comment_id = row.comment_id
+            old, analysis = known.get(comment_id), analyses.get(comment_id)
+            entry = Entry(fingerprint_of(row, analysis), contributed.get(comment_id, NOTHING))
+            if analysis is None and old is not None and no_analysis is not NoAnalysis.CONFIRMED:
+                entry = _keep_analysis(entry, old)
+            entries[comment_id] = entry
+            present = _NOWHERE if comment_id in invalid else self.profiles(row)
+            if entry.fingerprint.analysis == 0 and self._may_have_tags(row, old, no_analysis):
+                found += (insight(row, key.group_slug, None, revision) for key in present)
+            before = {**self.profiles(row), **self._before(old), **stored.get(comment_id, _NOWHERE)}
+            found += removed(comment_id, {key: before[key] for key in before.keys() - present}, revision)
+        self.fingerprints.put(entries)
+        self.recent.update(entries)
         return found
 
-    def removed_events(self, comment_ids: Sequence[int]) -> list[Event]:
-        """Say that comments, which were just looked for in vain, are gone from all their profiles; forget them."""
+    def build_removed(self, comment_ids: Sequence[int], stored: Mapping[int, Profiles] = _UNKNOWN) -> list[Event]:
+        """Remove comments, which were just looked for in vain, from all their profiles; forget them."""
         revision = self.revisions.next()
-        known = self.memory.get(comment_ids)
-        self.memory.forget(comment_ids)
-        return [event for key, old in known.items() for event in self._gone(key, old, None, revision)]
+        known = self.fingerprints.entries(comment_ids)
+        self.fingerprints.forget(known)
+        self.recent.update(comment_ids)
+        return [
+            event
+            for comment_id in comment_ids
+            for event in removed(
+                comment_id, {**self._before(known.get(comment_id)), **stored.get(comment_id, _NOWHERE)}, revision
+            )
+        ]
 
-    def _gone(self, comment_id: int, old: Fingerprint, row: CommentRow | None, revision: int) -> Iterator[Event]:
-        """To the profiles that the comment was in and is not in any more."""
-        here: tuple[str, ...] = ()
-        if row is not None and row.user_id == old.user_id:
-            here = self.groups.slugs(row.user_id, row.help_request_id)
-        for slug in self.groups.slugs(old.user_id, old.help_request_id):
-            if slug not in here:
-                yield removed_event(comment_id, old.user_id, slug, old.help_request_id, revision)
+    def profiles_of(self, old: Entry) -> Profiles:
+        """The profiles in which a comment counts, as it was published."""
+        return self.profiles(old.fingerprint) if counts(old.contribution) else _NOWHERE
 
-    def _may_have_labels(self, row: CommentRow, old: Fingerprint | None) -> bool:
-        """Whether a profile may hold labels for this comment, from an analysis that it no longer has.
+    def ended(self, row: CommentRow, old: Entry, contribution: int) -> list[ProfileKey]:
+        """Name the profiles in which a comment counts, and would not with this row and contribution."""
+        present = self.profiles(row) if counts(contribution) else _NOWHERE
+        return [key for key in self.profiles_of(old) if key not in present]
+
+    def _note_invalid(self, error: InvalidRowError, invalid: set[int]) -> None:
+        warn_invalid_row(error)
+        self._metrics.count("signal_glaze.rows_unreadable")
+        invalid.add(error.row.comment_id)
+
+    def _before(self, old: Entry | None) -> Profiles:
+        """The profiles in which a comment was published, as far as that is remembered."""
+        return _NOWHERE if old is None else self.profiles(old.fingerprint)
+
+    def profiles(self, place: CommentRow | Fingerprint) -> Profiles:
+        """The profiles that hold a comment, by the groups that are in force."""
+        user, request = place.user_id, place.help_request_id
+        return {ProfileKey(user, slug): request for slug in self._groups.slugs(user, request)}
+
+    def _may_have_tags(self, row: CommentRow, old: Entry | None, no_analysis: NoAnalysis) -> bool:
+        """Whether a profile may hold tags for this comment, from an analysis that it no longer has.
 
         A comment with an id that was never seen can't. One that moved may have been there before.
         """
+        if no_analysis is NoAnalysis.NEVER_ANALYSED:
+            return False
+        if no_analysis is not NoAnalysis.UNCONFIRMED:
+            return True
         if old is None:
-            return row.comment_id <= self.memory.highest
-        return bool(old.analysis) or (old.user_id, old.help_request_id) != (row.user_id, row.help_request_id)
+            return row.comment_id <= self.fingerprints.highest
+        return bool(old.fingerprint.analysis) or old.fingerprint[:2] != (row.user_id, row.help_request_id)
 
 
-def removed_event(comment_id: int, user_id: int, slug: str, help_request_id: int, revision: int) -> CommentCreated:
-    """Say that a comment is no longer part of a profile."""
-    return CommentCreated(
-        comment_id=comment_id,
-        user_id=user_id,
-        group_slug=slug,
-        help_request_id=help_request_id,
-        body="",
-        created_at=_NO_TIME,
-        gone=True,
-        revision=revision,
-    )
+def _keep_analysis(entry: Entry, old: Entry) -> Entry:
+    kept = entry.fingerprint._replace(analysis=old.fingerprint.analysis)
+    return Entry(kept, keep_tags(entry.contribution, old.contribution))
 
 
-def chunks(found: Sequence[Event], size: int) -> Iterable[Sequence[Event]]:
-    """Divide events into batches of at most so many."""
-    return (found[at : at + size] for at in range(0, len(found), size))
+def removed(comment_id: int, profiles: Profiles, revision: int) -> Iterator[CommentCreated]:
+    """Say to each of these profiles that a comment is no longer part of it."""
+    for key in sorted(profiles):
+        yield CommentCreated(
+            comment_id=comment_id,
+            user_id=key.user_id,
+            group_slug=key.group_slug,
+            help_request_id=profiles[key],
+            body="",
+            created_at=_NO_TIME,
+            gone=True,
+            revision=revision,
+        )

@@ -1,24 +1,26 @@
-"""What the tail last knew of every comment: where it was and a fingerprint of its rows, 40 bytes each.
+"""What the tail last knew of every comment: where it was, fingerprints of its rows, and what it contributes.
 
 What has no key of its own (deletions, edits, moves) is seen by reading all rows again and comparing them with this.
+48 bytes a comment.
 """
 
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from consumer.tail.rows.contribution import NOTHING, digest_part
 from projections.comments.rows import AnalysisRow, CommentRow
 
-_BLOCK = 10
+_BLOCK_BITS = 10
 """Bits of an id within its block."""
 _WIDTH = 5
 _FEW = 100
-_LOWEST = -(2**63)
+T = TypeVar("T")
 
 
 class Fingerprint(NamedTuple):
-    """Where a comment was, and fingerprints of its row and of its analysis (0: none). This process' own."""
+    """Where a comment was, and hashes of its row and of its analysis (0: none). This process' own."""
 
     user_id: int
     help_request_id: int
@@ -29,12 +31,19 @@ class Fingerprint(NamedTuple):
 def fingerprint_of(row: CommentRow, analysis: AnalysisRow | None) -> Fingerprint:
     """Reduce a comment's rows to what is remembered of them."""
     content = hash((row.body, row.created_at, row.deleted_at))
-    return Fingerprint(row.user_id, row.help_request_id, content, analysis_print(analysis))
+    return Fingerprint(row.user_id, row.help_request_id, content, analysis_hash(analysis))
 
 
-def analysis_print(analysis: AnalysisRow | None) -> int:
-    """Give an analysis' fingerprint; 0 only where there is none."""
+def analysis_hash(analysis: AnalysisRow | None) -> int:
+    """Give an analysis' hash; 0 only where there is none."""
     return 0 if analysis is None else hash(analysis[1:]) or 1
+
+
+class Entry(NamedTuple):
+    """Everything that is remembered of one comment."""
+
+    fingerprint: Fingerprint
+    contribution: int = NOTHING
 
 
 class Differences(NamedTuple):
@@ -50,122 +59,157 @@ class Columns(NamedTuple):
     ids: "array[int]"
     users: "array[int]"
     requests: "array[int]"
-    analyses: "array[int]"
+    contributions: "array[int]"
+
+
+class _Block:
+    """Entries of 1,024 ids; the rows' fingerprints lie together, so that they are compared in one step."""
+
+    __slots__ = ("contributions", "rows")
+
+    def __init__(self, entries: Mapping[int, Entry]) -> None:
+        self.rows = _packed({comment_id: entry.fingerprint for comment_id, entry in entries.items()})
+        self.contributions = array("Q", [entry.contribution for entry in entries.values()])
+
+    def place(self, comment_id: int) -> int:
+        """Where it is, or would be."""
+        return bisect_left(range(0, len(self.rows), _WIDTH), comment_id, key=self.rows.__getitem__)
+
+    def get(self, comment_id: int) -> Entry | None:
+        """Look one up."""
+        at = self.place(comment_id)
+        return self.at(at) if at < len(self.contributions) and self.rows[at * _WIDTH] == comment_id else None
+
+    def at(self, at: int) -> Entry:
+        """The entry in this place."""
+        start = at * _WIDTH
+        return Entry(Fingerprint(*self.rows[start + 1 : start + _WIDTH]), self.contributions[at])
+
+    def insert(self, comment_id: int, entry: Entry, *, known: bool) -> None:
+        """Put an entry in its place."""
+        at = self.place(comment_id)
+        self.rows[at * _WIDTH : (at + known) * _WIDTH] = array("q", (comment_id, *entry.fingerprint))
+        self.contributions[at : at + known] = array("Q", (entry.contribution,))
+
+    def entries(self) -> dict[int, Entry]:
+        """Give all, ascending."""
+        return {self.rows[at * _WIDTH]: self.at(at) for at in range(len(self.contributions))}
 
 
 class RowFingerprints:
-    """All remembered comments, packed in blocks of 1,024 ids. `highest` is the highest id that was ever seen."""
+    """All remembered comments, packed in blocks. `highest` is the highest id that was ever seen.
+
+    `sums` gives, for each (user, request), the sum of what its comments contribute to digests.
+    """
 
     def __init__(self, highest: int = 0) -> None:
-        self._blocks: dict[int, array[int]] = {}
+        self._blocks: dict[int, _Block] = {}
         self._order: list[int] | None = []
         self._count = 0
+        self.sums: dict[tuple[int, int], int] = {}
         self.highest = highest
 
     def __len__(self) -> int:
         return self._count
 
-    def get(self, comment_ids: Iterable[int]) -> dict[int, Fingerprint]:
+    def entries(self, comment_ids: Iterable[int]) -> dict[int, Entry]:
         """Look up those of these comments that are remembered."""
         found = {}
         for comment_id in comment_ids:
-            block = self._blocks.get(comment_id >> _BLOCK)
-            if block is not None:
-                at = _place(block, comment_id)
-                if at < len(block) and block[at] == comment_id:
-                    found[comment_id] = Fingerprint(*block[at + 1 : at + _WIDTH])
+            block = self._blocks.get(comment_id >> _BLOCK_BITS)
+            entry = block.get(comment_id) if block is not None else None
+            if entry is not None:
+                found[comment_id] = entry
         return found
 
-    def put(self, entries: Mapping[int, Fingerprint]) -> None:
-        """Remember these, in place of what was known of them."""
-        for number, part in _by_block(entries).items():
-            if len(part) < _FEW and number in self._blocks:
-                self._insert(self._blocks[number], part)
-            else:
-                self._replace(number, {**self._unpacked(number), **part})
+    def get(self, comment_ids: Iterable[int]) -> dict[int, Fingerprint]:
+        """Look up their fingerprints."""
+        return {comment_id: entry.fingerprint for comment_id, entry in self.entries(comment_ids).items()}
 
-    def fill(self, entries: Mapping[int, Fingerprint]) -> None:
-        """Remember those of which nothing is known."""
+    def put(self, entries: Mapping[int, Entry]) -> None:
+        """Remember these, in place of what was known of them."""
+        known = self.entries(entries)
+        self._add(known, -1)
+        self._add(entries, 1)
         for number, part in _by_block(entries).items():
-            self._replace(number, {**part, **self._unpacked(number)})
+            block = self._blocks.get(number)
+            if block is None or len(part) >= _FEW:
+                self._replace(number, {**({} if block is None else block.entries()), **part})
+            else:  # users' comments are scattered over all blocks, a few in each
+                for comment_id, entry in part.items():
+                    block.insert(comment_id, entry, known=comment_id in known)
+        self._count += len(entries) - len(known)
+        self.highest = max(self.highest, *entries) if entries else self.highest
+
+    def fill(self, entries: Mapping[int, Entry]) -> None:
+        """Remember those of which nothing is known."""
+        known = self.entries(entries)
+        self.put({comment_id: entry for comment_id, entry in entries.items() if comment_id not in known})
 
     def forget(self, comment_ids: Iterable[int]) -> None:
         """Remember these no longer."""
-        for number, part in _by_block(self.get(comment_ids)).items():
-            self._replace(number, {key: one for key, one in self._unpacked(number).items() if key not in part})
+        known = self.entries(comment_ids)
+        self._add(known, -1)
+        self._count -= len(known)
+        for number, part in _by_block(known).items():
+            left = self._blocks[number].entries()
+            self._replace(number, {comment_id: one for comment_id, one in left.items() if comment_id not in part})
 
-    def compare(self, above: int, high: int, entries: Mapping[int, Fingerprint]) -> Differences:
-        """Compare with all rows whose ids are in (above, high]; entries ascend."""
+    def compare(self, above: int, high: int, fingerprints: Mapping[int, Fingerprint]) -> Differences:
+        """Compare with all rows whose ids are in (above, high]; these ascend."""
         changed: list[int] = []
         missing: list[int] = []
-        parts = _by_block(entries)
+        parts = _by_block(fingerprints)
         for number in sorted(parts.keys() | self._between(above, high)):
             part = parts.get(number, {})
-            if number in self._blocks and _pack(part) == self._blocks[number]:
+            block = self._blocks.get(number)
+            if block is not None and _packed(part) == block.rows:
                 continue
-            known = self._unpacked(number)
-            changed += [key for key, one in part.items() if known.get(key) != one]
+            known = {} if block is None else block.entries()
+            changed += [key for key, one in part.items() if key not in known or known[key].fingerprint != one]
             missing += [key for key in known if above < key <= high and key not in part]
         return Differences(changed, missing)
 
     def columns(self) -> Iterator[Columns]:
         """Give everything, a block at a time, in no order of blocks."""
         for block in self._blocks.values():
-            yield Columns(block[0::_WIDTH], block[1::_WIDTH], block[2::_WIDTH], block[4::_WIDTH])
+            rows = block.rows
+            yield Columns(rows[0::_WIDTH], rows[1::_WIDTH], rows[2::_WIDTH], block.contributions)
 
     def _between(self, above: int, high: int) -> list[int]:
         if self._order is None:
             self._order = sorted(self._blocks)
-        first = bisect_left(self._order, max(above + 1, _LOWEST) >> _BLOCK)
-        last = bisect_left(self._order, (high >> _BLOCK) + 1)
+        first = bisect_left(self._order, (above + 1) >> _BLOCK_BITS)
+        last = bisect_left(self._order, (high >> _BLOCK_BITS) + 1)
         return self._order[first:last]
 
-    def _unpacked(self, number: int) -> dict[int, Fingerprint]:
-        block = self._blocks.get(number)
-        if block is None:
-            return {}
-        return {
-            block[at]: Fingerprint(block[at + 1], block[at + 2], block[at + 3], block[at + 4])
-            for at in range(0, len(block), _WIDTH)
-        }
-
-    def _insert(self, block: "array[int]", entries: Mapping[int, Fingerprint]) -> None:
-        """Change a block in place: users' comments are scattered over all blocks, a few in each."""
-        for comment_id, entry in entries.items():
-            at = _place(block, comment_id)
-            there = at < len(block) and block[at] == comment_id
-            block[at : at + _WIDTH * there] = array("q", (comment_id, *entry))
-            self._count += not there
-        self.highest = max(self.highest, *entries)
-
-    def _replace(self, number: int, entries: Mapping[int, Fingerprint]) -> None:
+    def _replace(self, number: int, entries: Mapping[int, Entry]) -> None:
         before = self._blocks.pop(number, None)
-        self._count += len(entries) - (0 if before is None else len(before) // _WIDTH)
         if entries:
-            self._blocks[number] = _pack(dict(sorted(entries.items())))
-            self.highest = max(self.highest, *entries)
+            self._blocks[number] = _Block(dict(sorted(entries.items())))
         if (before is None) == bool(entries):
             self._order = None
 
+    def _add(self, entries: Mapping[int, Entry], sign: int) -> None:
+        for fingerprint, contribution in entries.values():
+            if contribution:
+                place = fingerprint[:2]
+                total = self.sums.get(place, 0) + sign * digest_part(contribution)
+                if total:
+                    self.sums[place] = total
+                else:
+                    self.sums.pop(place, None)
 
-def _place(block: "array[int]", comment_id: int) -> int:
-    return bisect_left(range(0, len(block), _WIDTH), comment_id, key=block.__getitem__) * _WIDTH
 
-
-def _by_block(entries: Mapping[int, Fingerprint]) -> dict[int, dict[int, Fingerprint]]:
-    blocks: dict[int, dict[int, Fingerprint]] = {}
+def _by_block(entries: Mapping[int, T]) -> dict[int, dict[int, T]]:
+    blocks: dict[int, dict[int, T]] = {}
     for comment_id, entry in entries.items():
-        blocks.setdefault(comment_id >> _BLOCK, {})[comment_id] = entry
+        blocks.setdefault(comment_id >> _BLOCK_BITS, {})[comment_id] = entry
     return blocks
 
 
-def _pack(entries: Mapping[int, Fingerprint]) -> "array[int]":
-    return array("q", [value for comment_id, entry in entries.items() for value in (comment_id, *entry)])
-
-
-def counts(memory: RowFingerprints) -> tuple[int, int]:
-    """Count the comments remembered, and those of them that have an analysis."""
-    return len(memory), sum(len(part.analyses) - part.analyses.count(0) for part in memory.columns())
+def _packed(fingerprints: Mapping[int, Fingerprint]) -> "array[int]":
+    return array("q", [value for comment_id, one in fingerprints.items() for value in (comment_id, *one)])
 
 
 def ids_of(rows: Collection[CommentRow]) -> list[int]:

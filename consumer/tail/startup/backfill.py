@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
-from consumer.tail.rows.event_builder import EventBuilder
+from consumer.tail.rows.event_builder import EventBuilder, NoAnalysis
 from projections.comments.events import Event
 from projections.database.database import Database
 from projections.profile_key import HIGHEST_ID
@@ -19,8 +19,6 @@ class Backfill:
     `empty_store`: the store is new. What it publishes is remembered, so a first backfill needs no filling of the
     memory. `meter` opens what shows the progress; it is closed at the end, or by `close`.
     """
-
-    given_up = False
 
     def __init__(  # noqa: PLR0913 - the parts that the relay wires
         self,
@@ -38,7 +36,7 @@ class Backfill:
         self._meter: ProgressBar | None = None
         self._opened = ExitStack()
         self._head = head
-        self._pristine = empty_store
+        self._no_analysis = NoAnalysis.NEVER_ANALYSED if empty_store else NoAnalysis.UNCONFIRMED
         self._after: tuple[int, int] | None = None
         self.cursor = cursor
         self.done = cursor >= HIGHEST_ID
@@ -49,7 +47,8 @@ class Backfill:
             return None
         meter = self._meter = self._meter or self._begin()
         rows = self._database.comments_of_users(self.cursor + 1, HIGHEST_ID, self._after, _PAGE)
-        found = self._builder.build([row for row in rows if row.comment_id <= self._head], empty_store=self._pristine)
+        below_head = [row for row in rows if row.comment_id <= self._head]
+        found = self._builder.build(below_head, no_analysis=self._no_analysis)
         meter.advance(len(rows))
         if len(rows) < _PAGE:
             self.cursor, self.done = HIGHEST_ID, True

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.tail import session
 from consumer.tail.state import TailState, decode
 from projections.database.database import Database, open_databases
 from projections.projection import Projection
@@ -87,7 +86,7 @@ def test_a_rebuild_that_was_told_so_ends_what_a_running_tail_holds(
     disappear(white_balloon)
     with capture_logs() as said:
         tail.catch_up()
-    assert any("held back" in line["event"] for line in said)
+    assert any("blocked by the deletion guard" in line["event"] for line in said)
     rebuild(store, database, prune_all=False)  # the brake holds it too
     since = database.clock()
     tail.catch_up()
@@ -126,9 +125,8 @@ def test_a_running_relay_goes_on_too(white_balloon: WhiteBalloon, database: Data
 
 
 def test_what_a_start_holds_is_over_when_the_database_is_restored(
-    white_balloon: WhiteBalloon, store: MemoryStore, database: Database, monkeypatch: pytest.MonkeyPatch
+    white_balloon: WhiteBalloon, store: MemoryStore, database: Database
 ) -> None:
-    monkeypatch.setattr(session, "RESCAN_SECONDS", 0.0)
     tail = Embedded(white_balloon, store)
     tail.catch_up()
     tail.close()

@@ -415,7 +415,7 @@ def test_what_disappeared_while_nobody_looked_is_held_at_the_start_until_it_is_c
     second = Embedded(white_balloon, store)
     with capture_logs() as said:
         second.catch_up()
-    assert held(said) == ["start"]
+    assert held(said) == ["store"]
     assert live(second, users[0]) == 6
     second.close()
     third = Embedded(white_balloon, store, msgspec.structs.replace(QUICK, prune_all=True))

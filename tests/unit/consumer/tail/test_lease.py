@@ -96,14 +96,14 @@ def test_a_released_lease_is_free_at_once(store: MemoryStore, time: Time) -> Non
 def test_a_session_begins_above_all_that_the_one_before_reserved(store: MemoryStore, time: Time) -> None:
     one = lease(store, time, "one")
     assert one.renew()
-    first = LeaseTerm(one, time.microseconds, time.monotonic)
+    first = LeaseTerm(one, time.microseconds)
     assert first.first == 0
     handed_out = first.revisions.next()
     assert first.reserve()
     one.release()
     two = lease(store, time, "two")
     assert two.renew()
-    second = LeaseTerm(two, time.microseconds, time.monotonic)
+    second = LeaseTerm(two, time.microseconds)
     assert second.first == handed_out + RESERVE + 1
     assert second.revisions.next() > second.first
 
@@ -111,17 +111,17 @@ def test_a_session_begins_above_all_that_the_one_before_reserved(store: MemorySt
 def test_a_session_that_ended_well_keeps_nothing_reserved(store: MemoryStore, time: Time) -> None:
     one = lease(store, time, "one")
     assert one.renew()
-    first = LeaseTerm(one, time.microseconds, time.monotonic)
+    first = LeaseTerm(one, time.microseconds)
     handed_out = first.revisions.next()
     assert first.reserve()
     assert first.end()
-    assert LeaseTerm(one, time.microseconds, time.monotonic).first == handed_out + 1
+    assert LeaseTerm(one, time.microseconds).first == handed_out + 1
 
 
 def test_nothing_is_handed_out_once_the_lease_was_lost(store: MemoryStore, time: Time) -> None:
     one = lease(store, time, "one")
     assert one.renew()
-    session = LeaseTerm(one, time.microseconds, time.monotonic)
+    session = LeaseTerm(one, time.microseconds)
     time.seconds += 6
     assert lease(store, time, "two").renew()
     session.revisions.next()
@@ -154,7 +154,7 @@ def test_a_ceiling_that_could_not_be_written_reserves_nothing(
 ) -> None:
     one = lease(store, time, "one")
     assert one.renew()
-    session = LeaseTerm(one, time.microseconds, time.monotonic)
+    session = LeaseTerm(one, time.microseconds)
     handed_out = session.revisions.next()
 
     def away(*_: object) -> bool:

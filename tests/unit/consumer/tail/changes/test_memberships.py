@@ -3,8 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.tail.changes.memberships import affected_users, ended_facts, merged
+from consumer.tail.changes.memberships import affected_users, merged
 from projections.comments.groups import Groups
+from projections.profile_key import ProfileKey
+from snapshot.deletion_guard import cause_of
 
 NAMES = ("Elm", "Oak", "Ash")
 ATTRIBUTES = st.dictionaries(
@@ -25,31 +27,31 @@ PLACES = [(user, request) for user in range(1, 5) for request in range(1, 5)]
 
 
 @given(GROUPS, GROUPS)
-def test_whoever_has_a_comment_that_counts_elsewhere_is_concerned(old: Groups, new: Groups) -> None:
+def test_whoever_has_a_comment_that_counts_elsewhere_is_affected(old: Groups, new: Groups) -> None:
     moved = {user for user, request in PLACES if old.slugs(user, request) != new.slugs(user, request)}
     assert moved <= affected_users(old, new)
 
 
 @given(GROUPS)
-def test_without_a_change_nobody_is_concerned(same: Groups) -> None:
+def test_without_a_change_nobody_is_affected(same: Groups) -> None:
     assert affected_users(same, Groups(dict(same.members), dict(same.requests))) == set()
 
 
 @given(GROUPS, GROUPS)
-def test_nothing_leaves_where_no_fact_was_lost(old: Groups, new: Groups) -> None:
-    if not len(ended_facts(old, new)):
-        assert all(set(old.slugs(*place)) <= set(new.slugs(*place)) for place in PLACES)
+def test_whatever_leaves_has_a_cause(old: Groups, new: Groups) -> None:
+    for user, request in PLACES:
+        for slug in set(old.slugs(user, request)) - set(new.slugs(user, request)):
+            assert cause_of(ProfileKey(user, slug), request, new) is not None
 
 
 @given(GROUPS, GROUPS)
 def test_keeping_takes_nothing_away(old: Groups, new: Groups) -> None:
     kept = merged(old, new)
-    assert not len(ended_facts(old, kept))
     assert all(set(old.slugs(*place)) <= set(kept.slugs(*place)) for place in PLACES)
 
 
-def test_a_fact_is_a_membership_or_a_title() -> None:
-    old = groups({(1, "elm"): "Elm", (2, "elm"): "Elm"}, {1: "Elm", 2: "Elm"})
-    new = groups({(1, "elm"): "Oak"}, {2: "Elm"})
-    assert ended_facts(old, new).memberships == {(1, "elm"), (2, "elm")}
-    assert ended_facts(old, new).titles == {("Elm", 1)}
+@given(GROUPS, GROUPS)
+def test_whoever_is_kept_is_affected(old: Groups, new: Groups) -> None:
+    kept = merged(old, new)
+    users = {user for user, request in PLACES if kept.slugs(user, request) != new.slugs(user, request)}
+    assert users <= affected_users(kept, new)

@@ -1,6 +1,5 @@
 """What a poll may say that it has seen."""
 
-import itertools
 from pathlib import Path
 
 from consumer.tail.changes.poll import Heads, Polling
@@ -23,22 +22,25 @@ class Slow:
         return True
 
 
-def test_what_was_seen_moves_though_somebody_commits_all_the_time_and_wholes_rest_by_turns(tmp_path: Path) -> None:
+def test_polls_are_handed_out_though_something_is_committed_all_the_time_and_full_reads_rest_in_turn(
+    tmp_path: Path,
+) -> None:
     white_balloon = WhiteBalloon.in_folder(tmp_path)
     time = [0.0]
-    clock = itertools.count(1)
-    with open_databases(white_balloon.main_url, white_balloon.insights_url, host_clock=lambda: next(clock)) as database:
+    with open_databases(white_balloon.main_url, white_balloon.insights_url) as database:
         builder = EventBuilder(
             database, database.groups(), RowFingerprints(), Revisions(database.clock, 0), NoMetrics()
         )
-        wholes = [Slow(time), Slow(time)]
-        polling = Polling(database, builder, Heads(0, 0), wholes, dated=lambda: iter([]), page=10, now=lambda: time[0])
-        polling._wholes[1]._rested_at = 5.0  # noqa: SLF001 - the other one rests while this one is read
-        seen = []
-        for _ in range(20):
+        full_reads = [Slow(time), Slow(time)]
+        polling = Polling(
+            database, builder, Heads(0, 0), full_reads, index_lookup=lambda: iter([]), page=10, now=lambda: time[0]
+        )
+        polling._full_reads[1]._rested_at = 5.0  # noqa: SLF001 - the other one rests while this one is read
+        handed_out = []
+        for place in range(1, 21):
             white_balloon.add_user()
-            list(polling.work())
-            seen.append(polling.seen.at)
+            list(polling.work(place))
+            handed_out.append(polling.handed_out.at)
             time[0] += 4  # the next interval; no poll finds both rested
-    assert seen == sorted(seen)
-    assert len(set(seen)) > 10
+    assert handed_out == sorted(handed_out)
+    assert len(set(handed_out)) > 10

@@ -3,23 +3,32 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.tail.rows.fingerprints import Fingerprint, RowFingerprints, fingerprint_of
+from consumer.tail.rows.contribution import digest_part
+from consumer.tail.rows.fingerprints import Entry, Fingerprint, RowFingerprints, fingerprint_of
 from projections.comments.rows import AnalysisRow, CommentRow
 
-IDS = st.integers(0, 5_000) | st.integers(2**62, 2**63 - 1)
-ENTRIES = st.builds(Fingerprint, st.integers(1, 4), st.integers(1, 4), st.integers(0, 3), st.integers(0, 1))
+IDS = st.integers(1, 5_000) | st.integers(2**62, 2**63 - 1)
+FINGERPRINTS = st.builds(Fingerprint, st.integers(1, 4), st.integers(1, 4), st.integers(0, 3), st.integers(0, 1))
+ENTRIES = st.builds(Entry, FINGERPRINTS, st.integers(0, 40) | st.integers(2**64 - 40, 2**64 - 1))
 MAPS = st.dictionaries(IDS, ENTRIES, max_size=300)
 
 
-def filled(known: dict[int, Fingerprint]) -> RowFingerprints:
+def filled(known: dict[int, Entry]) -> RowFingerprints:
     memory = RowFingerprints()
     memory.put(known)
     return memory
 
 
+def sums(entries: dict[int, Entry]) -> dict[tuple[int, int], int]:
+    found: dict[tuple[int, int], int] = {}
+    for fingerprint, contribution in entries.values():
+        found[fingerprint[:2]] = found.get(fingerprint[:2], 0) + digest_part(contribution)
+    return {place: total for place, total in found.items() if total}
+
+
 @given(MAPS, MAPS, MAPS, st.sets(IDS))
 def test_remembers_what_a_dictionary_would(
-    first: dict[int, Fingerprint], later: dict[int, Fingerprint], unseen: dict[int, Fingerprint], ended: set[int]
+    first: dict[int, Entry], later: dict[int, Entry], unseen: dict[int, Entry], ended: set[int]
 ) -> None:
     memory = filled(first)
     for part in (dict(list(later.items())[:3]), later):  # few at a time are put otherwise than many
@@ -28,28 +37,29 @@ def test_remembers_what_a_dictionary_would(
     memory.forget(ended)
     expected = {key: one for key, one in {**unseen, **first, **later}.items() if key not in ended}
     everything = {*first, *later, *unseen, *ended}
-    assert memory.get(everything) == expected
+    assert memory.entries(everything) == expected
+    assert memory.get(everything) == {key: one.fingerprint for key, one in expected.items()}
     assert len(memory) == len(expected)
     assert memory.highest == max(everything - ended | {*first, *later, *unseen}, default=0)
     columns = [entry for part in memory.columns() for entry in zip(*part, strict=True)]
-    assert sorted(columns) == sorted(
-        (key, one.user_id, one.help_request_id, one.analysis) for key, one in expected.items()
-    )
+    assert sorted(columns) == sorted((key, *one.fingerprint[:2], one.contribution) for key, one in expected.items())
+    assert memory.sums == sums(expected)
 
 
 @given(MAPS, MAPS, st.lists(IDS, max_size=5))
-def test_compares_page_by_page(known: dict[int, Fingerprint], rows: dict[int, Fingerprint], cuts: list[int]) -> None:
+def test_compares_page_by_page(known: dict[int, Entry], rows: dict[int, Entry], cuts: list[int]) -> None:
     memory = filled(known)
     changed: list[int] = []
     missing: list[int] = []
-    above = -1
+    above = 0
     for high in [*sorted(cuts), 2**63 - 1]:
-        page = {key: rows[key] for key in sorted(rows) if above < key <= high}
+        page = {key: rows[key].fingerprint for key in sorted(rows) if above < key <= high}
         found = memory.compare(above, high, page)
         changed += found.changed
         missing += found.missing
         above = high
-    assert changed == sorted(key for key, one in rows.items() if known.get(key) != one)
+    seen = {key: one.fingerprint for key, one in known.items()}
+    assert changed == sorted(key for key, one in rows.items() if seen.get(key) != one.fingerprint)
     assert missing == sorted(known.keys() - rows.keys())
 
 

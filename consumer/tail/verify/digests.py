@@ -1,0 +1,50 @@
+"""The quick look: the digests of all stored profiles against the sums of what the tail has published."""
+
+from collections.abc import Iterable, Iterator
+
+from consumer.tail.rows.contribution import in_step
+from consumer.tail.rows.event_builder import EventBuilder
+from projections.paging import pages
+from projections.profile_key import HIGHEST_ID, ProfileKey
+from projections.store.protocol import Store
+from snapshot.deletion_guard import Totals
+from snapshot.reconcile.digests import stored_digests
+
+_USERS = 500
+
+
+class DigestPass:
+    """One pass over all profiles. `users` are those one of whose profiles differs, `totals` count what is stored."""
+
+    def __init__(self, store: Store, builder: EventBuilder) -> None:
+        self._store = store
+        self._builder = builder
+        self.users: set[int] = set()
+        self.totals = Totals()
+
+    def steps(self) -> Iterator[None]:
+        """Compare the profiles of some users at each step."""
+        published = {user for user, _ in self._builder.fingerprints.sums}
+        first = 0
+        for users in pages(sorted(published | self._builder.groups.members.keys()), _USERS):
+            self._compare(first, users[-1], users)
+            first = users[-1] + 1
+            yield
+        self._compare(first, HIGHEST_ID, ())
+
+    def _compare(self, first: int, last: int, published: Iterable[int]) -> None:
+        found = stored_digests(self._store, self._store.profiles(first, last))
+        self.totals.profiles += found.shown
+        self.totals.comments += found.comments
+        stored = {ProfileKey(user, slug): one for slug, users in found.digests.items() for user, one in users.items()}
+        sums = dict(self._sums(published))
+        for key in stored.keys() | sums.keys():
+            if not in_step(sums.get(key, 0), stored.get(key, 0)):
+                self.users.add(key.user_id)
+
+    def _sums(self, users: Iterable[int]) -> Iterator[tuple[ProfileKey, int]]:
+        groups, sums = self._builder.groups, self._builder.fingerprints.sums
+        for user in users:
+            for slug, name in groups.members.get(user, {}).items():
+                requests = groups.requests.get(name, ())
+                yield ProfileKey(user, slug), sum(sums.get((user, request), 0) for request in requests)
