@@ -55,7 +55,7 @@ class Reader:
         return self.read(lambda connection: str(connection.execute(_SNAPSHOT).scalar_one()))
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         if self._watch:
             self._watch.close()
         self._engine.dispose()
@@ -95,37 +95,39 @@ _SNAPSHOT = text("SELECT concat(pg_current_snapshot(), ' ', pg_last_wal_replay_l
 
 QUIET_S = 5.0
 """Longer than the coarsest file system's steps of time."""
+RECHECK_S = 30.0
+"""How long the files' sizes and times alone are trusted: a file system may not show them as they are."""
 
 
 class _FileWatch:
     """Sees commits of other connections to a SQLite file, through `data_version` of one idle connection.
 
-    While nothing is written, that connection is let go, and the files' sizes and times are watched: as long as any
+    While nothing is written, that connection is closed, and the files' sizes and times are watched: as long as any
     connection is open, WhiteBalloon's last one can't put the WAL into the database when it ends, and whoever then
-    copied the file, or put another in its place, would have the wrong half.
+    copied the file, or put another in its place, would have the wrong half. The WAL's name is the one that SQLite
+    tells: where the path is a link, it lies beside the target.
     """
 
     def __init__(self, engine: Engine, path: Path) -> None:
         self._engine = engine
         self._path = path
         self._lock = threading.Lock()
-        self._held: Any = None
+        self._connection: Any = None
         self._file: tuple[int, ...] | None = None
+        self._wal: Path | None = None
         self._opened = 0
         self._token = ""
         self._quiet_since = 0.0
         self._last: list[_State] = []
-        self._left: list[_State] | None = None
+        self._closed_at: tuple[list[_State], float] | None = None
 
     def token(self) -> str:
         with self._lock:
             state = self._state()  # before the version: what is committed after that changes it
-            if self._left == state:
+            if self._closed_at and self._closed_at[0] == state and time.monotonic() - self._closed_at[1] < RECHECK_S:
                 return self._token
-            self._hold(state[0][:2])
-            cursor = self._held.cursor()
-            version = cursor.execute("PRAGMA data_version").fetchone()[0]
-            cursor.close()
+            self._open(state[0][:2])
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
             token = f"{self._opened}.{version}"
             # What was just written may be of an open transaction, whose commit could bear the very same time.
             if (token, state) != (self._token, self._last):
@@ -133,21 +135,24 @@ class _FileWatch:
                 self._quiet_since = time.monotonic()
             elif time.monotonic() - self._quiet_since >= QUIET_S:
                 self._close()
-                self._left = state
+                self._closed_at = state, time.monotonic()
             return self._token
 
-    def _hold(self, file: tuple[int, ...]) -> None:
-        if file != self._file:  # the first time, or it was let go, or another file took its place
+    def _open(self, file: tuple[int, ...]) -> None:
+        if file != self._file:  # the first time, or it was closed, or another file took its place
             self._close()
-            self._held = self._engine.raw_connection()
+            self._connection = self._engine.raw_connection()
             self._file = file
             self._opened += 1
+            names = {name: path for _, name, path in self._connection.execute("PRAGMA database_list")}
+            self._wal = Path(f"{names['main'] or self._path}-wal")
 
     def _state(self) -> list[_State]:
         """Device, inode, size and time of the database and, where there is one, of its WAL."""
         stats = [self._path.stat()]
         with suppress(FileNotFoundError):
-            stats.append(self._path.with_name(f"{self._path.name}-wal").stat())
+            if self._wal is not None:
+                stats.append(self._wal.stat())
         return [(one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns) for one in stats]
 
     def close(self) -> None:
@@ -155,10 +160,10 @@ class _FileWatch:
             self._close()
 
     def _close(self) -> None:
-        self._file = self._left = None
-        if self._held is not None:
-            self._held.close()
-            self._held = None
+        self._file = self._closed_at = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def open_reader(url: str, variable: str, timeout: float) -> Reader:

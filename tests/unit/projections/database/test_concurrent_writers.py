@@ -107,6 +107,45 @@ def test_while_nothing_is_committed_it_is_as_though_nobody_read(
     assert database.change_token() != before
 
 
+@pytest.mark.parametrize("links", [1, 2])
+def test_a_wal_database_behind_a_link_is_followed_after_it_was_quiet(
+    wb: WhiteBalloon, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: int
+) -> None:
+    """SQLite keeps the WAL beside the file that the link leads to, and only the WAL changes."""
+    monkeypatch.setattr("projections.database.connection.QUIET_S", 0.05)
+    journal(wb, "WAL")
+    path = file_of(wb.main_url)
+    for number in range(links):
+        (tmp_path / f"link{number}").mkdir()
+        link = tmp_path / f"link{number}" / f"linked{number}.db"
+        link.symlink_to(path)
+        path = link
+    target, wb.main_url = file_of(wb.main_url), f"sqlite:///{path}"
+    with closing(sqlite3.connect(target)) as writer:
+        writer.execute("INSERT INTO users (id, created_at) VALUES (1, '2024-06-01 09:00:00.000000')")
+        writer.commit()
+        database = opened()
+        before = quiet(database)
+        writer.execute("INSERT INTO users (id, created_at) VALUES (2, '2024-06-01 09:00:00.000000')")
+        writer.commit()
+        assert database.change_token() != before
+
+
+def test_what_the_files_do_not_show_is_seen_all_the_same(
+    wb: WhiteBalloon, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.database.connection.QUIET_S", 0.05)
+    path = file_of(wb.main_url)
+    database = opened()
+    before = quiet(database)
+    stamp = path.stat().st_mtime_ns
+    wb.set_attribute(wb.add_user("ann"), "theme", "dark")
+    os.utime(path, ns=(stamp, stamp))
+    assert database.change_token() == before
+    monkeypatch.setattr("projections.database.connection.RECHECK_S", 0.0)
+    assert database.change_token() != before
+
+
 def test_a_commit_in_the_same_step_of_the_file_s_clock_as_what_was_written_before_it_is_seen(
     wb: WhiteBalloon, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
