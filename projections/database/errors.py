@@ -1,10 +1,10 @@
-"""What a database driver's error means for whoever runs us: wait and try again, or mend something first."""
+"""What a database driver's error means for the operator: wait and retry, or fix something first."""
 
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from projections.errors import OperatorError
 
@@ -58,13 +58,15 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
 
 
+_OUR_BUGS = {0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
+
 _SQLITE: dict[int, tuple[type[Exception], str]] = {
     **dict.fromkeys(
         LOCKED, (DatabaseUnavailableError, "stays locked by a writer; end the process that holds it, or try again")
     ),
     sqlite3.SQLITE_READONLY: (
         DatabaseUnavailableError,
-        "was left half-written by a writer that died; it is mended when WhiteBalloon next opens it",
+        "was left half-written by a writer that died; it is repaired when WhiteBalloon next opens it",
     ),
     sqlite3.SQLITE_NOTADB: (OperatorError, "is not a SQLite database; correct the variable"),
     sqlite3.SQLITE_CORRUPT: (OperatorError, "is damaged; restore it from a backup"),
@@ -82,7 +84,9 @@ def _sqlite(error: sqlite3.Error, place: DatabaseLocation) -> Exception | None:
         return DatabaseUnavailableError(f"{place} {_unreadable(place, code)}")
     if str(error).startswith("no such"):
         return OperatorError(f"{place} is not WhiteBalloon's: {error}; correct {place.variable}, or migrate it")
-    return None
+    if code in _OUR_BUGS:
+        return None
+    return OperatorError(f"{place} can't be read: {error}; see the disk, and whether SQLite's own tools read the file")
 
 
 def _unreadable(place: DatabaseLocation, code: int) -> str:
@@ -99,8 +103,6 @@ def _unreadable(place: DatabaseLocation, code: int) -> str:
     )
 
 
-_MISSING = {"42P01", "42703"}
-_NO_PRIVILEGE = "42501"
 _PASSING = ("08", "25", "40", "53", "55", "57", "58", "XX")
 """Classes of SQLSTATE that say something of the server's state, not of the query."""
 _STOPPED = {
@@ -111,22 +113,31 @@ _STOPPED = {
 """What ended a query of a server that is there, and answers."""
 
 
+_REFUSED = {
+    "42P01": "is not WhiteBalloon's: {reason}; correct {variable}, or migrate it",
+    "42703": "is not WhiteBalloon's: {reason}; correct {variable}, or migrate it",
+    "42501": "refuses to be read: {reason}; GRANT SELECT on WhiteBalloon's tables to this user",
+    "42883": "lacks what this program needs: {reason}; it must be PostgreSQL 13 or newer",
+}
+
+
 def _postgres(error: DBAPIError, place: DatabaseLocation) -> Exception | None:
     state = getattr(error.orig, "sqlstate", None)
     reason = " ".join(str(error.orig).split("\nLINE ")[0].split())
-    if state in _MISSING:
-        return OperatorError(f"{place} is not WhiteBalloon's: {reason}; correct {place.variable}, or migrate it")
-    if state == _NO_PRIVILEGE:
-        return OperatorError(
-            f"{place} refuses to be read: {reason}; GRANT SELECT on WhiteBalloon's tables to this user"
-        )
     if state is None and isinstance(error, ProgrammingError):
         return OperatorError(f"{place} is not understood: {reason}; correct {place.variable}")
-    if state in _STOPPED:
-        return DatabaseUnavailableError(f"{place} stopped a query: {reason}; {_STOPPED[state]}")
-    if (state is None and isinstance(error, OperationalError)) or (state or "").startswith(_PASSING):
-        return DatabaseUnavailableError(
-            f"{place} cannot be reached: {reason}; start PostgreSQL, or correct host, database, user and password in "
-            f"{place.variable}"
-        )
-    return None
+    if state is None or state.startswith(_PASSING):
+        meaning = f"stopped a query: {reason}; {_STOPPED[state]}" if state in _STOPPED else _unreachable(reason, place)
+        return DatabaseUnavailableError(f"{place} {meaning}")
+    if state in _REFUSED:
+        return OperatorError(f"{place} {_REFUSED[state].format(reason=reason, variable=place.variable)}")
+    if state.startswith("42"):  # a query that can't be meant: our own bug
+        return None
+    return OperatorError(f"{place} refuses a query: {reason} (SQLSTATE {state}); see PostgreSQL's log")
+
+
+def _unreachable(reason: str, place: DatabaseLocation) -> str:
+    return (
+        f"cannot be reached: {reason}; start PostgreSQL, or correct host, database, user and password in "
+        f"{place.variable}"
+    )

@@ -1,8 +1,11 @@
-"""Reaching a Redis, and refusing one that would not do."""
+"""Connect to a Redis, and refuse one that would lose data or can't be used."""
 
+import re
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import redis
+import structlog
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -10,8 +13,9 @@ from projections.errors import OperatorError
 from projections.masking import mask
 from projections.store.protocol import StoreUnavailableError
 
+log = structlog.get_logger()
+
 _ANSWER_SECONDS = 5.0
-_SAFE_POLICIES = ("noeviction", "")
 OLDEST = 7  # ZADD LT and GT; and scripts that write after they asked for the time
 
 
@@ -39,14 +43,14 @@ def connect(url: str) -> redis.Redis:
 
 
 def check(client: redis.Redis, url: str) -> None:
-    """Refuse a Redis that is away, refuses us, is too old, a replica, or would throw keys away.
+    """Refuse a Redis that is unreachable, refuses us, is too old, a replica, or evicts keys; warn of one without a log.
 
     `url` is as it may be shown.
     Raises OperatorError, or StoreUnavailableError while it loads its data.
     """
     try:
         facts = client.info()
-        policy = _policy(client)
+        policy = _policy(client, facts)
     except redis.AuthenticationError as error:
         raise OperatorError(
             f"Redis at {url} refuses the password ({error}); correct it in REDIS_URL: redis://:password@host"
@@ -60,21 +64,27 @@ def check(client: redis.Redis, url: str) -> None:
     if facts.get("loading"):  # INFO and CONFIG are answered even then
         raise StoreUnavailableError(f"Redis at {url} is loading its data; wait")
     version = str(facts.get("redis_version", "0"))
-    if int(version.partition(".")[0]) < OLDEST:
+    if int("0" + re.sub(r"\D.*", "", version)) < OLDEST:
         raise OperatorError(f"Redis at {url} is version {version}; install {OLDEST}.0 or newer")
     if facts.get("role") == "slave":
         primary = f"{facts.get('master_host')}:{facts.get('master_port')}"
         raise OperatorError(
             f"Redis at {url} is a replica and takes no writes; point REDIS_URL at its primary, {primary}"
         )
-    if policy not in _SAFE_POLICIES:
+    if policy not in {"noeviction", ""}:
         raise OperatorError(
             f"Redis at {url} has maxmemory-policy {policy}, which loses data when memory is short; set it to noeviction"
         )
+    if not policy:
+        log.warning("Redis does not tell its maxmemory-policy; make sure that it is noeviction", url=url)
+    if not facts.get("aof_enabled"):
+        log.warning("Redis keeps no append-only file; after its restart profiles are rebuilt: set appendonly", url=url)
 
 
-def _policy(client: redis.Redis) -> str:
-    """The eviction policy; empty where the server (a managed one) does not tell."""
+def _policy(client: redis.Redis, facts: Mapping[str, object]) -> str:
+    """The eviction policy, by INFO or, where that does not tell, by CONFIG; empty where neither does."""
+    if "maxmemory_policy" in facts:
+        return str(facts["maxmemory_policy"])
     try:
         return str(client.config_get("maxmemory-policy").get("maxmemory-policy", ""))
     except redis.ResponseError:

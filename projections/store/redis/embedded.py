@@ -1,6 +1,6 @@
 """The embedded default's private Redis: one server for all commands that share a storage folder.
 
-It lives as long as somebody uses it. Two locks of the kernel say so, which a `kill -9` lets go like an orderly end:
+It runs as long as a command uses it. Two locks of the kernel say so, which end with their process, however it ends:
 
 - `<storage>/redis/lock` is held by the server process itself, so exactly one can run on these files, whoever started
   it and whatever became of the starter. It holds the path of the server's socket.
@@ -16,6 +16,7 @@ import importlib.util
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
@@ -50,22 +51,22 @@ _SETTINGS = {
     "maxmemory-policy": "noeviction",
 }
 
-_WAY_OUT = "make room and give yourself write access there, choose another SNAPSHOT_STORAGE_DIR, or set REDIS_URL"
-_ANEW = (
-    "mend that, or move the folder away and run again: what it held is read anew "
+_FIX = "make room and give yourself write access there, choose another SNAPSHOT_STORAGE_DIR, or set REDIS_URL"
+_START_OVER = (
+    "fix that, or move the folder away and run again: what it contained is read again "
     "(`snapshot-rebuild --all` then removes what ended meanwhile)"
 )
 
 
 @contextlib.contextmanager
 def using(storage: Path) -> Iterator[str]:
-    """Hold the storage folder's Redis, giving its `unix://` URL; the last holder stops it, its data safe on disk.
+    """Use the storage folder's Redis, giving its `unix://` URL; the last user stops it, its data safe on disk.
 
     Close connections before leaving. Raises OperatorError as `ensure_running` does.
     """
     folder = _private_folder(storage / "redis")
     with _opened(folder / "users") as users:
-        fcntl.flock(users, fcntl.LOCK_SH)  # waits while the last user before us stops the server
+        _lock(users, fcntl.LOCK_SH)  # waits while the last user before us stops the server
         try:
             yield ensure_running(storage)
         finally:
@@ -77,18 +78,18 @@ def using(storage: Path) -> Iterator[str]:
 def ensure_running(storage: Path, *, timeout: float = 30.0) -> str:
     """Find or start the storage folder's Redis and give its `unix://` URL, once it has loaded its data.
 
-    Also the way to have it back after it died under a running `using`. A server that gives no answer at all for
+    Also restarts it after it died under a running `using`. A server that gives no answer at all for
     `timeout` seconds, one that ends at its start, a folder that can't be written: OperatorError.
     """
     folder = _private_folder(storage / "redis")
     started = False
-    heard = time.monotonic()
+    answered_at = time.monotonic()
     while True:
         with _opened(folder / "lock") as lock:
             if _take(lock):
                 if started:
-                    said = _last_words(folder)
-                    raise OperatorError(f"the embedded Redis in {folder} ended at its start: {said}; {_ANEW}")
+                    reason = _last_words(folder)
+                    raise OperatorError(f"the embedded Redis in {folder} ended at its start: {reason}; {_START_OVER}")
                 _start(folder, lock)
                 started = True
             address = lock.read()
@@ -96,8 +97,8 @@ def ensure_running(storage: Path, *, timeout: float = 30.0) -> str:
         if state == "ready":
             return f"unix://{quote(address)}"
         if state == "loading":
-            heard = time.monotonic()
-        elif time.monotonic() - heard > timeout:
+            answered_at = time.monotonic()
+        elif time.monotonic() - answered_at > timeout:
             raise OperatorError(_silence(folder, address))
         time.sleep(0.02)
 
@@ -165,10 +166,10 @@ def _start(folder: Path, lock: IO[str]) -> None:
             umask=0o077,
         )
     except OSError as error:
-        raise OperatorError(f"can't start the embedded Redis in {folder}: {error}; {_WAY_OUT}") from error
+        raise OperatorError(f"can't start the embedded Redis in {folder}: {error}; {_FIX}") from error
     if done.returncode:
-        said = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
-        raise OperatorError(f"the embedded Redis in {folder} refuses to start: {said[-1]}; {_WAY_OUT}")
+        output = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
+        raise OperatorError(f"the embedded Redis in {folder} refuses to start: {output[-1]}; {_FIX}")
 
 
 def _stop_if_unused(folder: Path) -> None:
@@ -194,10 +195,22 @@ def _wait_for_end(folder: Path, seconds: float = 10.0) -> None:
 def _take(file: IO[str]) -> bool:
     """Take a file's lock for ourselves alone, if nobody has it."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def _lock(file: IO[str], how: int) -> None:
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        raise
+    except OSError as error:  # ENOLCK, EOPNOTSUPP
+        raise OperatorError(
+            f"{file.name} can't be locked ({error.strerror}): its file system has no locks; choose a "
+            "SNAPSHOT_STORAGE_DIR on a local disk, or set REDIS_URL"
+        ) from error
 
 
 def _ask(address: str) -> Literal["ready", "loading", "silent"]:
@@ -226,7 +239,7 @@ def _private_folder(folder: Path) -> Path:
         if stat.S_IMODE(folder.stat().st_mode) != _PRIVATE:
             folder.chmod(_PRIVATE)
     except OSError as error:
-        raise OperatorError(f"can't use {folder} for the embedded Redis: {error.strerror}; {_WAY_OUT}") from error
+        raise OperatorError(f"can't use {folder} for the embedded Redis: {error.strerror}; {_FIX}") from error
     return folder.resolve()
 
 
@@ -234,13 +247,13 @@ def _opened(path: Path) -> IO[str]:
     try:
         return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8")
     except OSError as error:
-        raise OperatorError(f"can't write {path}: {error.strerror}; {_WAY_OUT}") from error
+        raise OperatorError(f"can't write {path}: {error.strerror}; {_FIX}") from error
 
 
 def _socket_path(folder: Path) -> Path:
-    """Place the socket in the folder, or where that path is too long for one or no UTF-8, in a short private folder."""
+    """Place the socket in the folder or, where its path can't be one or it can hold none, in a short private one."""
     inside = folder / "redis.sock"
-    if len(os.fsencode(inside)) <= _LONGEST_SOCKET_PATH and _is_text(inside):
+    if len(os.fsencode(inside)) <= _LONGEST_SOCKET_PATH and _is_text(inside) and _holds_sockets(folder):
         return inside
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     short = Path(tempfile.gettempdir()) / f"signal-redis-{digest}"
@@ -255,6 +268,17 @@ def _socket_path(folder: Path) -> Path:
 def _is_text(path: Path) -> bool:
     """Whether a URL can name it: its bytes are UTF-8."""
     return str(path).encode(errors="replace") == os.fsencode(path)
+
+
+def _holds_sockets(folder: Path) -> bool:
+    """Whether its file system has Unix sockets: Windows' and most networks' have none."""
+    probe = folder / "probe"
+    with socket.socket(socket.AF_UNIX) as one, contextlib.suppress(OSError):
+        probe.unlink(missing_ok=True)
+        one.bind(str(probe))
+        probe.unlink()
+        return True
+    return False
 
 
 def _last_words(folder: Path) -> str:

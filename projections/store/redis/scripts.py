@@ -38,6 +38,7 @@ _WAYS_OUT = {
 }
 """By redis-py's kind of error, and the server's first word where that is left."""
 _REFUSED = ("ACL failure in script", "The user executing the script can't")
+_LACKING = ("unknown command", "Unknown command", "Unknown Redis command", "unknown subcommand")
 _IN_PIPELINE = "of pipeline caused error: "
 """What redis-py puts before the server's own words."""
 
@@ -56,7 +57,7 @@ class Call(NamedTuple):
 def passing_faults() -> Iterator[None]:
     """Turn what redis-py raises while a server is away, loading, full or failing over into StoreUnavailableError.
 
-    Raises OperatorError where no waiting helps: a cluster, or a user who may not do what we need.
+    Raises OperatorError where no waiting helps: a cluster, a server without what we need, a user who may not do it.
     """
     try:
         yield
@@ -79,6 +80,16 @@ def _refuse(error: redis.ResponseError, text: str) -> None:
         raise OperatorError(
             f"Redis sends us to another server ({text}): it is one of a cluster, and holds a part of the keys only; "
             "point REDIS_URL at a server that is no cluster"
+        ) from error
+    if text.startswith(_LACKING):
+        raise OperatorError(
+            f"Redis lacks a command that this program needs ({text}); point REDIS_URL at a Redis or Valkey that "
+            "has all commands: scripts, sorted sets, hashes"
+        ) from error
+    if text.startswith("WRONGTYPE"):
+        raise OperatorError(
+            f"a key of Redis holds what this program did not write ({text}); give it a database number of its own in "
+            "REDIS_URL, or remove the keys sis:*"
         ) from error
     if isinstance(error, redis.exceptions.NoPermissionError) or text.startswith(_REFUSED):
         raise OperatorError(

@@ -46,8 +46,8 @@ class RedisStore(RedisFlushQueue):
         self._folders = [""] * BUCKETS  # each bucket's, as its state spells them and as far as this process knows
 
     def check(self) -> None:
-        """Raise OperatorError for a Redis that is away, refuses us, is too old, or would throw keys away."""
         redis_client.check(self._client, self._url)
+        self.release("check", "")  # scripts can be run
 
     def clock(self) -> int:
         seconds, micros = ask(self._client, [("TIME",)])[0]

@@ -2,11 +2,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from projections.comments.rows import InvalidRowError, events
 from projections.database.database import SqlDatabase, open_databases
@@ -266,6 +267,44 @@ def test_a_user_who_may_only_connect_is_told_what_to_grant(wb: WhiteBalloon) -> 
             assert database.change_token()
     finally:
         execute(wb.main_url, "DROP OWNED BY guest", "DROP ROLE guest")
+
+
+def test_the_role_of_the_documentation_is_enough(wb: WhiteBalloon) -> None:
+    page = (Path(__file__).parents[4] / "docs/operations/security.md").read_text()
+    statements = page.partition("```sql")[2].partition("```")[0].split(";")
+    request, (user,) = wb.add_group("elm", "Elm St")
+    comment_id = wb.comment(user, request)
+    wb.analyse(comment_id)
+    execute(wb.main_url, "DROP ROLE IF EXISTS snapshotter", *[one for one in statements if one.strip()])
+    url = make_url(wb.main_url).set(username="snapshotter", password="PASSWORD")  # noqa: S106 - of this role
+    plainly = url.render_as_string(hide_password=False)
+    try:
+        with open_databases(plainly, plainly) as database:
+            assert database.groups().slugs(user, request) == ("elm",)
+            assert [row.comment_id for row in database.comments_after(0)] == [comment_id]
+            assert list(database.analyses_by_ids([comment_id])) == [comment_id]
+            assert database.heads() == (comment_id, comment_id)
+            assert database.users_after(0) == [user]
+            assert database.user_ranges(9)
+            assert all([database.change_token(), database.clock(), database.horizon(), database.runs()])
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            execute(plainly, "DELETE FROM request_comments")
+    finally:
+        execute(wb.main_url, "DROP OWNED BY snapshotter", "DROP ROLE snapshotter")
+
+
+def test_a_server_without_a_function_that_is_needed_is_too_old(wb: WhiteBalloon, database: SqlDatabase) -> None:
+    wb.create()
+    reader = database._main  # noqa: SLF001 - no server here is so old
+    with pytest.raises(OperatorError, match=r"lacks what .* must be PostgreSQL 13 or newer"):
+        reader.read(lambda connection: connection.execute(text("SELECT no_current_snapshot()")))
+
+
+@pytest.mark.parametrize("query", ["SELECT 1 / 0", "SELECT 'x'::int", "SELECT chr(-1)"])
+def test_whatever_a_server_says_is_one_line(database: SqlDatabase, query: str) -> None:
+    with pytest.raises(OperatorError, match=r"refuses a query: .*SQLSTATE") as caught:
+        database._main.read(lambda connection: connection.execute(text(query)))  # noqa: SLF001 - what no query does
+    assert "\n" not in str(caught.value)
 
 
 def test_keys_of_64_bits(wb: WhiteBalloon, database: SqlDatabase) -> None:

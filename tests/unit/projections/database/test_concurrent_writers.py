@@ -253,7 +253,7 @@ def test_a_writer_that_died_half_way_is_said_to_pass(wb: WhiteBalloon, opened: O
         writer.execute("ROLLBACK")
     for name, content in left.items():
         name.write_bytes(content)
-    with pytest.raises(DatabaseUnavailableError, match="mended when WhiteBalloon next opens it"):
+    with pytest.raises(DatabaseUnavailableError, match="repaired when WhiteBalloon next opens it"):
         database.comments_after(0)
     execute(wb.main_url, "SELECT count(*) FROM users")
     assert database.comments_after(0) == []

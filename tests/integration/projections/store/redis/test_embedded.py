@@ -1,11 +1,13 @@
 """The embedded default's Redis: shared, found again, and never without what it acknowledged."""
 
+import errno
 import functools
 import multiprocessing
 import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -259,6 +261,34 @@ def _message_for_nobody(storage: Path) -> str:
         return str(error)
 
 
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named(storage: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def flock(_file: object, _how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("projections.store.redis.embedded.fcntl.flock", flock)
+    with pytest.raises(OperatorError, match="has no locks; choose a SNAPSHOT_STORAGE_DIR on a local disk"):
+        ensure_running(storage)
+    with pytest.raises(OperatorError, match="has no locks"), using(storage):
+        pass
+    monkeypatch.undo()
+
+
+def test_on_a_file_system_without_sockets_the_socket_lies_elsewhere(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing(socket.socket):
+        def bind(self, _address: object) -> None:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("projections.store.redis.embedded.socket.socket", Refusing)
+    with monkeypatch.context() as context, using(storage) as url:
+        context.undo()
+        assert str(storage) not in url
+        with redis.Redis.from_url(url) as client:
+            assert client.ping()
+
+
 def test_a_full_disk_is_named(storage: Path) -> None:
     with multiprocessing.get_context("fork").Pool(1) as pool:
         message = pool.apply(_message_without_room, (storage,))
@@ -305,7 +335,7 @@ def test_a_storage_folder_removed_under_a_command_is_no_error_at_its_end(storage
 def test_a_server_that_ends_at_its_start_gives_its_reason(storage: Path) -> None:
     (storage / "redis").mkdir(parents=True)
     (storage / "redis" / "appendonlydir").write_text("in the way")
-    with pytest.raises(OperatorError, match=r"ended at its start: .*append-only dir.*; mend that, or move the folder"):
+    with pytest.raises(OperatorError, match=r"ended at its start: .*append-only dir.*; fix that, or move the folder"):
         ensure_running(storage)
 
 

@@ -8,13 +8,25 @@ from pathlib import Path
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from projections.comments.events import Event
 from projections.errors import OperatorError
 from projections.profile_key import BUCKETS, bucket_of, member
 from projections.projection import Projection
 from projections.store import keys
-from projections.store.protocol import ABSENT, Folder, InitialPositions, Save, Store, StoreUnavailableError
+from projections.store.protocol import (
+    ABSENT,
+    Folder,
+    InitialPositions,
+    Published,
+    RecoveryGoal,
+    Save,
+    Settlement,
+    Store,
+    StoreUnavailableError,
+)
+from projections.store.redis import client as redis_client
 from projections.store.redis.store import RedisStore, connect
 from support.histories import KEYS, check, comment
 from support.process import free_port, wait_until
@@ -260,7 +272,7 @@ def is_busy(use: Callable[[], object]) -> bool:
     return False
 
 
-# -------------------------------------------------------------------------------------- what only the operator can mend
+# --------------------------------------------------------------------------------------- what only the operator can fix
 
 
 def refusal(url: str) -> str:
@@ -329,6 +341,71 @@ def test_a_server_that_would_throw_data_away(redis_url: str, policy: str) -> Non
     assert "noeviction" in said
 
 
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+def test_a_server_that_would_throw_data_away_where_config_is_forbidden(own_redis: RedisServer, policy: str) -> None:
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.config_set("maxmemory-policy", policy)
+        client.acl_setuser("guest", enabled=True, passwords=["+guest"], keys=["*"], commands=["+@all", "-config"])
+    assert policy in refusal(f"redis://guest:guest@127.0.0.1:{own_redis.port}/0")
+    own_redis.empty()
+
+
+def test_a_server_without_an_append_only_file_is_taken_with_a_warning(own_redis: RedisServer) -> None:
+    store = opened(own_redis.url)
+    with capture_logs() as logs:
+        store.check()
+    assert logs == []
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.config_set("appendonly", "no")
+        with capture_logs() as logs:
+            store.check()
+        client.config_set("appendonly", "yes")
+    assert ["append-only" in one["event"] for one in logs] == [True]
+    store.close()
+
+
+def test_a_server_whose_policy_cannot_be_found_out_is_taken_with_a_warning(own_redis: RedisServer) -> None:
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.acl_setuser("guest", enabled=True, passwords=["+guest"], keys=["*"], commands=["+@all", "-config"])
+    client = connect(f"redis://guest:guest@127.0.0.1:{own_redis.port}/0")
+    client.set_response_callback("INFO", lambda *_args, **_options: {"redis_version": "7.2", "aof_enabled": 1})
+    with capture_logs() as logs:
+        redis_client.check(client, "here")
+    assert ["maxmemory-policy" in one["event"] for one in logs] == [True]
+    client.close()
+
+
+def test_a_server_without_scripts(short_folder: Callable[[str], Path]) -> None:
+    server = RedisServer(short_folder("poor"), "--rename-command", "EVALSHA", "")
+    try:
+        assert "lacks a command" in refusal(server.url)
+        assert "EVALSHA" in refusal(server.url)
+    finally:
+        server.kill()
+
+
+def test_a_server_that_lacks_what_a_script_runs(short_folder: Callable[[str], Path]) -> None:
+    server = RedisServer(short_folder("poorer"), "--rename-command", "HSETNX", "")
+    store = opened(server.url)
+    try:
+        with pytest.raises(OperatorError, match="lacks a command"):
+            store.initialize(InitialPositions({"p": 0}, {}, "1"))
+    finally:
+        store.close()
+        server.kill()
+
+
+def test_a_key_that_another_program_wrote(own_redis: RedisServer) -> None:
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.set(keys.state_key(0), "something else")
+        store = opened(own_redis.url)
+        for use in (store.bucket_states, lambda: store.initialize(InitialPositions({"p": 0}, {}, "1"))):
+            with pytest.raises(OperatorError, match="a database number of its own"):
+                use()
+        store.close()
+        client.delete(keys.state_key(0))
+
+
 def test_a_server_that_does_not_tell_its_policy_is_taken(own_redis: RedisServer) -> None:
     with redis.Redis.from_url(own_redis.url) as client:
         client.acl_setuser("guest", enabled=True, passwords=["+guest"], keys=["*"], commands=["+@all", "-config"])
@@ -365,6 +442,51 @@ def test_a_user_with_what_the_message_asks_for(own_redis: RedisServer) -> None:
     assert save(store, write(KEY, ABSENT, b"one")) == []
     assert store.lease("tail", "a token", 1)
     store.close()
+
+
+def test_the_user_of_the_documentation_is_enough(own_redis: RedisServer) -> None:
+    page = (Path(__file__).parents[5] / "docs/operations/security.md").read_text()
+    statement = page.partition("```\nACL SETUSER")[2].partition("```")[0].replace("PASSWORD", "word")
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.execute_command("ACL", "SETUSER", *statement.split())
+    url = f"redis://snapshotter:word@127.0.0.1:{own_redis.port}/1"
+    everything(opened(url), opened(url))
+    with redis.Redis.from_url(url) as client:
+        for command in (["FLUSHALL"], ["CONFIG", "SET", "maxmemory", "1"], ["GET", "other"], ["KEYS", "*"]):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*command)
+
+
+def everything(store: RedisStore, other: RedisStore) -> None:
+    """Call every operation of the store."""
+    goal = RecoveryGoal({}, reconcile=False, reason="a test")
+    store.check()
+    store.initialize(InitialPositions({"p": 0}, {"t": "id"}, "1"))
+    store.add_folder(FOLDER)
+    assert save(other, write(KEY, ABSENT, b"one")) == []
+    assert dict(store.scan(KEY))
+    assert store.profiles(0, KEY.user_id) == [KEY]
+    store.raise_epoch(bucket_of(KEY.user_id), 0, goal, InitialPositions({"p": 1}, {}, "1"))
+    store.recover(bucket_of(KEY.user_id), 1, None)
+    taken = claim(store, FOLDER)
+    (reading,) = store.read(FOLDER.id, taken)
+    store.defer(FOLDER.id, "claim", taken, NOW)
+    (again,) = claim(store, FOLDER, who="again")
+    store.settle(FOLDER.id, "again", [Settlement(again, reading, "hash", Published.ANNOUNCEMENT)], NEVER)
+    assert store.settled(FOLDER.id, [KEY]) == ["hash"]
+    store.force(FOLDER.id, [KEY])
+    store.recheck(FOLDER.id, [KEY])
+    assert any(store.next_due(FOLDER.id))
+    assert store.lease("tail", "token", 1)
+    assert store.leased("tail")
+    assert store.put_document("tail", "token", b"{}")
+    assert store.document("tail") == b"{}"
+    store.release("tail", "token")
+    assert store.bucket_states()[0] is not None
+    assert store.clock()
+    assert store.remove(KEY, b"one")
+    store.close()
+    other.close()
 
 
 def test_a_replica_is_refused(own_redis: RedisServer) -> None:
