@@ -69,12 +69,13 @@ def open_regular(path: str, flags: int, mode: int = 0) -> int:
 
 def read_all(handle: int, path: str) -> bytes:
     """Read the whole of an open file. Raises OSError where it is too large to be one of ours."""
-    content = b""
-    while chunk := os.read(handle, _CHUNK):
+    content = bytearray()
+    while len(content) <= LARGEST and os.fstat(handle).st_size <= LARGEST:
+        chunk = os.read(handle, _CHUNK)
+        if not chunk:
+            return bytes(content)
         content += chunk
-        if len(content) > LARGEST:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-    return content
+    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
 
 
 def sync(handle: int) -> None:

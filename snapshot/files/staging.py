@@ -55,13 +55,13 @@ class Staging:
         path = f"{self._folder}/{name}"
         try:
             handle = open_regular(path, os.O_RDONLY)
+            try:
+                return read_all(handle, path), _stamp(handle)
+            finally:
+                os.close(handle)
         except OSError:
             stamp = _stamp(path)
             return None if stamp is None else b"", stamp
-        try:
-            return read_all(handle, path), _stamp(handle)
-        finally:
-            os.close(handle)
 
     def prepare(self, place: Place, content: bytes) -> Prepared:
         """Write a file beside its place."""
