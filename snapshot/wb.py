@@ -155,7 +155,7 @@ def _line(snapshot: SignalProfileSnapshot) -> str:
 
 
 def _write(database: DatabaseOptions, files: FileOptions, selection: _Selection, options: RunOptions) -> Exported:
-    folder = open_folder(files.profiles, files.group_slug)
+    folder = open_folder(files.profiles, files.group_slug, disk=files.disk)
     try:
         users = None if selection.everybody else selection.users
         export = Export(_database(database), selection.groups, folder, users)

@@ -192,7 +192,7 @@ def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, 
         files = settings.files
         make_storage(files)
         _check_group(settings)
-        folder = open_folder(files.profiles, files.group_slug)
+        folder = open_folder(files.profiles, files.group_slug, disk=files.disk)
         stack.callback(folder.close)
         opened = stack.enter_context(open_store(settings.store, files))
         projection = Projection(opened.store)

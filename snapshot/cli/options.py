@@ -7,6 +7,7 @@ means the same everywhere.
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from projections.profile_key import HIGHEST_ID
+from snapshot.files.disk import LocalDisk
 from snapshot.kafka.settings import KafkaSettings
 
 
@@ -51,6 +53,12 @@ def _folder(given: str | Path) -> Path:
     return Path(given)
 
 
+def _file_mode(given: str) -> str:
+    if not re.fullmatch(r"0?[67][0-7]{2}", given):
+        raise typer.BadParameter(f"{given!r} is not an octal mode that lets the owner read and write, such as 640")
+    return given
+
+
 @dataclass(frozen=True)
 class FileOptions:
     """Where profiles and all other files are kept, and of which group."""
@@ -80,11 +88,26 @@ class FileOptions:
         str | None,
         typer.Option(envvar="GROUP_SLUG", help="Write only this group's profiles.", rich_help_panel="Files"),
     ] = None
+    file_mode: Annotated[
+        str,
+        typer.Option(
+            envvar="SNAPSHOT_FILE_MODE",
+            parser=_file_mode,
+            metavar="OCTAL",
+            help="Mode of new files; whoever may read them may enter new folders. The umask applies.",
+            rich_help_panel="Files",
+        ),
+    ] = "640"
 
     @property
     def profiles(self) -> Path:
         """The folder for the profiles."""
         return self.output_dir or self.storage_dir / "signal_profiles"
+
+    @property
+    def disk(self) -> LocalDisk:
+        """The disk, with the mode of new files."""
+        return LocalDisk(int(self.file_mode, 8))
 
 
 @dataclass(frozen=True)

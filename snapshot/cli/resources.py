@@ -25,7 +25,7 @@ _LOADING_SECONDS = 120.0
 def make_storage(files: FileOptions) -> None:
     """Make the storage folder where it is missing. Raises OperatorError where that can't be done."""
     try:
-        files.storage_dir.mkdir(parents=True, exist_ok=True)
+        files.disk.make_folder(str(files.storage_dir), parents=True)
     except OSError as error:
         raise OperatorError(
             f"the storage folder {files.storage_dir} can't be made ({error.strerror}); "
@@ -95,7 +95,7 @@ def open_announcer(kafka: KafkaSettings | None, files: FileOptions) -> Iterator[
 
 
 def _file_announcer(files: FileOptions) -> Announcer:
-    return FileAnnouncer(files.storage_dir / ANNOUNCEMENTS)
+    return FileAnnouncer(files.storage_dir / ANNOUNCEMENTS, files.disk.file_mode)
 
 
 def _kafka_announcer(kafka: KafkaSettings) -> Announcer:

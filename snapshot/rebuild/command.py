@@ -192,7 +192,7 @@ def _store(settings: Settings, stack: ExitStack) -> Store:
 
 
 def _output(settings: Settings, projection: Projection, stack: ExitStack) -> Output:
-    folder = open_folder(settings.files.profiles, settings.files.group_slug)
+    folder = open_folder(settings.files.profiles, settings.files.group_slug, disk=settings.files.disk)
     announcer = stack.enter_context(open_announcer(settings.kafka, settings.files))
     return Output(folder, Flusher(projection, folder, announcer, NoMetrics()))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from projections.profile_key import ProfileKey
+from snapshot.cli.options import FileOptions
 from snapshot.files.disk import LARGEST, LOCAL, LocalDisk, folder_mode
 from snapshot.files.folder import DAMAGED, ForeignFileError, NameTakenError, ProfileFolder, open_folder
 from snapshot.files.marker import MARKER
@@ -159,6 +160,11 @@ def test_the_mode_can_be_chosen_and_the_umask_has_its_say(
     folder.write({ANN: b"x"})
     assert (mode(folder.place(ANN)), mode(folder.path)) == (file, folder_mode(file))
     folder.close()
+
+
+def test_the_option_is_the_mode() -> None:
+    assert FileOptions(file_mode="0600").disk.file_mode == 0o600
+    assert FileOptions().disk.file_mode == 0o640
 
 
 @pytest.mark.parametrize("files", [1, 40])
