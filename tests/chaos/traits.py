@@ -1,8 +1,11 @@
 """What is different from one run to the next, beside the faults: decided by the seed and by what the machine allows."""
 
+import functools
 import os
 import random
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -52,7 +55,7 @@ def traits(seed: int, mode: Mode) -> Traits:
         confirmed=draw("confirmed"),
         given_redis=given,
         clocks=draw("clocks", 0.3) and LIBFAKETIME.exists(),
-        small_disk=draw("small_disk") and cannot_mount() is None,
+        small_disk=draw("small_disk") and can_mount(),
         small_storage=draw("small_storage") and not given,
         nightly=draw("nightly", 0.25),
         strangers=draw("strangers"),
@@ -61,8 +64,13 @@ def traits(seed: int, mode: Mode) -> Traits:
     )
 
 
-def cannot_mount() -> str | None:
-    """Why a tmpfs can't be mounted here; None: it can."""
-    if os.geteuid() != 0:
-        return "only root may mount a tmpfs"
-    return None if shutil.which("mount") else "no mount on PATH"
+@functools.cache
+def can_mount() -> bool:
+    """Whether a tmpfs can be mounted here: by root, and not in every container. Tried once."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        return False
+    with tempfile.TemporaryDirectory(prefix="sis-chaos-") as folder:
+        done = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=False, capture_output=True)
+        if done.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+    return done.returncode == 0
