@@ -1,4 +1,4 @@
-"""URLs as they may be shown: in messages, in logs, in the run log. The one place that hides passwords."""
+"""URLs without their passwords, for messages, logs and the run log. The one place that hides them."""
 
 import re
 from urllib.parse import unquote
@@ -24,8 +24,8 @@ def mask(url: str) -> str:
     if not at and not place.startswith("/") and _ODD_COLON.search(re.sub(r"\[[^]]*\]", "", place)):
         return f"{scheme}{separator}***"
     user, colon, _ = user_part.partition(":")
-    shown = f"{user}:***@" if colon else "***@" if at else ""
-    return f"{scheme}{separator}{shown}{_PARAMETER.sub(_masked, place)}"
+    kept = f"{user}:***@" if colon else "***@" if at else ""
+    return f"{scheme}{separator}{kept}{_PARAMETER.sub(_masked, place)}"
 
 
 def mask_urls(text: str) -> str:

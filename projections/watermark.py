@@ -35,7 +35,7 @@ _decode = JsonDecoder(Watermark).decode
 
 
 class Observation(NamedTuple):
-    """How far the tail had come, and up to which positions each bucket held what it had handed on."""
+    """How far the tail had come, and up to which positions each bucket had applied what it had published."""
 
     tail: Watermark | None
     positions: tuple[Mapping[str, int], ...]
@@ -73,6 +73,6 @@ def holds(positions: Mapping[str, int], reached: Mapping[str, int]) -> bool:
 
 
 def covered(seen: Observation, key: ProfileKey, time: int) -> bool:
-    """Whether the profile held everything that was committed before that time."""
+    """Whether the profile contained everything that was committed before that time."""
     reached = {} if seen.tail is None else seen.tail.positions
     return seen.passed(time) and holds(seen.positions[bucket_of(key.user_id)], reached)

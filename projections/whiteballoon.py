@@ -1,6 +1,6 @@
 """WhiteBalloon's tables, as it creates them: two databases, or two halves of one.
 
-`MAIN` holds people, groups and comments; `INSIGHTS` what a language model said of the comments. The tests and the demo
+`MAIN` holds people, groups and comments; `INSIGHTS` a language model's analyses of the comments. The tests and the demo
 create databases from them; the reading side names their columns and never creates anything.
 """
 

@@ -48,7 +48,7 @@ def find(line: str) -> list[str]:
     found: list[str] = []
     end = 0
     while (colon := line.find("://", end)) >= 0:
-        # Nothing is asked of what stands before the scheme: Chinese and Japanese put no space there, and WhiteBalloon
+        # What stands before the scheme does not matter: Chinese and Japanese put no space there, and WhiteBalloon
         # too counts the https in git+https.
         scheme = line[max(end, colon - 5) : colon].lower()
         length = 5 if scheme == "https" else 4 if scheme.endswith("http") else 0

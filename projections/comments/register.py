@@ -18,7 +18,7 @@ LIVE, DELETED, GONE = 0, 1, 2
 
 _pack = msgspec.msgpack.Encoder().encode
 _new_digest = hashlib.blake2b(digest_size=16).copy
-"""A copy is made in two thirds of the time that it takes to say the size anew; it is done for every comment."""
+"""A copy is made in two thirds of the time that a new one takes; it is done for every comment."""
 
 
 class CommentHalf(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -137,7 +137,7 @@ def _moment(row: CommentRow, column: str, text: str) -> datetime:
 
 
 def _recorded_at(text: str | None) -> datetime | None:
-    """None where it is no date-time: nothing that is counted depends on it, so it costs nobody their tags."""
+    """None where it is no date-time: nothing that is counted depends on it, so no tags are lost by it."""
     try:
         return None if text is None else utc(datetime.fromisoformat(text))
     except (TypeError, ValueError, OverflowError):

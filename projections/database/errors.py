@@ -18,11 +18,11 @@ class DatabaseLocation:
     """Where a database is: the variable that says so, its URL without password, its file where it is SQLite."""
 
     variable: str
-    shown: str
+    url: str
     path: Path | None = None
 
     def __str__(self) -> str:
-        return f"{self.variable} ({self.shown})"
+        return f"{self.variable} ({self.url})"
 
 
 LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -76,7 +76,7 @@ _SQLITE: dict[int, tuple[type[Exception], str]] = {
 def _sqlite(error: sqlite3.Error, place: DatabaseLocation) -> Exception | None:
     code = _code(error)
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DIRECTORY:
-        code = sqlite3.SQLITE_CANTOPEN  # a WAL that nobody has open, in a folder that takes no file of ours
+        code = sqlite3.SQLITE_CANTOPEN  # a WAL that no process has open, in a folder where we may create no file
     if code in _SQLITE:
         kind, meaning = _SQLITE[code]
         return kind(f"{place} {meaning}")
@@ -125,7 +125,7 @@ def _postgres(error: DBAPIError, place: DatabaseLocation) -> Exception | None:
     state = getattr(error.orig, "sqlstate", None)
     reason = " ".join(str(error.orig).split("\nLINE ")[0].split())
     if state is None and isinstance(error, ProgrammingError):
-        return OperatorError(f"{place} is not understood: {reason}; correct {place.variable}")
+        return OperatorError(f"{place} is not a valid URL: {reason}; correct {place.variable}")
     if state is None or state.startswith(_PASSING):
         meaning = f"stopped a query: {reason}; {_STOPPED[state]}" if state in _STOPPED else _unreachable(reason, place)
         return DatabaseUnavailableError(f"{place} {meaning}")

@@ -35,8 +35,8 @@ class Indexed(NamedTuple):
 class Database(Protocol):
     """Rows of both databases. Every list is fetched whole and its transaction ended before it is handed over.
 
-    Each method raises DatabaseUnavailableError for what passes by itself, and OperatorError for what somebody has to
-    mend. Safe to use from several threads.
+    Each method raises DatabaseUnavailableError for what passes by itself, and OperatorError for what has to be
+    fixed. Safe to use from several threads.
     """
 
     def __enter__(self) -> Self: ...
@@ -44,7 +44,7 @@ class Database(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def close(self) -> None:
-        """Let go of all connections; reading again opens new ones."""
+        """Close all connections; reading again opens new ones."""
         ...
 
     def indexed(self) -> Indexed:

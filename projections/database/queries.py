@@ -1,4 +1,4 @@
-"""The SELECTs that WhiteBalloon's databases are asked, built once. Keys are bound as 64-bit whole numbers.
+"""The SELECTs on WhiteBalloon's databases, built once. Keys are bound as 64-bit whole numbers.
 
 SQLite keeps any value in any column. A row with a value that no such column should hold is left out here, so it counts
 nowhere, however it would be reached: an id that is no whole number from 1 up, a BLOB as a membership or in an analysis.
@@ -211,7 +211,7 @@ def _latest(query: Query, time: ColumnElement[Any], dialect: str) -> Query:
 
 
 def _among(column: ColumnElement[int], dialect: str) -> ColumnElement[bool]:
-    """One parameter for any number of ids: SQLite limits parameters, and SQLAlchemy would render each list anew."""
+    """One parameter for any number of ids: SQLite limits parameters, and SQLAlchemy would render each list again."""
     if dialect == "sqlite":
         return column.in_(select(func.json_each(bindparam("ids", type_=Text)).table_valued("value").c.value))
     return column == any_(bindparam("ids", type_=ARRAY(BigInteger)))

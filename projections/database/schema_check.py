@@ -27,7 +27,7 @@ def check(reader: Reader, required: tuple[Query, ...], place: DatabaseLocation) 
             )
         for query in required:  # that this user may read them is known only by reading
             reader.read(partial(_try, query=query.limit(0)))
-    except DatabaseUnavailableError as error:  # at the start nobody knows that it will pass
+    except DatabaseUnavailableError as error:  # at the start it is not known whether it will pass
         raise OperatorError(str(error)) from error
 
 

@@ -36,7 +36,7 @@ class PositionGapError(Exception):
 
     def __init__(self, bucket: int, partition: str, stored: int | None, demanded: int) -> None:
         self.bucket, self.partition, self.stored, self.demanded = bucket, partition, stored, demanded
-        super().__init__(f"bucket {bucket} holds {partition} up to {stored}, but had held it up to {demanded}")
+        super().__init__(f"bucket {bucket} holds {partition} up to {stored}, but its writer had reached {demanded}")
 
 
 class Loaded(NamedTuple):

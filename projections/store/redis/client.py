@@ -16,7 +16,7 @@ from projections.store.protocol import StoreUnavailableError
 log = structlog.get_logger()
 
 _ANSWER_SECONDS = 5.0
-OLDEST = 7  # ZADD LT and GT; and scripts that write after they asked for the time
+OLDEST = 7  # ZADD LT and GT; and scripts that write after they read the time
 
 
 def connect(url: str) -> redis.Redis:
@@ -45,7 +45,7 @@ def connect(url: str) -> redis.Redis:
 def check(client: redis.Redis, url: str) -> None:
     """Refuse a Redis that is unreachable, refuses us, is too old, a replica, or evicts keys; warn of one without a log.
 
-    `url` is as it may be shown.
+    `url` is without password.
     Raises OperatorError, or StoreUnavailableError while it loads its data.
     """
     try:

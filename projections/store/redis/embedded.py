@@ -2,9 +2,9 @@
 
 It runs as long as a command uses it. Two locks of the kernel say so, which end with their process, however it ends:
 
-- `<storage>/redis/lock` is held by the server process itself, so exactly one can run on these files, whoever started
+- `<storage>/redis/lock` is locked by the server process itself, so exactly one can run on these files, whoever started
   it and whatever became of the starter. It holds the path of the server's socket.
-- `<storage>/redis/users` is held, shared, by each command while it uses the server. The last one to let go stops it.
+- `<storage>/redis/users` is locked, shared, by each command while it uses the server. The last one stops it.
 
 After a kill -9 of the last user the server stays, and the next command finds it.
 """
@@ -136,10 +136,10 @@ def _servers() -> Iterator[Path]:
 def _version(binary: Path) -> int | None:
     """The server's major version; None where it doesn't tell, and its start will say more."""
     try:
-        said = subprocess.run([binary, "--version"], capture_output=True, check=False).stdout  # noqa: S603  found above
+        output = subprocess.run([binary, "--version"], capture_output=True, check=False).stdout  # noqa: S603  found above
     except OSError:
         return None
-    found = re.search(rb"v=(\d+)", said)
+    found = re.search(rb"v=(\d+)", output)
     return None if found is None else int(found[1])
 
 
@@ -193,7 +193,7 @@ def _wait_for_end(folder: Path, seconds: float = 10.0) -> None:
 
 
 def _take(file: IO[str]) -> bool:
-    """Take a file's lock for ourselves alone, if nobody has it."""
+    """Take a file's lock exclusively, if it is free."""
     try:
         _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -233,7 +233,7 @@ def _client(address: str) -> redis.Redis:
 
 
 def _private_folder(folder: Path) -> Path:
-    """Make the folder, readable by nobody else: who can reach the socket can read everything."""
+    """Make the folder, private: who can reach the socket can read everything."""
     try:
         folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         if stat.S_IMODE(folder.stat().st_mode) != _PRIVATE:

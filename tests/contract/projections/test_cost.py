@@ -35,9 +35,9 @@ class Counted(Passing):
     def _add(self, *more: int) -> None:
         self.cost = Cost(*(one + another for one, another in zip(self.cost, more, strict=True)))
 
-    def load(self, wanted: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
-        found = super().load(wanted)
-        self._add(1, sum(map(len, wanted.values())), sum(len(one.fields) for one in found.values()), 0, 0, 0)
+    def load(self, names: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
+        found = super().load(names)
+        self._add(1, sum(map(len, names.values())), sum(len(one.fields) for one in found.values()), 0, 0, 0)
         return found
 
     def save(self, saves: Sequence[Save]) -> list[list[ProfileKey]]:

@@ -91,11 +91,11 @@ def test_a_profile_that_moves_between_the_two_loads_is_loaded_again(store: Store
     loads = []
 
     class Overtaken(Passing):
-        def load(self, wanted: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
-            loads.append(wanted)
+        def load(self, names: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
+            loads.append(names)
             if len(loads) == 2:
                 Projection(store).apply(theirs)
-            return super().load(wanted)
+            return super().load(names)
 
     applied = Projection(Overtaken(store).as_store()).apply(mine)
     assert (len(loads), applied.conflicts) == (4, 0)

@@ -26,7 +26,7 @@ local function take(member, expired)
   local flags = 0
   if expired then
     flags = 2
-  elseif from and (tonumber(from) or 0) <= now then -- older versions wrote a word here, which asked for the same
+  elseif from and (tonumber(from) or 0) <= now then -- older versions wrote a word here: at once
     flags = 1
   end
   if flags > 0 then redis.call('HDEL', force, member) end

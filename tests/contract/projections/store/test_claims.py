@@ -166,10 +166,10 @@ def test_a_claim_given_back_is_still_what_it_was(bench: Bench, store: Store) -> 
     store.force(FOLDER.id, [CEM])
     bench.wait(0.003)
     taken = claim(store, FOLDER, who="second")
-    wanted = {Claim(ANN, False, True), Claim(BEN, False, True), Claim(CEM, True, False)}  # noqa: FBT003  the fields' order is the type's
-    assert set(taken) == wanted
+    expected = {Claim(ANN, False, True), Claim(BEN, False, True), Claim(CEM, True, False)}  # noqa: FBT003  the fields' order is the type's
+    assert set(taken) == expected
     store.defer(FOLDER.id, "second", taken, NOW)
-    assert set(claim(store, FOLDER, who="third")) == wanted
+    assert set(claim(store, FOLDER, who="third")) == expected
 
 
 def test_a_forced_profile_is_due_at_once_and_forced_once(bench: Bench) -> None:

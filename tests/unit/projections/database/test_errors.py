@@ -117,7 +117,7 @@ def test_a_file_that_vanishes_later_may_come_back(wb: WhiteBalloon, opened: Open
         ("postgresql://ann:secret@127.0.0.1:1/wb", r"\(postgresql\+psycopg://ann:\*\*\*@127.0.0.1:1/wb\) cannot be re"),
         ("postgresql+psycopg2://ann:secret@127.0.0.1:1/wb", "cannot be reached: .*refused.*start PostgreSQL, or corr"),
         ("postgresql://127.0.0.1:1/wb?user=ann&password=secret", r"\?password=\*\*\*&user=\*\*\*\) cannot be reached"),
-        ("postgres://ann:secret@127.0.0.1:1/wb?colour=red", "is not understood: .*colour"),
+        ("postgres://ann:secret@127.0.0.1:1/wb?colour=red", "is not a valid URL: .*colour"),
     ],
 )
 def test_a_url_that_cannot_work(wb: WhiteBalloon, url: str, message: str) -> None:

@@ -76,13 +76,13 @@ def rows(draw: st.DrawFn) -> tuple[list[CommentRow], dict[int, AnalysisRow]]:
 
 
 def ordinary(comments: list[CommentRow], analyses: dict[int, AnalysisRow]) -> tuple[dict[ProfileKey, Any], list[str]]:
-    """The registers of each profile by way of events, and the complaints."""
-    complaints: list[str] = []
+    """The registers of each profile by way of events, and the warnings."""
+    warnings: list[str] = []
     registers: dict[ProfileKey, dict[int, Register]] = defaultdict(dict)
-    for event in events(comments, analyses, GROUPS, 0, lambda error: complaints.append(str(error))):
+    for event in events(comments, analyses, GROUPS, 0, lambda error: warnings.append(str(error))):
         mine = registers[ProfileKey(event.user_id, event.group_slug)]
         mine[event.comment_id] = merge(mine.get(event.comment_id, EMPTY_REGISTER), [half_of(event)])
-    return registers, complaints
+    return registers, warnings
 
 
 def comparable(head: Head) -> Head:
@@ -94,10 +94,10 @@ def test_the_heads_are_those_of_the_fold_whatever_the_pages(
     given_rows: tuple[list[CommentRow], dict[int, AnalysisRow]], size: int
 ) -> None:
     comments, analyses = given_rows
-    registers, complaints = ordinary(comments, analyses)
+    registers, warnings = ordinary(comments, analyses)
     heads = {key: aggregate(mine).head for key, mine in registers.items()}
-    said: list[str] = []
-    census = Census(GROUPS, lambda error: said.append(str(error)))
+    messages: list[str] = []
+    census = Census(GROUPS, lambda error: messages.append(str(error)))
 
     found = [
         pair
@@ -108,7 +108,7 @@ def test_the_heads_are_those_of_the_fold_whatever_the_pages(
 
     assert found == sorted(found, key=lambda pair: pair[0])
     assert dict(found) == {key: comparable(head) for key, head in heads.items() if head.count}
-    assert said == complaints
+    assert messages == warnings
 
 
 @given(st.permutations(range(40)))
@@ -117,9 +117,9 @@ def test_the_order_of_comments_does_not_matter_and_a_label_past_the_leaders_give
     tally = Tally()
     registers = {}
     for comment_id, created_at, request_id, link, position, tag in (every[index] for index in order):
-        said = Message(((f"https://{link}.org/", position, 1),))
+        message = Message(((f"https://{link}.org/", position, 1),))
         labels = (f"tag {tag}", "every")
-        half = CommentHalf(LIVE, created_at, request_id, *said)
+        half = CommentHalf(LIVE, created_at, request_id, *message)
         tally.add(comment_id, half, labels)
         registers[comment_id] = Register(0, half, 0, labels)
     expected = aggregate(registers).head
