@@ -12,7 +12,7 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone thr
 
 
 def build(key: ProfileKey, head: Head | None) -> SignalProfileSnapshot | None:
-    """The snapshot that a mended head gives; None where no comment counts."""
+    """The snapshot that a recomputed head gives; None where no comment counts."""
     if head is None or head.count <= 0:
         return None
     first, last = head.first.kept[0], head.last.kept[0]

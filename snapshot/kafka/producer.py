@@ -129,7 +129,7 @@ class Producer:
         )
 
     def _begin(self, client: KafkaProducer, message: Message, deadline: float) -> Any:  # noqa: ANN401  no types there
-        if self._clock() >= deadline:  # each send may block for the metadata of a broker that is away
+        if self._clock() >= deadline:  # each send may block for the metadata of a broker that is unreachable
             return errors.KafkaTimeoutError(f"not sent within {self._timeout:g} s")
         try:
             return client.send(
@@ -151,7 +151,7 @@ class Producer:
         return None
 
     def _note(self, topic: str, name: str, end: int) -> None:
-        """Messages of a partition are acknowledged in their order, so a lower offset is that of a topic made anew."""
+        """Messages of a partition are acknowledged in their order, so a lower offset is that of a recreated topic."""
         if end <= 0:  # the broker had it already, and doesn't tell where
             return
         if end < self.ends.get(name, 0):

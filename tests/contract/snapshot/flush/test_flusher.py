@@ -98,7 +98,7 @@ def test_only_the_folders_group_lies_there(bench: Bench, tmp_path: Path) -> None
         assert found.told.latest().keys() == {CEM}
 
 
-def test_another_folder_gets_its_files_but_nobody_is_told_again(one: Rig, tmp_path: Path) -> None:
+def test_another_folder_gets_its_files_but_no_announcement(one: Rig, tmp_path: Path) -> None:
     one.apply(comment(ANN, 11, 5), comment(CEM, 12, 5))
     one.flush()
     told = len(one.told.all)
@@ -116,7 +116,7 @@ def test_another_folder_gets_its_files_but_nobody_is_told_again(one: Rig, tmp_pa
 # ----------------------------------------------------------------------------------------------- before it is shown
 
 
-def test_a_profile_that_needs_mending_is_mended_before_it_is_shown(one: Rig) -> None:
+def test_a_profile_that_needs_recomputing_is_recomputed_before_it_is_shown(one: Rig) -> None:
     one.apply(comment(ANN, 11, 5, "https://example.org/a"), comment(ANN, 12, 5))
     version, fields = one.store.load({ANN: [HEAD]})[ANN]
     head = unpack_head(fields[HEAD])
@@ -128,7 +128,7 @@ def test_a_profile_that_needs_mending_is_mended_before_it_is_shown(one: Rig) -> 
     one.right()
 
 
-def test_a_head_that_can_not_be_read_holds_back_nobody_else(one: Rig) -> None:
+def test_a_head_that_can_not_be_read_delays_no_other_profile(one: Rig) -> None:
     one.apply(comment(ANN, 11, 5), comment(BEN, 12, 5))
     one.store.save([Save(bucket_of(3), [Write(CEM, ABSENT, b"odd", {HEAD: b"\xc1"}, (), dirty=True)])])
     flusher = one.flusher()
@@ -138,7 +138,7 @@ def test_a_head_that_can_not_be_read_holds_back_nobody_else(one: Rig) -> None:
     one.store.remove(CEM, b"odd")
 
 
-def test_what_heals_is_not_shown_even_where_it_was_claimed_before(one: Rig) -> None:
+def test_what_recovers_is_not_shown_even_where_it_was_claimed_before(one: Rig) -> None:
     one.store.initialize(InitialPositions({}, {}, "1"))
     one.apply(comment(ANN, 11, 5), comment(BEN, 12, 5))
     recovery = RecoveryGoal({}, reconcile=True, reason="a test")
@@ -155,7 +155,7 @@ def test_what_heals_is_not_shown_even_where_it_was_claimed_before(one: Rig) -> N
     one.right()
 
 
-def test_a_store_that_fell_back_is_not_shown_until_its_epoch_is_raised(one: Rig) -> None:
+def test_a_store_that_rolled_back_is_not_shown_until_its_epoch_is_raised(one: Rig) -> None:
     flusher, _ = one.witnessed()
     one.store.initialize(InitialPositions({}, {}, "1"))
     one.apply(comment(ANN, 11, 5))
@@ -252,7 +252,7 @@ def test_a_file_that_is_newer_than_the_store_says_is_waited_for(one: Rig) -> Non
     one.right()
 
 
-def test_a_file_that_somebody_put_there_is_replaced_after_a_while(one: Rig) -> None:
+def test_a_file_that_another_program_put_there_is_replaced_after_a_while(one: Rig) -> None:
     one.apply(comment(ANN, 11, 5))
     one.flush()
     older = one.folder.place(ANN).read_bytes()

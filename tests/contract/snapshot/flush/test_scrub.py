@@ -1,4 +1,4 @@
-"""The inspection of files: what somebody touched, and what a store that fell back no longer knows of them."""
+"""The scrub: files that were touched, and what a store that rolled back no longer knows of them."""
 
 import os
 import shutil
@@ -37,35 +37,35 @@ def one(bench: Bench, tmp_path: Path) -> Iterator[Rig]:
         yield found
 
 
-class Looking:
-    """An inspection and its clock."""
+class Scrubbing:
+    """A scrub and its clock."""
 
     def __init__(self, found: Rig) -> None:
         self.now = 0.0
-        self.inspection = Scrub(found.store, found.folder, lambda: self.now)
+        self.scrub = Scrub(found.store, found.folder, lambda: self.now)
 
     def round(self) -> set[ProfileKey]:
         """Look until everything was seen and confirmed."""
         found: set[ProfileKey] = set()
         for _ in range(100):
-            found.update(self.inspection.step())
+            found.update(self.scrub.step())
             self.now += 1.0
         return found
 
 
 def test_files_as_they_were_written_are_left_alone(one: Rig) -> None:
-    assert Looking(one).round() == set()
+    assert Scrubbing(one).round() == set()
     one.right()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]"], ids=["missing", "empty", "half", "other"])
-def test_a_file_that_somebody_touched_is_written_again_and_nobody_is_told(one: Rig, content: bytes | None) -> None:
+def test_a_file_that_was_touched_is_written_again_and_not_announced(one: Rig, content: bytes | None) -> None:
     for key in (ANN, FAR):
         one.folder.place(key).unlink()
         if content is not None:
             one.folder.place(key).write_bytes(content)
     told = list(one.told.all)
-    assert Looking(one).round() == {ANN, FAR}
+    assert Scrubbing(one).round() == {ANN, FAR}
     assert one.flush() == (2, 0, 0, 0, 0)
     assert one.told.all == told
     one.right()
@@ -74,7 +74,7 @@ def test_a_file_that_somebody_touched_is_written_again_and_nobody_is_told(one: R
 def test_another_profiles_content_is_noticed(one: Rig) -> None:
     told = list(one.told.all)
     one.folder.place(ANN).write_bytes(one.folder.place(BEN).read_bytes())
-    assert Looking(one).round() == {ANN}
+    assert Scrubbing(one).round() == {ANN}
     one.flush()
     assert one.told.all == told
     one.right()
@@ -85,65 +85,65 @@ def test_a_file_that_should_not_be_there_is_removed(one: Rig) -> None:
     one.apply(comment(ANN, 11, 2, state=1))
     one.flush()
     one.folder.place(ANN).write_bytes(content)
-    assert Looking(one).round() == {ANN}
+    assert Scrubbing(one).round() == {ANN}
     assert one.flush().removed == 1
     one.right()
 
 
 def test_a_file_on_its_way_from_another_process_is_not_touched(one: Rig) -> None:
-    looking = Looking(one)
+    scrubbing = Scrubbing(one)
     content = one.folder.place(ANN).read_bytes()
-    looking.inspection.step()
+    scrubbing.scrub.step()
     one.folder.place(ANN).write_bytes(one.folder.place(BEN).read_bytes())
     for _ in range(2):
-        looking.inspection.step()
+        scrubbing.scrub.step()
     one.folder.place(ANN).write_bytes(content)
-    assert looking.round() == set()
+    assert scrubbing.round() == set()
 
 
 def test_what_is_not_in_scope_is_not_looked_at(bench: Bench, tmp_path: Path) -> None:
     with rig(bench, tmp_path / "tigers", group_slug="tigers") as found:
         found.apply(comment(ANN, 1, 1), comment(CEM, 2, 1))
         found.flush()
-        assert Looking(found).round() == set()
+        assert Scrubbing(found).round() == set()
         found.folder.place(CEM).unlink()
-        assert Looking(found).round() == {CEM}
+        assert Scrubbing(found).round() == {CEM}
 
 
 # --------------------------------------------------------------------------------------------------------- epochs
 
 
 def test_a_new_epoch_has_all_its_files_looked_at_at_once(one: Rig) -> None:
-    looking = Looking(one)
-    assert looking.inspection.pending_buckets() == list(range(BUCKETS))
-    looking.inspection.step()
-    assert looking.inspection.pending_buckets() == []
+    scrubbing = Scrubbing(one)
+    assert scrubbing.scrub.pending_buckets() == list(range(BUCKETS))
+    scrubbing.scrub.step()
+    assert scrubbing.scrub.pending_buckets() == []
     one.folder.place(ANN).unlink()
     bucket = bucket_of(ANN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
-    assert looking.inspection.pending_buckets() == [bucket]
-    assert looking.inspection.step() == [ANN]
+    assert scrubbing.scrub.pending_buckets() == [bucket]
+    assert scrubbing.scrub.step() == [ANN]
     one.store.recover(bucket, 1, None)
     one.flush()
     one.right()
 
 
 def test_a_new_epoch_without_any_loss_writes_and_tells_nothing(one: Rig) -> None:
-    looking = Looking(one)
-    looking.inspection.step()
+    scrubbing = Scrubbing(one)
+    scrubbing.scrub.step()
     stamps = {name: (one.folder.path / name).stat().st_mtime_ns for name in one.folder.names()}
     for bucket in range(BUCKETS):
         one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
         one.store.recover(bucket, 1, None)
-    assert looking.round() == set()
+    assert scrubbing.round() == set()
     assert one.flush() == (0, 0, 0, 0, 0)
     assert {name: (one.folder.path / name).stat().st_mtime_ns for name in one.folder.names()} == stamps
 
 
-def test_downstream_hears_of_what_it_was_told_before_the_store_fell_back(one: Rig) -> None:
+def test_what_was_announced_before_the_store_rolled_back_is_announced_again(one: Rig) -> None:
     """The lost events cancelled each other, so after the loss nothing is due; but one of them had been announced."""
-    looking = Looking(one)
-    looking.inspection.step()
+    scrubbing = Scrubbing(one)
+    scrubbing.scrub.step()
     fall_back = keep(one.store)
     one.apply(comment(ANN, 11, 2, "https://example.org/new"))
     one.flush()
@@ -151,7 +151,7 @@ def test_downstream_hears_of_what_it_was_told_before_the_store_fell_back(one: Ri
     bucket = bucket_of(ANN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     one.apply(comment(ANN, 11, 3))
-    looking.inspection.step()
+    scrubbing.scrub.step()
     one.store.recover(bucket, 1, None)
     one.flush()
     assert one.content(ANN)["top_links"] == []
@@ -159,10 +159,10 @@ def test_downstream_hears_of_what_it_was_told_before_the_store_fell_back(one: Ri
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_downstream_hears_so_too_while_files_of_nobody_wait_for_the_tail(one: Rig, restarted: bool) -> None:
+def test_it_is_announced_again_too_while_orphan_files_wait_for_the_tail(one: Rig, restarted: bool) -> None:
     lose(one, DAN)
-    looking = Looking(one)
-    looking.inspection.step()
+    scrubbing = Scrubbing(one)
+    scrubbing.scrub.step()
     fall_back = keep(one.store)
     one.apply(comment(ANN, 11, 2, state=1))
     one.flush()
@@ -170,7 +170,7 @@ def test_downstream_hears_so_too_while_files_of_nobody_wait_for_the_tail(one: Ri
     fall_back()
     bucket = bucket_of(ANN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
-    (Looking(one) if restarted else looking).inspection.step()
+    (Scrubbing(one) if restarted else scrubbing).scrub.step()
     one.store.recover(bucket, 1, None)
     one.flush()
     assert one.content(ANN)["message_count"] == 1
@@ -178,10 +178,10 @@ def test_downstream_hears_so_too_while_files_of_nobody_wait_for_the_tail(one: Ri
 
 
 def test_epochs_that_were_looked_at_are_remembered_in_the_folder(one: Rig) -> None:
-    Looking(one).inspection.step()
-    assert Looking(one).inspection.pending_buckets() == []
+    Scrubbing(one).scrub.step()
+    assert Scrubbing(one).scrub.pending_buckets() == []
     (one.folder.path / EPOCHS).write_bytes(b"\xff{")
-    assert len(Looking(one).inspection.pending_buckets()) == BUCKETS
+    assert len(Scrubbing(one).scrub.pending_buckets()) == BUCKETS
     assert not EPOCHS.endswith(".json")
 
 
@@ -189,7 +189,7 @@ def test_epochs_that_were_looked_at_are_remembered_in_the_folder(one: Rig) -> No
 
 
 def _in_step_with_another_store(one: Rig) -> None:
-    Looking(one).inspection.step()
+    Scrubbing(one).scrub.step()
     place = one.folder.path / EPOCHS
     known = dict.fromkeys(msgspec.json.decode(place.read_bytes(), type=dict[int, str]), "another:0")
     place.write_bytes(msgspec.json.encode(known))
@@ -199,19 +199,19 @@ def test_nothing_of_a_store_that_took_anothers_place_is_published_before_it_is_c
     _in_step_with_another_store(one)
     shown, announced = one.lying(), list(one.told.all)
     one.apply(comment(ANN, 99, 1))
-    flusher, looking = one.flusher(), Looking(one)
+    flusher, scrubbing = one.flusher(), Scrubbing(one)
     tail(one, 0)
-    looking.round()
+    scrubbing.round()
     assert flusher.flush() == (0, 0, 0, 0, 0)
     assert (one.lying(), one.told.all) == (shown, announced)
-    assert Looking(one).inspection.pending_buckets() == list(range(BUCKETS)), "a restart still knows"
+    assert Scrubbing(one).scrub.pending_buckets() == list(range(BUCKETS)), "a restart still knows"
     tail(one, 1)
-    looking.round()
+    scrubbing.round()
     one.bench.wait(one.retry)
     one.flush(flusher)
     assert one.content(ANN)["message_count"] == 2
     one.right()
-    assert looking.inspection.pending_buckets() == []
+    assert scrubbing.scrub.pending_buckets() == []
 
 
 def test_a_store_beside_topics_that_took_anothers_place_is_reconciled_first(bench: Bench, tmp_path: Path) -> None:
@@ -219,18 +219,18 @@ def test_a_store_beside_topics_that_took_anothers_place_is_reconciled_first(benc
         found.store.initialize(InitialPositions({"comment-created/0": 900}, {}, "1"))
         _in_step_with_another_store(found)
         found.apply(comment(ANN, 10, 1))
-        Looking(found).inspection.step()
+        Scrubbing(found).scrub.step()
         states = found.store.bucket_states()
         assert all(state is not None and state.epoch == 1 and state.recovery is not None for state in states)
         assert found.flusher().flush() == (0, 0, 0, 0, 0)
         for bucket in range(BUCKETS):
             found.store.recover(bucket, 1, None)
-        Looking(found).round()
+        Scrubbing(found).round()
         found.flush()
         found.right()
 
 
-# ------------------------------------------------------------------------------------- files that are nobody's any more
+# ------------------------------------------------------------------------------------- orphan files
 
 DAN, EVE = ProfileKey(4, "lions"), ProfileKey(5, "tigers")
 
@@ -256,63 +256,63 @@ def removed(one: Rig, *keys: ProfileKey) -> None:
     one.right()
 
 
-def test_after_a_loss_was_healed_a_file_of_nobody_is_removed_and_downstream_told(one: Rig) -> None:
-    looking = Looking(one)
-    looking.inspection.step()
+def test_after_a_recovery_an_orphan_file_is_removed_and_that_is_announced(one: Rig) -> None:
+    scrubbing = Scrubbing(one)
+    scrubbing.scrub.step()
     lose(one, DAN, EVE)
     bucket = bucket_of(DAN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
-    assert looking.inspection.step() == []  # what heals may bring the profile back
-    assert looking.inspection.pending_buckets() == []  # nobody waits for that: a bucket that heals is waited for anyway
+    assert scrubbing.scrub.step() == []  # what heals may bring the profile back
+    assert scrubbing.scrub.pending_buckets() == []  # nobody waits for that: a bucket that heals is waited for anyway
     one.store.recover(bucket, 1, None)
-    assert looking.inspection.pending_buckets() == [bucket]
-    assert looking.inspection.step() == [DAN]
-    assert looking.inspection.pending_buckets() == []
+    assert scrubbing.scrub.pending_buckets() == [bucket]
+    assert scrubbing.scrub.step() == [DAN]
+    assert scrubbing.scrub.pending_buckets() == []
     assert one.flush().removed == 1
     assert one.folder.read(EVE) is not None  # of another bucket
     one.folder.place(EVE).unlink()
     removed(one, DAN)
 
 
-def test_a_profile_that_healing_brings_back_keeps_its_file(one: Rig) -> None:
-    looking = Looking(one)
-    looking.inspection.step()
+def test_a_profile_that_recovery_brings_back_keeps_its_file(one: Rig) -> None:
+    scrubbing = Scrubbing(one)
+    scrubbing.scrub.step()
     lose(one, DAN)
     bucket = bucket_of(DAN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
-    assert looking.inspection.step() == []
+    assert scrubbing.scrub.step() == []
     one.apply(comment(DAN, 40, 1, "https://example.org/back"))
     one.store.recover(bucket, 1, None)
-    assert looking.inspection.step() == []
+    assert scrubbing.scrub.step() == []
     one.flush()
     assert one.content(DAN)["message_count"] == 1
     one.right()
 
 
-def test_in_a_store_that_was_born_anew_it_waits_for_the_tail(one: Rig) -> None:
+def test_in_a_store_that_was_recreated_it_waits_for_the_tail(one: Rig) -> None:
     lose(one, DAN)
-    looking = Looking(one)
-    assert looking.round() == set()  # perhaps nobody has read the database yet
-    assert looking.inspection.pending_buckets() == []
+    scrubbing = Scrubbing(one)
+    assert scrubbing.round() == set()  # perhaps nobody has read the database yet
+    assert scrubbing.scrub.pending_buckets() == []
     tail(one, 0)
-    assert looking.round() == set()
-    assert Looking(one).round() == set()  # another process would wait as well
+    assert scrubbing.round() == set()
+    assert Scrubbing(one).round() == set()  # another process would wait as well
     tail(one, 1)
-    assert looking.inspection.pending_buckets() == list(range(BUCKETS))
-    assert looking.inspection.step() == [DAN]
+    assert scrubbing.scrub.pending_buckets() == list(range(BUCKETS))
+    assert scrubbing.scrub.step() == [DAN]
     one.flush()
     removed(one, DAN)
-    assert Looking(one).inspection.pending_buckets() == []
+    assert Scrubbing(one).scrub.pending_buckets() == []
 
 
-def test_a_store_that_was_born_beside_topics_may_lack_what_they_dropped(bench: Bench, tmp_path: Path) -> None:
+def test_a_store_that_was_initialized_beside_topics_may_lack_what_they_dropped(bench: Bench, tmp_path: Path) -> None:
     with rig(bench, tmp_path / "profiles") as found:
         found.store.initialize(InitialPositions({"comment-created/0": 900}, {}, "1"))
         found.apply(comment(ANN, 10, 1))
         found.flush()
         lose(found, DAN)
         tail(found, 1)
-        assert Looking(found).round() == set()
+        assert Scrubbing(found).round() == set()
         assert found.folder.read(DAN) is not None
 
 
@@ -322,31 +322,31 @@ def test_a_file_that_is_no_snapshot_of_that_name_s_profile_is_left_alone(one: Ri
     one.folder.place(DAN).write_bytes(one.folder.place(ANN).read_bytes())  # of another
     lose(one, EVE)
     tail(one, 1)
-    assert Looking(one).round() == {EVE}
+    assert Scrubbing(one).round() == {EVE}
     one.flush()
     assert mine.read_text() == "{}"
     assert one.folder.read(DAN) == one.folder.read(ANN)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="there all names are UTF-8")
-def test_a_name_that_is_not_utf_8_is_nobodys_and_stops_nothing(one: Rig) -> None:
+def test_a_name_that_is_not_utf_8_is_not_ours_and_stops_nothing(one: Rig) -> None:
     (one.folder.path / os.fsdecode(b"7-\xff.json")).write_bytes(one.folder.place(ANN).read_bytes())
     tail(one, 1)
-    looking = Looking(one)
-    assert looking.round() == set()
-    assert looking.inspection.pending_buckets() == []
+    scrubbing = Scrubbing(one)
+    assert scrubbing.round() == set()
+    assert scrubbing.scrub.pending_buckets() == []
 
 
-def test_so_many_files_of_nobody_are_left_and_said(one: Rig) -> None:
+def test_so_many_orphan_files_are_left_and_logged(one: Rig) -> None:
     """An empty store and a database restored by half would else take everybody's files."""
     lost = [ProfileKey(user, "lions") for user in range(100, 120)]
     lose(one, *lost)
     tail(one, 1)
     with capture_logs() as said:
-        looking = Looking(one)
-        assert looking.round() == set()
+        scrubbing = Scrubbing(one)
+        assert scrubbing.round() == set()
     assert [line["files"] for line in said if "blocked by the deletion guard" in line["event"]] == ["20 of 24"]
-    assert looking.inspection.pending_buckets() == []
+    assert scrubbing.scrub.pending_buckets() == []
     assert all(one.folder.read(key) for key in lost)
 
 
@@ -354,10 +354,10 @@ def test_so_many_files_of_nobody_are_left_and_said(one: Rig) -> None:
 
 
 def test_a_folder_that_was_removed_comes_back_with_its_files(one: Rig) -> None:
-    looking = Looking(one)
-    looking.round()
+    scrubbing = Scrubbing(one)
+    scrubbing.round()
     shutil.rmtree(one.folder.path)
-    assert looking.round() == {ANN, BEN, CEM, FAR}
+    assert scrubbing.round() == {ANN, BEN, CEM, FAR}
     told = list(one.told.all)
     one.flush()
     assert one.told.all == told
@@ -370,20 +370,20 @@ def test_a_folder_that_was_removed_comes_back_with_its_files(one: Rig) -> None:
 def test_a_folder_that_can_not_be_used_is_said_and_used_again_when_it_can(one: Rig) -> None:
     away = one.folder.path.rename(one.folder.path.with_name("away"))
     one.folder.path.touch()
-    looking = Looking(one)
-    assert looking.round() == set()
-    assert str(one.folder.path) in (looking.inspection.trouble or "")
+    scrubbing = Scrubbing(one)
+    assert scrubbing.round() == set()
+    assert str(one.folder.path) in (scrubbing.scrub.trouble or "")
     one.folder.path.unlink()
     away.rename(one.folder.path)
-    assert looking.round() == set()
-    assert looking.inspection.trouble is None
+    assert scrubbing.round() == set()
+    assert scrubbing.scrub.trouble is None
 
 
 def test_a_folder_that_became_anothers_stops_the_daemon(one: Rig) -> None:
     shutil.rmtree(one.folder.path)
     open_folder(one.folder.path, "tigers").close()
     with pytest.raises(OperatorError, match=str(one.folder.path)):
-        Looking(one).inspection.step()
+        Scrubbing(one).scrub.step()
 
 
 def test_an_older_file_of_the_same_profile_is_replaced_and_announced_again(one: Rig) -> None:
@@ -393,7 +393,7 @@ def test_an_older_file_of_the_same_profile_is_replaced_and_announced_again(one: 
     one.flush()
     told = len(one.told.all)
     one.folder.place(ANN).write_bytes(older)
-    assert Looking(one).round() == {ANN}
+    assert Scrubbing(one).round() == {ANN}
     one.flush()
     assert len(one.told.all) == told + 1
     one.right()

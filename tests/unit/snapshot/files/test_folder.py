@@ -186,7 +186,7 @@ def test_a_folder_that_was_removed_is_made_again_with_its_id(opened: ProfileFold
     again.close()
 
 
-def test_a_folder_that_another_run_made_anew_is_left_alone(opened: ProfileFolder) -> None:
+def test_a_folder_that_another_run_recreated_is_left_alone(opened: ProfileFolder) -> None:
     (opened.path / MARKER).unlink()
     open_folder(opened.path, None).close()
     with pytest.raises(OperatorError, match="start this one again"):
