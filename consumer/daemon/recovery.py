@@ -8,15 +8,17 @@ import msgspec
 import structlog
 
 from consumer.positions import list_buckets
-from projections.comments.rows import InvalidRowError
 from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID, bucket_of
 from projections.projection import Projection
 from projections.store.protocol import BucketState
-from snapshot.deletion_guard import PendingDeletions, Totals, blocked_message, reason_to_block
-from snapshot.reconcile.digests import stored_digests
-from snapshot.reconcile.reconcile import PartComparison, Scope, cut, read_part, repairs, user_ranges
+from snapshot.deletion_guard import blocked_message
+from snapshot.processes.spawn import Inline
+from snapshot.rebuild.detect import Detection
+from snapshot.rebuild.tasks import RebuildContext
+from snapshot.reconcile.reconcile import Scope, repairs
+from snapshot.runtime.progress import NoProgress
 from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
@@ -96,20 +98,11 @@ class RecoveryWorker:
     def _refuse_mass_deletion(self, database: Database, lost: frozenset[int]) -> None:
         """Save nothing where so much would be removed that the database itself looks half-restored."""
         keys = [key for key in self._store.profiles(0, HIGHEST_ID) if bucket_of(key.user_id) in lost]
-        deletions = PendingDeletions()
-        for part in cut(user_ranges(database, 0, HIGHEST_ID), frozenset(key.user_id for key in keys)):
-            compared = PartComparison(
-                database, part, Scope(), read_part(self._store, part, Scope()), _ignore_invalid_row
-            )
-            for _ in compared.pages():
-                self._renew()
-            deletions.merge(compared.comparison.pending_deletions())
-        if not deletions.worth_asking():
-            return
-        stored = stored_digests(self._store, keys)
-        reason = reason_to_block(deletions, Totals(stored.shown, stored.comments, deletions.tagged))
-        if reason is not None:
-            raise OperatorError(blocked_message(reason, "snapshot-rebuild --all --prune-all"))
+        work = RebuildContext(self._projection, database, Scope(), None, self._renew)
+        users = frozenset(key.user_id for key in keys)
+        blocked = Detection(work, Inline(work), users, NoProgress(), keys).detect().blocked
+        if blocked is not None:
+            raise OperatorError(blocked_message(blocked, "snapshot-rebuild --all --prune-all"))
 
     def _renew(self) -> None:
         self.pages += 1
@@ -120,7 +113,3 @@ class RecoveryWorker:
 
 def _needs_reconcile(state: BucketState | None) -> bool:
     return state is not None and state.recovery is not None and state.recovery.reconcile
-
-
-def _ignore_invalid_row(_error: InvalidRowError) -> None:
-    """It is logged when the row is reconciled."""

@@ -26,6 +26,8 @@ from snapshot.rebuild.tasks import Output
 from snapshot.runtime.progress import ProgressBar
 
 _STEP_SECONDS = 0.25
+_MIN_SECONDS = 0.02
+"""What is due and can't be claimed is in a bucket that recovers."""
 _FAILING_ROUNDS = 3
 _RETRIED = int(2 * RETRY_SECONDS * 1e6)
 """Microseconds after which what failed has been tried again."""
@@ -170,7 +172,7 @@ class PublishStep:
                 )
             if due is None or over:
                 return total
-            self._sleep(min(due, _STEP_SECONDS))
+            self._sleep(min(max(due, _MIN_SECONDS), _STEP_SECONDS))
 
 
 class _Failures:

@@ -1,0 +1,78 @@
+"""The recovery worker: lost buckets are reconciled with the database, unless that would remove too much."""
+
+from contextlib import nullcontext
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from consumer.daemon.recovery import RecoveryWorker
+from projections.projection import RULES_VERSION
+from projections.store.memory import MemoryStore
+from projections.store.protocol import InitialPositions, RecoveryGoal
+from support.rebuilding import Town
+from support.stores import NOW, Clock
+from support.whiteballoon import WhiteBalloon
+
+ORIGIN = InitialPositions({}, {}, RULES_VERSION)
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Town:
+    """Twenty-two members with a tagged comment each, all in the store; then every bucket is lost."""
+    wb = WhiteBalloon.in_folder(tmp_path / "data")
+    request, users = wb.add_group("elm", "Elm", members=22)
+    at = datetime(2024, 6, 1)  # noqa: DTZ001 - as WhiteBalloon stores times
+    wb.comments([{"user_id": user, "help_request_id": request, "body": "a", "created_at": at} for user in users])
+    for comment in range(1, 23):
+        wb.analyse(comment, tags=["tag"])
+    clock = Clock()
+    town = Town(tmp_path, wb, MemoryStore(clock, NOW), clock.wait)
+    town.store.initialize(ORIGIN)
+    town.apply_rows()
+    for bucket, state in enumerate(town.store.bucket_states()):
+        assert state is not None
+        assert town.store.raise_epoch(bucket, state.epoch, RecoveryGoal({}, reconcile=True, reason="lost"), ORIGIN)
+    return town
+
+
+def recover(town: Town) -> RecoveryWorker:
+    town.later()
+    worker = RecoveryWorker(town.projection, lambda: nullcontext(town.database), lambda: 0.0)
+    worker.step()
+    return worker
+
+
+def waiting(town: Town) -> list[bool]:
+    states = town.store.bucket_states()
+    return [state is not None and state.recovery is not None and state.recovery.reconcile for state in states]
+
+
+def test_what_was_lost_comes_back_and_what_is_gone_goes(town: Town) -> None:
+    town.wb.hard_delete(1)
+    town.store.remove(key := town.store.profiles(2, 2)[0], town.store.load({key: ()})[key].version)
+    assert recover(town).trouble is None
+    assert not any(waiting(town))
+    for bucket, state in enumerate(town.store.bucket_states()):
+        assert state is not None
+        town.store.recover(bucket, state.epoch, None)
+    assert town.rebuild().different == 0
+    town.check()
+
+
+@pytest.mark.parametrize("what", ["profiles", "tags"])
+def test_a_half_restored_database_recovers_nothing(town: Town, what: str) -> None:
+    before = {key: town.fields(key) for key in town.store.profiles(0, 100)}
+    if what == "tags":
+        engine, statement = town.wb.insights, "DELETE FROM comment_llm_analyses"
+    else:
+        engine, statement = town.wb.main, "DELETE FROM request_comments WHERE id > 2"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    worker = recover(town)
+    counted = "20 of 22 profiles and 20 of 22 comments" if what == "profiles" else "22 of 22 tagged comments' tags"
+    assert worker.trouble is not None
+    assert f"would remove {counted}" in worker.trouble
+    assert worker.failures == 1
+    assert all(waiting(town))
+    assert {key: town.fields(key) for key in town.store.profiles(0, 100)} == before
