@@ -103,6 +103,22 @@ def test_what_is_no_event_becomes_a_dead_letter_and_the_rest_goes_on(
     assert all("dead-letter-error" in dict(one.headers) for one in dead)
 
 
+@pytest.mark.parametrize("depth", [1_000, 100_000])
+def test_an_event_with_an_unknown_field_nested_deep_is_a_dead_letter_and_stops_nothing(
+    settings: dict[str, str], fresh_kafka: str, tmp_path: Path, depth: int
+) -> None:
+    assert run(*CATCH_UP, env=settings).returncode == 0
+    deep = encode(comment(2))[:-1] + b',"unknown":' + b"[" * depth + b"]" * depth + b"}"
+    put(fresh_kafka, "comment-created", encode(comment(1)), deep, encode(comment(3)))
+    ended = run(*CATCH_UP, env=settings)
+    assert ended.returncode == 0, ended.stderr
+    assert profile(tmp_path)["message_count"] == 2
+    assert [one.value for one in everything(fresh_kafka, "comment-created.dead")] == [deep]
+    [line] = [line for line in ended.stderr.splitlines() if "put among the dead letters" in line]
+    logged = json.loads(line)
+    assert (logged["topic"], logged["partition"] >= 0, logged["offset"]) == ("comment-created", True, 1)
+
+
 def test_a_topic_full_of_garbage_stops_the_daemon_with_a_word(settings: dict[str, str], fresh_kafka: str) -> None:
     assert run(*CATCH_UP, env=settings).returncode == 0
     put(fresh_kafka, "comment-created", *[b"garbage"] * 50)
