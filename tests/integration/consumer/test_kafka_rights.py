@@ -1,0 +1,107 @@
+"""The least rights on Kafka, on a broker with an authorizer: what docs/operations/security.md grants is enough."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+
+from consumer.commands.admin import demo_database
+from consumer.kafka.topics import ensure_topics
+from snapshot.kafka.settings import KafkaSettings
+from support import services
+from support.commands import on, run
+from support.process import free_port
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "operations" / "security.md"
+JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+KINDS = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
+
+Grant = tuple[str, str, str]
+"""Kind of resource, its name, operation."""
+
+
+def grants(program: str) -> list[Grant]:
+    """What the document's table grants a program."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    pattern = r"^\| `([\w-]+)` \| (topic|group) `([\w.-]+)` \| ([\w, ]+) \|"
+    rows = re.findall(pattern, text, re.MULTILINE)
+    return [(kind, name, each) for who, kind, name, all_ in rows if who == program for each in all_.split(", ")]
+
+
+class Guarded:
+    """A broker that allows nobody anything but what was granted; the users are `consumer` and `relay`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        users = "".join(f' user_{name}="secret"' for name in ("consumer", "relay"))
+        settings = {
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",  # whoever comes without a password, as the broker itself does here
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{JAAS}{users};",
+        }
+        self.broker = services.native_kafka(folder, settings, {"SASL_PLAINTEXT": self.address})
+        ensure_topics(KafkaSettings(bootstrap_servers=self.broker.bootstrap))
+
+    def grant(self, user: str, granted: list[Grant]) -> None:
+        acls = [
+            ACL(
+                f"User:{user}",
+                "*",
+                ACLOperation[operation],
+                ACLPermissionType.ALLOW,
+                ResourcePattern(KINDS[kind], name),
+            )
+            for kind, name, operation in granted
+        ]
+        with KafkaAdminClient(bootstrap_servers=self.broker.bootstrap) as client:
+            client.create_acls(acls)
+
+    def environment(self, user: str) -> dict[str, str]:
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.address,
+            "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "KAFKA_SASL_MECHANISM": "PLAIN",
+            "KAFKA_SASL_USERNAME": user,
+            "KAFKA_SASL_PASSWORD": "secret",
+        }
+
+
+@pytest.fixture
+def guarded(short_folder: Callable[[str], Path]) -> Iterator[Guarded]:
+    found = Guarded(short_folder("rights"))
+    yield found
+    found.broker.close()
+
+
+def test_what_is_documented_is_enough_and_nothing_is_one_line(guarded: Guarded, redis_url: str, tmp_path: Path) -> None:
+    demo_database.create(tmp_path / "data")
+    env = on(tmp_path / "data", tmp_path / "storage", REDIS_URL=redis_url)
+    consumer, relay = ({**env, **guarded.environment(user)} for user in ("consumer", "relay"))
+    refused = run("snapshot-consumer", "--until-caught-up", env=consumer)
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    assert "grant this user" in refused.stderr.splitlines()[-1]  # kafka-python warns of a password in the clear first
+
+    guarded.grant("relay", grants("snapshot-relay"))
+    guarded.grant("consumer", grants("snapshot-consumer"))
+    published = run("snapshot-relay", "--until-caught-up", env=relay)
+    assert published.returncode == 0, published.stderr
+    consumed = run("snapshot-consumer", "--until-caught-up", env=consumer)
+    assert consumed.returncode == 0, consumed.stderr
+    profile = tmp_path / "storage" / "signal_profiles" / "3-harvard-st-commons.json"
+    assert json.loads(profile.read_text("utf-8"))["message_count"] > 0
+    assert "Authorization" not in published.stderr + consumed.stderr
+
+
+def test_a_group_that_may_not_be_used_is_named(guarded: Guarded, redis_url: str, tmp_path: Path) -> None:
+    demo_database.create(tmp_path / "data")
+    guarded.grant("consumer", [one for one in grants("snapshot-consumer") if one[0] == "topic"])
+    env = on(tmp_path / "data", tmp_path / "storage", REDIS_URL=redis_url) | guarded.environment("consumer")
+    refused = run("snapshot-consumer", "--until-caught-up", env=env)
+    assert refused.returncode == 2
+    assert "Kafka refuses the group signal-identity-snapshotter" in refused.stderr.splitlines()[-1]
