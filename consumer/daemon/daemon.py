@@ -15,7 +15,7 @@ from typing import NamedTuple
 import structlog
 
 from consumer.daemon.flush_worker import FlushWorker
-from consumer.daemon.known_store import KnownStore
+from consumer.daemon.known_store import expect_known_store
 from consumer.daemon.limit import ProgressLimit
 from consumer.daemon.liveness import Liveness, alive_file
 from consumer.daemon.recovery import RecoveryWorker
@@ -200,11 +200,8 @@ def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, 
         detector = RollbackDetector(opened.store)
         flusher = Flusher(projection, folder, announcer, metrics, detector=detector)
         flusher.add_folder()
-        known_store = KnownStore(folder, opened.store, detector)
-        known_store.expect()
-        flush_worker = FlushWorker(
-            flusher, Scrub(opened.store, folder), detector, time.monotonic, note_store=known_store.note
-        )
+        expect_known_store(folder, opened.store, detector)
+        flush_worker = FlushWorker(flusher, Scrub(opened.store, folder), detector, time.monotonic)
         source, dead_letters = _source(settings, projection, metrics, stack)
         loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)
         liveness = Liveness(alive_file(files.storage_dir, settings.alive_file))

@@ -32,9 +32,7 @@ class FlushWorker:
         scrub: Scrub,
         detector: RollbackDetector,
         now: Callable[[], float],
-        note_store: Callable[[], object] = lambda: None,
     ) -> None:
-        self._note_store = note_store
         self.flushed = Flushed()
         self._detector = detector
         self._flusher = flusher
@@ -52,7 +50,6 @@ class FlushWorker:
             return _BLOCKED_SECONDS
         if self._now() >= self._scrub_at:
             self._scrub_at = self._now() + _SCRUB_SECONDS
-            self._note_store()
             self._flusher.add_folder()  # a store that was lost knows nothing of the folder
             self._flusher.measure()
             self._scrub.step()

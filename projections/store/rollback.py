@@ -46,11 +46,6 @@ class RollbackDetector:
         with self._lock:
             self._seen.update(states)
 
-    def seen(self) -> Mapping[int, BucketState]:
-        """The states that were accepted or read since; none before the store was accepted."""
-        with self._lock:
-            return dict(self._seen) if self.accepted else {}
-
     def accept(self) -> list[BucketState | None]:
         """Take the present states as a new start: whatever was lost is being recovered."""
         with self._lock:

@@ -82,7 +82,7 @@ def test_nothing_is_shown_of_a_store_that_was_lost_before_it_is_complete_again(t
     before = len(announcements(storage))
     shutil.rmtree(storage / "redis")
     if not noted:
-        (storage / "signal_profiles" / ".signal-profiles-store").unlink()
+        (storage / "signal_profiles" / ".signal-profiles-epochs").unlink()
     wb.comment(other, request)
     wb.comment(user, request)
     ended = run(*CATCH_UP, env=env)
