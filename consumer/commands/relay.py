@@ -20,6 +20,7 @@ from consumer.daemon.liveness import Liveness, alive_file
 from consumer.daemon.signals import handle_signals
 from consumer.kafka.topics import ensure_topics, event_ends
 from consumer.relay.event_producer import EventProducer
+from consumer.relay.lookup import Lookup
 from consumer.relay.relay import Relay
 from consumer.tail.state import TailSettings
 from projections.database.database import open_databases
@@ -135,7 +136,7 @@ def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
             Projection(opened.store),
             database,
             sender,
-            lambda: event_ends(kafka),
+            Lookup(lambda: event_ends(kafka)),
             settings,
             backfill=relay_options.backfill,
             timeout=_STALLED_SECONDS if relay_options.until_caught_up else None,

@@ -50,7 +50,7 @@ class ClockSkewError(Exception):
 class Relay:
     """One relay; `step` is called by one thread.
 
-    `backfill`: publish the whole history, even if it was published before. `timeout`: see `ConsumerProgress`.
+    `backfill`: publish the whole history, even if it was published before. `ends`, `timeout`: see `ConsumerProgress`.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that the command wires
@@ -58,7 +58,7 @@ class Relay:
         projection: Projection,
         database: Database,
         sender: Sender,
-        ends: Callable[[], Mapping[str, int]],
+        ends: Callable[[], Mapping[str, int] | None],
         settings: TailSettings,
         *,
         backfill: bool = False,

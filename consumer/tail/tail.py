@@ -93,6 +93,8 @@ class Tail:
         self._round: Moment | None = None
         """The last poll before the last round over all rows began; the stages count as the first round."""
         self._round_began_at = now()
+        self._read_since: Moment | None = None
+        """The last poll before the last round that has ended began: one may end while a stage waits."""
 
     # ------------------------------------------------------------------------------------------------------ turning
 
@@ -166,7 +168,7 @@ class Tail:
                 return found
             self._stages.pop(0)
             if not self._stages:
-                self._progress.all_rows_were_read(self._started)
+                self._progress.all_rows_were_read(self._read_since or self._started)
         return None
 
     def _check_turn(self) -> list[Event] | None:
@@ -184,6 +186,7 @@ class Tail:
         found = self._sweep.turn()
         if found is None:
             self._metrics.gauge("signal_glaze.sweep_round_seconds", self._sweep.seconds)
+            self._read_since = self._round
             if not self._stages and self._round is not None:
                 self._progress.all_rows_were_read(self._round)
         return found

@@ -15,7 +15,7 @@ from projections.profiles.head import Head
 from projections.projection import Projection
 from projections.store.memory import MemoryStore
 from projections.store.protocol import ABSENT, HEAD, Save, Store, Write
-from projections.watermark import Observation, observe, tail_is_running
+from projections.watermark import Observation, observe, tail_is_running, time_of_reading
 from snapshot.deletion_guard import PendingDeletions
 from snapshot.files.check import FileCheck, check_files, matches_head, readable
 from snapshot.files.folder import ProfileFolder
@@ -203,6 +203,7 @@ class _Comparing:
             if before is not None:
                 repairs.add(page)
             work.on_page()
+        compared.ended = time_of_reading(work.store, compared.ended)
         profiles = compared.comparison.profiles
         wrong = [key for key in profiles if profiles[key].differences or self.stored.inconsistent_fields.get(key)]
         heads = self.end(wrong)

@@ -71,6 +71,7 @@ class Running:
         backfill: bool = False,
         timeout: float | None = None,
         meter: ProgressBar | None = None,
+        ends: Callable[[], Mapping[str, int] | None] | None = None,
     ) -> None:
         self.topics = topics
         self.metrics = Counted()
@@ -79,7 +80,7 @@ class Running:
             topics.projection,
             self.database,
             topics,
-            lambda: topics.ends,
+            ends or (lambda: topics.ends),
             settings,
             backfill=backfill,
             timeout=timeout,

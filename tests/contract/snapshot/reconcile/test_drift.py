@@ -45,7 +45,9 @@ class Tail:
     def publish(self, *, until: int | None = None) -> None:
         """Say how far it is; without a time: up to now."""
         moment = self.town.moment if until is None else until
-        mark = Watermark(polled_until=moment, swept_until=moment, positions={"tail/0": self.position})
+        mark = Watermark(
+            polled_until=moment, swept_until=moment, begun_until=self.town.moment, positions={"tail/0": self.position}
+        )
         assert self.town.store.put_document(TAIL, "the tail", msgspec.json.encode(mark))
 
     def take(self) -> None:
@@ -143,6 +145,14 @@ def test_a_tail_that_does_not_come_far_enough_leaves_it_undecided(tail: Tail, wb
     report = tail.town.rebuild(dry_run=dry_run)
     assert verdicts(report) == (0, 0, 1, 0)
     assert [one[-1] for one in report.named] == ["undecided"]
+
+
+@BOTH
+def test_a_clock_that_is_set_back_makes_no_drift_of_lag(tail: Tail, wb: WhiteBalloon, dry_run: bool) -> None:
+    tail.publish()
+    wb.edit(1, "https://b.org")
+    tail.town.moment -= 3_600 * SECOND
+    assert verdicts(tail.town.rebuild(dry_run=dry_run)) == (0, 0, 1, 0)
 
 
 @BOTH

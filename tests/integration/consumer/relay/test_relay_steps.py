@@ -1,6 +1,7 @@
 """The relay in process: what is published, what a successor begins with, what goes wrong."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from kafka import errors
 from structlog.testing import capture_logs
 
+from consumer.relay.lookup import Lookup
 from consumer.tail.state import decode
 from projections.comments.events import MAX_CLOCK_SKEW, CommentCreated, Event, InsightCreated
 from projections.watermark import TAIL
@@ -282,6 +284,36 @@ def test_what_only_the_store_can_tell_waits_for_the_consumers(
     second.catch_up()
     assert [event.comment_id for event in topics.log[38:] if isinstance(event, CommentCreated) and event.gone] == [5]
     second.topics.consume()
+    assert second.drift() == []
+    second.close()
+
+
+def test_what_needs_no_consumers_is_published_while_kafka_does_not_tell_how_far_they_are(
+    white_balloon: WhiteBalloon, elm: tuple[int, list[int]]
+) -> None:
+    """A broker that is paused answers no question; what waits for the answer must not hold up the rest."""
+    request, users = elm
+    topics = Topics()
+    first = Running(white_balloon, topics)
+    first.catch_up()
+    first.close()
+    published, go_on = len(topics.log), threading.Event()
+
+    def ends() -> Mapping[str, int]:
+        assert go_on.wait(60)
+        return topics.ends
+
+    second = Running(white_balloon, topics, ends=Lookup(ends))
+    for _ in range(10):
+        second.relay.step(0.01)  # remembers all rows, and waits for the answer
+    new = white_balloon.comment(users[0], request)
+    white_balloon.edit(7, "https://example.org/edited")
+    for _ in range(40):
+        second.relay.step(0.05)
+    assert [event.comment_id for event in topics.log[published:]] == [new, 7]
+    assert not second.relay.caught_up()
+    go_on.set()
+    second.catch_up()
     assert second.drift() == []
     second.close()
 
