@@ -5,7 +5,7 @@ from projections.watermark import Watermark
 
 
 class Progress:
-    """`polled_until` is about what polling sees; `swept_until` about everything, if nothing of it is held back.
+    """`polled_until` is about what polling sees; `swept_until` about everything, if no deletion is blocked.
 
     Both are the places of polls, which only grow: see `Moment`.
     """

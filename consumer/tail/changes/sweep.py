@@ -93,8 +93,8 @@ class Sweep:
         seen = {row.comment_id: fingerprint_of(row, analyses.get(row.comment_id)) for row in rows}
         changed, missing = fingerprints.compare(self._after, high, seen)
         known, head = fingerprints.entries([*changed, *missing]), self._head()
-        wanted = {key for key in changed if key in known or key <= head}
-        changed_rows = [row for row in rows if row.comment_id in wanted]
+        ours = {key for key in changed if key in known or key <= head}
+        changed_rows = [row for row in rows if row.comment_id in ours]
         present = contributions(changed_rows, analyses, self._builder.groups)
         ready: list[CommentRow] = []
         kept_tags: set[int] = set()

@@ -40,7 +40,7 @@ class NoAnalysis(Enum):
 
 
 class EventBuilder:
-    """Makes events of rows that were just read, and remembers what they said."""
+    """Makes events of rows that were just read, and remembers what they were."""
 
     def __init__(
         self, database: Database, groups: Groups, fingerprints: RowFingerprints, revisions: Revisions, metrics: Metrics
