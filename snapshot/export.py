@@ -71,7 +71,7 @@ class Seen(msgspec.Struct):
         self.deletions.add_profile(before, after, deleted, tagged=tagged, untagged=untagged)
 
 
-class Part(NamedTuple):
+class PreparedPart(NamedTuple):
     """One range's outcome: the names of its files, those of them that were prepared, and what was seen."""
 
     names: list[str]
@@ -113,11 +113,11 @@ class Preparation:
         self._database: Database | None = None
         self._named = 0
 
-    def __call__(self, users: Range) -> Part:
+    def __call__(self, users: Range) -> PreparedPart:
         """Build and prepare. Raises OperatorError, DatabaseUnavailableError, OSError."""
         if self._database is None:
             self._database = self._stack.enter_context(self._open_database())
-        part = Part([], [], Seen())
+        part = PreparedPart([], [], Seen())
 
         def on_invalid_row(error: InvalidRowError) -> None:
             part.seen.invalid_rows += 1
@@ -133,7 +133,7 @@ class Preparation:
         """Close the databases."""
         self._stack.close()
 
-    def _prepare(self, snapshot: SignalProfileSnapshot, part: Part) -> None:
+    def _prepare(self, snapshot: SignalProfileSnapshot, part: PreparedPart) -> None:
         name = file_name(ProfileKey(snapshot.user_id, snapshot.group_slug), self._group_slug)
         content = snapshot.file_bytes()
         before, stamp = self._staging.current(name) if name in self.found else (None, None)
@@ -213,8 +213,8 @@ class Export:
         with suppress(OSError):  # whoever opens the folder next cleans up
             self._staging.abandon()
 
-    def _prepared(self, parts: Iterable[Part], progress: Callable[[], object]) -> Part:
-        whole = Part([], [], Seen())
+    def _prepared(self, parts: Iterable[PreparedPart], progress: Callable[[], object]) -> PreparedPart:
+        whole = PreparedPart([], [], Seen())
         for part in parts:
             whole.names.extend(part.names)
             whole.prepared.extend(part.prepared)

@@ -6,7 +6,7 @@ import typer
 
 from consumer.commands.alive_option import AliveFile
 from consumer.commands.tail_options import TailOptions
-from consumer.daemon.daemon import NightlySettings, Settings, Summary, open_daemon
+from consumer.daemon.daemon import DaemonSettings, NightlySettings, Summary, open_daemon
 from consumer.daemon.nightly import nightly_rebuild
 from consumer.daemon.signals import handle_signals
 from snapshot.cli.command import command
@@ -58,7 +58,7 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
     if nightly.profile_signal_glaze:
         environment = environment_of(database, files, store, kafka, metrics)
         nightly_settings = NightlySettings(nightly.schedule, nightly_rebuild(files.profiles, environment))
-    settings = Settings(
+    settings = DaemonSettings(
         database,
         files,
         store,

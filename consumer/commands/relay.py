@@ -141,7 +141,7 @@ def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
             backfill=relay_options.backfill,
             timeout=_STALLED_SECONDS if relay_options.until_caught_up else None,
             metrics=metrics,
-            meter=lambda: progress_bar(Console(stderr=True)),
+            progress=lambda: progress_bar(Console(stderr=True)),
         )
         try:
             yield relay

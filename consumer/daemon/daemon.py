@@ -59,7 +59,7 @@ _TICK_SECONDS = 1.0
 _FAILURES = 3
 
 
-class Settings(NamedTuple):
+class DaemonSettings(NamedTuple):
     """What the daemon runs on; see `snapshot.cli.options` for each."""
 
     database: DatabaseOptions
@@ -186,7 +186,7 @@ class Daemon:
 
 
 @contextmanager
-def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, Callable[[], None]]]:
+def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Daemon, Callable[[], None]]]:
     """Wire a daemon; gives it with what restarts an embedded Redis. Raises OperatorError for whatever is in the way."""
     with ExitStack() as stack:
         files = settings.files
@@ -209,7 +209,7 @@ def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, 
             projection,
             lambda: _database(settings.database),
             time.monotonic,
-            beat=lambda: liveness.beat(RECOVERY),
+            heartbeat=lambda: liveness.heartbeat(RECOVERY),
         )
         nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
         yield (
@@ -219,7 +219,7 @@ def open_daemon(settings: Settings, metrics: Metrics) -> Iterator[tuple[Daemon, 
 
 
 def _source(
-    settings: Settings, projection: Projection, metrics: Metrics, stack: ExitStack
+    settings: DaemonSettings, projection: Projection, metrics: Metrics, stack: ExitStack
 ) -> tuple[Source, DeadLetters]:
     if settings.kafka is None:
         database = stack.enter_context(_database(settings.database))
@@ -234,7 +234,7 @@ def _source(
     return source, KafkaDeadLetters(producer, lambda: datetime.now(UTC))
 
 
-def _check_group(settings: Settings) -> None:
+def _check_group(settings: DaemonSettings) -> None:
     """Nothing would be written for a misspelt group. With a broker, the database need not be reachable from here."""
     slug = settings.files.group_slug
     if slug is None:

@@ -1,6 +1,6 @@
 """The sign of life that a health check looks at: a file of this process, touched while all its threads go round.
 
-A server that is away is no death: threads that wait for one go round. A thread that is stuck, or a process that is
+An unreachable server is no death: threads that wait for one go round. A thread that is stuck, or a process that is
 stopped, leaves the file as it was.
 """
 
@@ -28,24 +28,24 @@ class Liveness:
     def __init__(self, path: Path, now: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._now = now
-        self._beats: dict[str, float] = {}
+        self._heartbeats: dict[str, float] = {}
         self._touched_at = -_TOUCH_SECONDS
         self._stuck = ThrottledWarning("a thread is stuck; health checks fail until it goes on", now, level="error")
 
-    def beat(self, thread: str) -> None:
+    def heartbeat(self, thread: str) -> None:
         """Note that a thread goes round."""
-        self._beats[thread] = self._now()
+        self._heartbeats[thread] = self._now()
 
     def end(self, thread: str) -> None:
         """Note that a thread has ended."""
-        self._beats.pop(thread, None)
+        self._heartbeats.pop(thread, None)
 
     def show(self) -> None:
         """Touch the file, about once a second, unless a thread is stuck."""
         now = self._now()
         if now - self._touched_at < _TOUCH_SECONDS:
             return
-        stuck = sorted(thread for thread, at in list(self._beats.items()) if now - at >= _STUCK_SECONDS)
+        stuck = sorted(thread for thread, at in list(self._heartbeats.items()) if now - at >= _STUCK_SECONDS)
         if stuck:
             self._stuck.warn(", ".join(stuck))
             return

@@ -41,9 +41,9 @@ class RecoveryWorker:
         database: Callable[[], AbstractContextManager[Database]],
         now: Callable[[], float],
         token: str | None = None,
-        beat: Callable[[], object] = lambda: None,
+        heartbeat: Callable[[], object] = lambda: None,
     ) -> None:
-        self._beat = beat
+        self._heartbeat = heartbeat
         self.trouble: str | None = None
         """Why what was lost could not be reconciled at the last attempt, for the operator."""
         self.pages = 0
@@ -106,7 +106,7 @@ class RecoveryWorker:
 
     def _renew(self) -> None:
         self.pages += 1
-        self._beat()
+        self._heartbeat()
         if not self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
             raise _LeaseLostError
 

@@ -81,7 +81,7 @@ def _require_topics(consumer: KafkaConsumer, settings: KafkaSettings, topics: Se
 
 
 def leave(consumer: KafkaConsumer, options: SourceOptions) -> None:
-    """Close the consumer; where Kafka answers, its group is told at once."""
+    """Close the consumer; where Kafka answers, its group learns of it at once."""
     try:
         with as_kafka_error():
             consumer.close(autocommit=False, timeout_ms=options.request_timeout * 1000)

@@ -55,7 +55,7 @@ class KafkaSource:
         self._metrics = metrics
         self._clock = clock
         self._outage = ThrottledWarning(
-            f"Kafka at {settings.bootstrap_servers} is unreachable; retrying", clock, patience=_OUTAGE_SECONDS
+            f"Kafka at {settings.bootstrap_servers} is unreachable; retrying", clock, quiet_seconds=_OUTAGE_SECONDS
         )
         self._broken: str | None = None
         self._recreate_at = 0.0

@@ -64,7 +64,7 @@ class Relay:
         backfill: bool = False,
         timeout: float | None = None,
         metrics: Metrics,
-        meter: Callable[[], AbstractContextManager[ProgressBar]],
+        progress: Callable[[], AbstractContextManager[ProgressBar]],
         token: str | None = None,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = lambda: time.time_ns() // 1_000,
@@ -78,7 +78,7 @@ class Relay:
         self._repeat_backfill = backfill
         self._timeout = timeout
         self._metrics = metrics
-        self._meter = meter
+        self._progress = progress
         self._now = now
         self._wall = wall
         self._sleep = sleep
@@ -240,7 +240,7 @@ class Relay:
         stages: list[StartupStage] = []
         if cursor < HIGHEST_ID:
             self._backfill = Backfill(
-                self._database, builder, cursor, self._meter, head=heads.comment_id, empty_store=empty_store
+                self._database, builder, cursor, self._progress, head=heads.comment_id, empty_store=empty_store
             )
             stages.append(self._backfill)
         check = self._check(builder, guard, first_pass=before is not None)

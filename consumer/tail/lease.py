@@ -36,7 +36,7 @@ class TailLease:
     def renew(self) -> bool:
         """Take or renew the lease if that is due; whether it is ours.
 
-        While the store is away, it is ours for as long as no other process can have taken it. Raises nothing.
+        While the store is unreachable, it is ours for as long as no other process can have taken it. Raises nothing.
         """
         now = self._now()
         self.just_renewed = False

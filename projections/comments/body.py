@@ -8,7 +8,7 @@ from projections.comments import links
 from projections.comments.labels import _items
 
 
-class Message(NamedTuple):
+class BodyContent(NamedTuple):
     """What one body contributes to a profile.
 
     links: (canonical URL, position, occurrences) in order of first appearance; the position is the index of its first
@@ -20,17 +20,17 @@ class Message(NamedTuple):
     attachments: tuple[tuple[str, int], ...] = ()
 
 
-_NOTHING = Message()
+_NOTHING = BodyContent()
 _REACTIONS = "(reactions:"
 _ATTACHMENTS = "[attachments:"
 _QUOTATION = re.compile(r"^>[^\n]*", re.MULTILINE)
 
 
-def read(body: str) -> Message:
+def read(body: str) -> BodyContent:
     r"""Read a body; quoted lines count for nothing.
 
     >>> read("> https://quoted.org\nhttps://a.org\n(Reactions: Ann 👍, Bob 👍)\n[attachments: a.png]")
-    Message(links=(('https://a.org/', 0, 1),), reactions=(('👍', 2),), attachments=(('image', 1),))
+    BodyContent(links=(('https://a.org/', 0, 1),), reactions=(('👍', 2),), attachments=(('image', 1),))
     """
     linked = "://" in body
     marked = False
@@ -40,10 +40,10 @@ def read(body: str) -> Message:
     if not linked and not marked:
         return _NOTHING
     text = _QUOTATION.sub("", body) if body.startswith(">") or "\n>" in body else body
-    return _marked(text) if marked else Message(_links(text))
+    return _marked(text) if marked else BodyContent(_links(text))
 
 
-def _marked(text: str) -> Message:
+def _marked(text: str) -> BodyContent:
     """Read a body that may hold lines of reactions or attachments; such a line is no text and names no links."""
     reactions: list[str] = []
     kinds: list[str] = []
@@ -56,7 +56,7 @@ def _marked(text: str) -> Message:
             kinds += map(attachment_kind, _items(inner))
         else:
             rest.append(line)
-    return Message(_links("\n".join(rest)), _counted(reactions), _counted(kinds))
+    return BodyContent(_links("\n".join(rest)), _counted(reactions), _counted(kinds))
 
 
 def _counted(items: list[str]) -> tuple[tuple[str, int], ...]:

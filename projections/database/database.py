@@ -19,7 +19,7 @@ from projections.database.protocol import (
     PAGE,
     USERS_PAGE,
     Database,
-    Heads,
+    HighestIds,
     Horizon,
     Indexed,
     analyses_of,
@@ -82,10 +82,10 @@ class SqlDatabase:
             return self._main.change_token()
         return f"{self._main.change_token()} {self._insights.change_token()}"
 
-    def heads(self) -> Heads:
+    def heads(self) -> HighestIds:
         comment = self._main.read(lambda connection: connection.execute(queries.HIGHEST_COMMENT).scalar())
         analysis = self._insights.read(lambda connection: connection.execute(queries.HIGHEST_ANALYSIS).scalar())
-        return Heads(comment or 0, analysis or 0)
+        return HighestIds(comment or 0, analysis or 0)
 
     def horizon(self, *, insights: bool = False) -> Horizon | None:
         reader = self._insights if insights else self._main

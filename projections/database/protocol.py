@@ -11,7 +11,7 @@ PAGE = 5_000
 USERS_PAGE = 50_000
 
 
-class Heads(NamedTuple):
+class HighestIds(NamedTuple):
     """The highest keys: what is above them is new. 0 where a table is empty."""
 
     comment_id: int
@@ -62,7 +62,7 @@ class Database(Protocol):
         """
         ...
 
-    def heads(self) -> Heads:
+    def heads(self) -> HighestIds:
         """The highest keys."""
         ...
 

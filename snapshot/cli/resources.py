@@ -51,7 +51,7 @@ def open_store(options: StoreOptions, files: FileOptions) -> Iterator[OpenStore]
             yield OpenStore(store, lambda: None)
         return
     with embedded.using(files.storage_dir) as url, _connected(url, options.debounce) as store:
-        yield OpenStore(store, lambda: _revive(files))
+        yield OpenStore(store, lambda: _restart_embedded(files))
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def _check(store: RedisStore) -> None:
             return
 
 
-def _revive(files: FileOptions) -> None:
+def _restart_embedded(files: FileOptions) -> None:
     embedded.ensure_running(files.storage_dir)
 
 

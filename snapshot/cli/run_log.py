@@ -26,7 +26,7 @@ _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 _encode = msgspec.json.Encoder().encode
 
 
-class Entry(msgspec.Struct, kw_only=True):
+class RunEntry(msgspec.Struct, kw_only=True):
     """One line, its keys in this order. Times are UTC; `error` is null where the run did what it was asked.
 
     users: those looked at. profiles_written, unchanged, removed: files. drift: profiles that differed from the
@@ -69,7 +69,7 @@ class RunLog:
         self._clock = clock
         self._monotonic = monotonic
         self._handlers: dict[signal.Signals, Any] = {}
-        self.entry = Entry(command=command, group_slug=group_slug and _printable(group_slug), dry_run=dry_run)
+        self.entry = RunEntry(command=command, group_slug=group_slug and _printable(group_slug), dry_run=dry_run)
 
     def __enter__(self) -> Self:
         self.entry.started = _stamp(self._clock())

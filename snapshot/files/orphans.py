@@ -1,6 +1,7 @@
 """Files of profiles that a lost store does not have any more, and that no reconcile brings back.
 
-Somebody's comments went while the store was lost: nothing in it tells of the profile, so nothing makes its file due.
+All comments of a profile were deleted while the store was lost: it knows nothing of the profile, so nothing makes its
+file due.
 What is orphaned is known once the store holds the whole history again, and not before.
 """
 

@@ -77,7 +77,7 @@ class Outcome(NamedTuple):
         return self.repeated or self.downstream != Downstream(self.hash, certain=True)
 
 
-class Ending(NamedTuple):
+class PendingSettlement(NamedTuple):
     """Step 7 of a batch: what is settled under its token, and what is given back, with the seconds until it is due.
 
     `forced` are those of the latter of which a file or an announcement may be out.
@@ -119,9 +119,11 @@ class FlushBatch:
         self.give_back(claim, self._retry, forced=forced)
         self.failed.add(claim.key)
 
-    def ending(self) -> Ending:
+    def ending(self) -> PendingSettlement:
         """What step 7 has to do."""
-        return Ending(self.token, [_settlement(one) for one in self.open()], [*self._back.values()], [*self._forced])
+        return PendingSettlement(
+            self.token, [_settlement(one) for one in self.open()], [*self._back.values()], [*self._forced]
+        )
 
 
 def announcement(one: Outcome) -> Announcement:

@@ -7,7 +7,7 @@ from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder
 from snapshot.flush.batch import FlushBatch, Outcome
 from snapshot.flush.epochs import FolderEpochs, complete
 
-_PATIENCE = 5
+_MOST_DEFERRALS = 5
 """How many times in a row a profile is deferred because its file seems newer than the store."""
 
 
@@ -62,4 +62,4 @@ class Deferral:
             self._deferred.pop(key, None)
             return False
         self._deferred[key] = self._deferred.get(key, 0) + 1
-        return self._deferred[key] <= _PATIENCE
+        return self._deferred[key] <= _MOST_DEFERRALS

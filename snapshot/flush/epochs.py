@@ -51,7 +51,7 @@ class FolderEpochs:
             if state is not None and bucket in known and known[bucket].partition(":")[0] != state.instance_id
         ]
 
-    def note(self, states: States) -> None:
+    def record(self, states: States) -> None:
         """The folder is in step with the present epochs. Raises OSError."""
         known = {bucket: spell_epoch(state) for bucket, state in enumerate(states) if state is not None}
         replace(self._folder.path / EPOCHS, msgspec.json.encode(known) + b"\n", disk=self._folder.disk)

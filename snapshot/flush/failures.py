@@ -39,7 +39,7 @@ class Failures:
                 "--output-dir or SNAPSHOT_STORAGE_DIR"
             )
 
-    def foreign(self, key: ProfileKey) -> None:
+    def not_ours(self, key: ProfileKey) -> None:
         """What lies in the place of a removed profile is not ours to remove."""
         self._foreign.warn(str(self._place(key)))
 
@@ -49,7 +49,7 @@ class Failures:
             self._unannounced.warn(str(error), announcements=len(errors), first=named(key))
             self.trouble = f"the change of the profile {named(key)} can't be announced: {error}"
 
-    def note(self, batch: FlushBatch) -> None:
+    def record(self, batch: FlushBatch) -> None:
         """A batch is done: which profiles failed, and which of those that failed before no longer do."""
         self._failing -= {one.claim.key for one in batch.open()}
         self._failing |= batch.failed

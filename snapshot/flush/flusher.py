@@ -10,7 +10,7 @@ For a batch of due profiles:
 7 settle: store the hashes, and no longer due if the profile is still the one that was read.
 A crash anywhere: the lease runs out, and the flush is done again, to the same bytes.
 
-Several flushers may write the same announcements at the same time: one for each folder, or one that stood still while
+Several flushers may write the same announcements at the same time: one for each folder, or one that stopped while
 its lease ran out. Each finds in step 7 that another was there since its reading, and has the profile flushed once more.
 One that dies just there may leave an older record until the profile's next change.
 """
@@ -28,7 +28,7 @@ from projections.store.rollback import RollbackDetector
 from snapshot.announce.announcement import Announcer
 from snapshot.build import build
 from snapshot.files.folder import NO_FILE, ForeignFileError, NotDurableError, NotStartedError, ProfileFolder
-from snapshot.flush.batch import Ending, FlushBatch, Flushed, Outcome, announcement, downstream_of
+from snapshot.flush.batch import FlushBatch, Flushed, Outcome, PendingSettlement, announcement, downstream_of
 from snapshot.flush.deferral import Deferral
 from snapshot.flush.failures import Failures
 from snapshot.flush.unannounced import UnannouncedJournal
@@ -76,7 +76,7 @@ class Flusher:
         self._failures = Failures(folder.place, now)
         self._claiming: FlushBatch | None = None
         """A batch whose claim may have succeeded, although its answer never came."""
-        self._unfinished: Ending | None = None
+        self._unfinished: PendingSettlement | None = None
         """A batch whose last step may not have reached the store."""
 
     @property
@@ -109,14 +109,14 @@ class Flusher:
         self._claiming = None
         if not claims:
             return Flushed()
-        self._unfinished = Ending(batch.token, (), [(claim, 0.0) for claim in claims])
+        self._unfinished = PendingSettlement(batch.token, (), [(claim, 0.0) for claim in claims])
         self._read(batch, claims)  # steps 2 and 3
         self._deferral.give_back(batch)
         self._write(batch)  # steps 4 and 5
         self._announce(batch)  # step 6
         self._journal.announced([outcome.claim.key for outcome in batch.open()])
         self._end(batch.ending())  # step 7
-        self._failures.note(batch)
+        self._failures.record(batch)
         return self._count(batch)
 
     def _begin(self) -> FlushBatch:
@@ -186,7 +186,7 @@ class Flusher:
         for key, error in errors.items():
             claim = batch.outcomes[key].claim
             if isinstance(error, ForeignFileError):  # it is none of ours, so there is none
-                self._failures.foreign(key)
+                self._failures.not_ours(key)
             elif isinstance(error, NotStartedError):
                 batch.give_back(claim)
             else:
@@ -214,8 +214,8 @@ class Flusher:
 
     # --------------------------------------------------------------------------------------------------------- step 7
 
-    def _end(self, ending: Ending) -> None:
-        """Settle what is done and give back what is not. If the store is away, the next flush begins with this."""
+    def _end(self, ending: PendingSettlement) -> None:
+        """Settle what is done and give back what is not. If the store fails, the next flush begins with this."""
         self._unfinished = ending
         if ending.forced:  # by key, as the claim may be another flusher's by now
             self._store.force(self._id, ending.forced)

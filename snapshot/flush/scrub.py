@@ -104,7 +104,7 @@ class Scrub:
             return found
         if self._orphans_seen:
             found += self._remove_orphans(pending)
-        self._epochs.note(states)
+        self._epochs.record(states)
         self._orphans_seen = False
         return found
 

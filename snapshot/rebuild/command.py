@@ -28,7 +28,7 @@ from snapshot.cli.options import (
     finite,
 )
 from snapshot.cli.resources import make_storage, open_announcer, open_store
-from snapshot.cli.run_log import Entry, RunLog
+from snapshot.cli.run_log import RunEntry, RunLog
 from snapshot.cli.run_metrics import measured
 from snapshot.deletion_guard import blocked_message
 from snapshot.files.folder import ProfileFolder, open_folder
@@ -51,7 +51,7 @@ _DEBOUNCE = 0.5
 """Seconds: what a rebuild changed is flushed no later."""
 
 
-class Settings(NamedTuple):
+class RebuildSettings(NamedTuple):
     """What a rebuild runs on; see `snapshot.cli.options`."""
 
     database: DatabaseOptions
@@ -90,7 +90,7 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
     order = Order(options.users, options.dry_run, options.prune_all, lag_timeout)
     raise_gc_thresholds()
     make_storage(files)
-    settings = Settings(database, files, store, kafka.settings, deep, options.dry_run)
+    settings = RebuildSettings(database, files, store, kafka.settings, deep, options.dry_run)
     with (
         _interruption_reported(),
         RunLog(files.storage_dir, NAME, group_slug=files.group_slug, dry_run=options.dry_run) as run,
@@ -105,7 +105,7 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
         raise typer.Exit(report.exit_code)
 
 
-def rebuild(settings: Settings, order: Order, workers: int | None = 1) -> Report:
+def rebuild(settings: RebuildSettings, order: Order, workers: int | None = 1) -> Report:
     """Open everything, run, and report; `workers` None: as many processes as are worth it.
 
     Raises OperatorError, StoreUnavailableError, DatabaseUnavailableError.
@@ -127,7 +127,7 @@ def _fitting(work: RebuildContext, order: Order, asked: int | None) -> int:
     return sizing.fitting(useful, len(work.database.groups().members))
 
 
-def _pool(settings: Settings, work: RebuildContext, workers: int, stack: ExitStack) -> Pool[RebuildContext]:
+def _pool(settings: RebuildSettings, work: RebuildContext, workers: int, stack: ExitStack) -> Pool[RebuildContext]:
     if workers == 1:
         return Inline(work)
     return stack.enter_context(Processes(partial(open_work, settings), workers))
@@ -142,7 +142,7 @@ def _interruption_reported() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from error
 
 
-def _record(report: Report, entry: Entry) -> None:
+def _record(report: Report, entry: RunEntry) -> None:
     entry.users = report.users
     entry.profiles_written = report.written
     entry.unchanged = report.unchanged
@@ -166,7 +166,7 @@ def _print(report: Report, *, as_json: bool) -> None:
 
 
 @contextmanager
-def open_work(settings: Settings) -> Iterator[RebuildContext]:
+def open_work(settings: RebuildSettings) -> Iterator[RebuildContext]:
     """Open both databases, the store and the folder. A dry run creates none of them.
 
     Raises OperatorError where one of them can't be used.
@@ -184,14 +184,14 @@ def open_work(settings: Settings) -> Iterator[RebuildContext]:
         yield RebuildContext(projection, database, Scope(settings.files.group_slug, settings.deep), output)
 
 
-def _store(settings: Settings, stack: ExitStack) -> Store:
+def _store(settings: RebuildSettings, stack: ExitStack) -> Store:
     options = replace(settings.store, debounce=min(settings.store.debounce, _DEBOUNCE))
     if settings.dry_run and options.redis_url is None and not (settings.files.storage_dir / "redis").exists():
         return MemoryStore(lambda: 0)
     return stack.enter_context(open_store(options, settings.files)).store
 
 
-def _output(settings: Settings, projection: Projection, stack: ExitStack) -> Output:
+def _output(settings: RebuildSettings, projection: Projection, stack: ExitStack) -> Output:
     folder = open_folder(settings.files.profiles, settings.files.group_slug, disk=settings.files.disk)
     announcer = stack.enter_context(open_announcer(settings.kafka, settings.files))
     return Output(folder, Flusher(projection, folder, announcer, NoMetrics()))

@@ -1,4 +1,4 @@
-"""Which of a rebuild's findings are drift, and which only lag: what can't be told at once stays open for a while."""
+"""Which of a rebuild's findings are drift, and which only lag: what can't be decided at once stays open for a while."""
 
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ class Judgement:
         self._report = report
         self._dry_run = dry_run
         self.open: list[_Open] = []
-        """Findings of which it can't be told yet."""
+        """Findings that can't be judged yet."""
 
     def add(self, finding: Finding, before: Observation | None, earlier: Sighting | None) -> None:
         """Judge a finding at once, or keep it open; the arguments are those of `judge_at_once`."""

@@ -38,7 +38,7 @@ DAY = 86_400_000_000
 """Microseconds that an empty profile is kept while a tail is running: an older event may still come."""
 
 
-class Published(NamedTuple):
+class PublishResult(NamedTuple):
     """What became of the files; `wrong` are those that differed from their profiles and were not due to be written.
 
     `blocked` says how many orphan files the deletion guard left.
@@ -82,7 +82,7 @@ class PublishStep:
         now: int,
         *,
         prune_all: bool,
-    ) -> Published:
+    ) -> PublishResult:
         """Do all steps. `doubtful` are the profiles whose files are compared, None for all.
 
         `empty` are the profiles without a row at the time `now` (microseconds of the database's clock), `keys` lists
@@ -100,7 +100,7 @@ class PublishStep:
         if fixable:
             self._store.recheck(self._folder.identity.id, [one.key for one in fixable])  # step 4
             flushed += self.flush()
-        return Published(flushed, wrong + orphaned, len(pruned), blocked)
+        return PublishResult(flushed, wrong + orphaned, len(pruned), blocked)
 
     def inspect(
         self,

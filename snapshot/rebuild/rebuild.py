@@ -36,7 +36,7 @@ LAG_SECONDS = 60.0
 
 
 class Order(NamedTuple):
-    """What is asked for. `users` None: all. `lag_seconds`: how long to wait until lag can be told from drift."""
+    """What is asked for. `users` None: all. `lag_seconds`: after them, what is open is undecided."""
 
     users: frozenset[int] | None
     dry_run: bool = False

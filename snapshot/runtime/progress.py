@@ -1,6 +1,6 @@
 """How far a long run is: a bar with the time left on a terminal, nothing anywhere else.
 
-The bar is drawn whenever it advances: a thread that draws it would forbid the fork of worker processes.
+It is drawn whenever it advances: a thread that draws it would forbid the fork of worker processes.
 """
 
 from collections.abc import Iterator

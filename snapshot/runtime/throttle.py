@@ -32,7 +32,7 @@ class Throttle:
 class ThrottledWarning:
     """A condition that may last: each of its reasons is logged at once, then once a minute; its end is logged once.
 
-    `now` is in seconds. A condition that ends within `patience` seconds is not logged.
+    `now` is in seconds. A condition that ends within `quiet_seconds` seconds is not logged.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class ThrottledWarning:
         now: Callable[[], float],
         *,
         level: Literal["warning", "error"] = "warning",
-        patience: float = 0.0,
+        quiet_seconds: float = 0.0,
     ) -> None:
         self._text = text
         self._now = now
         self._level = level
-        self._patience = patience
+        self._quiet_seconds = quiet_seconds
         self._throttle = Throttle(now)
         self._since: float | None = None
         self._reason: str | None = None
@@ -60,7 +60,7 @@ class ThrottledWarning:
         """The condition is present."""
         if self._since is None:
             self._since = self._now()
-        if self._now() - self._since >= self._patience and self._throttle.passes(reason):
+        if self._now() - self._since >= self._quiet_seconds and self._throttle.passes(reason):
             self._reason = reason
             getattr(log, self._level)(self._text, reason=reason, **facts)
 

@@ -45,7 +45,7 @@ class Verdict:
         self._finish_processes()
         if not left:
             self.failures += [f"after the end: {line}" for line in self._wrong_files()]
-        self.failures += [f"somebody else's file was touched: {path}" for path in self._world.strangers()]
+        self.failures += [f"a file that is not ours was touched: {path}" for path in self._world.strangers()]
 
     # -------------------------------------------------------------------------------------------------------- waiting
 
@@ -105,11 +105,11 @@ class Verdict:
 
     def _wrong_announcements(self) -> list[str]:
         wanted = expected(self._world)
-        told = expectation.announced(self._world)
-        wrong = differences(wanted, expectation.last_by_order(told), "last announcement of")
+        announced = expectation.announced(self._world)
+        wrong = differences(wanted, expectation.last_by_order(announced), "last announcement of")
         if self._world.clock is None:  # else sequences follow a store's clock that went back
             wrong += differences(
-                wanted, expectation.last_by_sequence(told), "announcement with the highest sequence of"
+                wanted, expectation.last_by_sequence(announced), "announcement with the highest sequence of"
             )
         return wrong
 

@@ -114,9 +114,9 @@ class Daemon:
         projection = Projection(outside.store, lambda: bytes.fromhex(process.token()))
         source, letters = self._source(projection)
         self.loop = Loop(source, projection, letters, BadStreak(), METRICS, process.now, detector=detector)
-        healer = RecoveryWorker(projection, lambda: outside.database, process.now, process.token())
+        recovery = RecoveryWorker(projection, lambda: outside.database, process.now, process.token())
         process.start("flusher", lambda: self._repeat(flushing.step))
-        process.start("recovery", lambda: self._repeat(healer.step))
+        process.start("recovery", lambda: self._repeat(recovery.step))
 
     def _repeat(self, step: Callable[[], float]) -> None:
         """As `consumer.daemon.worker` does."""

@@ -28,7 +28,7 @@ class Lock(AbstractContextManager["Lock"]):
 class Process:
     """Whatever it calls outside goes through `call`, which takes time, and which ends it once it was killed.
 
-    `failed` is told of a task that ended by an error of its own. `slowness` is what a call usually takes, in
+    `failed` is called with a task that ended by an error of its own. `slowness` is what a call usually takes, in
     microseconds; now and then it takes far longer.
     """
 

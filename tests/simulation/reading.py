@@ -10,7 +10,7 @@ from simulation.processes import Process
 from projections.comments.groups import Groups
 from projections.comments.rows import AnalysisRow, CommentRow
 from projections.database.errors import DatabaseUnavailableError
-from projections.database.protocol import PAGE, USERS_PAGE, Heads, Horizon, Indexed
+from projections.database.protocol import PAGE, USERS_PAGE, HighestIds, Horizon, Indexed
 from projections.profile_key import HIGHEST_ID
 
 
@@ -53,9 +53,9 @@ class Reader:
     def change_token(self) -> str:
         return str(self._ask("change token").version)
 
-    def heads(self) -> Heads:
+    def heads(self) -> HighestIds:
         tables = self._ask("heads").tables
-        return Heads(max(tables.comments, default=0), max(tables.analyses, default=0))
+        return HighestIds(max(tables.comments, default=0), max(tables.analyses, default=0))
 
     def horizon(self, *, insights: bool = False) -> Horizon | None:
         server = self._ask(f"horizon {insights}")

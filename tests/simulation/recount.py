@@ -53,7 +53,7 @@ def wrong_files(
     wanted.update({path.rpartition("/")[2]: content for path, content in others.items() if path.startswith(folder)})
     found = files.profiles(folder)
     return [
-        f"{folder}/{name} is {_told(found.get(name))} and must be {_told(wanted.get(name))}"
+        f"{folder}/{name} is {_text(found.get(name))} and must be {_text(wanted.get(name))}"
         for name in sorted(wanted.keys() | found.keys())
         if wanted.get(name) != found.get(name)
     ]
@@ -70,7 +70,7 @@ def wrong_announcements(right: Mapping[ProfileKey, SignalProfileSnapshot], topic
     ]
 
 
-def _told(content: bytes | None) -> str:
+def _text(content: bytes | None) -> str:
     if content is None:
         return "missing"
     try:

@@ -44,7 +44,7 @@ class Task:
 
 
 class Scheduler:
-    """Runs tasks until all have ended or it is told to halt. `now` is the true time, in microseconds."""
+    """Runs tasks until all have ended or it is asked to halt. `now` is the true time, in microseconds."""
 
     def __init__(self, trace: Trace) -> None:
         self.now = 0

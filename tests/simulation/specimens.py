@@ -13,7 +13,7 @@ class Specimen(NamedTuple):
     seeds: tuple[int, ...]
 
 
-def _untold_end(seed: int) -> Plan:
+def _unannounced_end(seed: int) -> Plan:
     """4: a store that lost what was announced, flushes that are done twice, and profiles that end."""
     plan = draw_all(seed)
     plan.users, plan.comments, plan.lost_commands, plan.faults = 2, 5, 0.05, 4
@@ -22,4 +22,4 @@ def _untold_end(seed: int) -> Plan:
     return plan
 
 
-SPECIMENS = {4: Specimen(_untold_end, ())}
+SPECIMENS = {4: Specimen(_unannounced_end, ())}

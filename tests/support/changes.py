@@ -92,7 +92,7 @@ class Changes:
             self.close()
 
     def step(self) -> None:
-        """One change; none where another writer was faster. Raises SQLAlchemy's errors where the database is away."""
+        """One change; none where another writer was faster. Raises SQLAlchemy's errors of an unreachable database."""
         _, name, change = self._random.choices(self._kinds, self._weights)[0]
         with suppress(IntegrityError):
             change()
@@ -113,7 +113,7 @@ class Changes:
         return self._random.choice(list(GROUPS))
 
     def _replace_user(self) -> None:
-        """Somebody goes, and somebody comes."""
+        """A member leaves, and one joins."""
         self._wb.remove_user(self._user())
         self._wb.join(self._wb.add_user(), slug := self._slug(), GROUPS[slug])
 

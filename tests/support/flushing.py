@@ -1,4 +1,4 @@
-"""A flusher on a bench: a folder, an announcer that keeps what it is told, clocks that the test moves, and crashes."""
+"""A flusher on a bench: a folder, an announcer that keeps what it is given, clocks that the test moves, and crashes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +24,8 @@ class Crash(BaseException):
     """Ends a flusher where it stands; no `except Exception` may hold it."""
 
 
-class Told:
-    """An announcer that keeps what it is told. While `failing` is set it answers with that."""
+class RecordingAnnouncer:
+    """An announcer that keeps what it is given. While `failing` is set it answers with that."""
 
     def __init__(self) -> None:
         self.all: list[Announcement] = []
@@ -41,7 +41,7 @@ class Told:
         """Nothing is held open."""
 
     def of(self, key: ProfileKey) -> list[str | None]:
-        """The hashes that downstream was told of this profile, in order."""
+        """The hashes that were announced of this profile, in order."""
         return [one.snapshot_hash for one in self.all if key_of(one) == f"{key.user_id}:{key.group_slug}"]
 
     def latest(self) -> dict[ProfileKey, str | None]:
@@ -70,7 +70,7 @@ class Rig:
         self.store = store or bench.open(NOW)
         self.projection = Projection(self.store)
         self.folder = open_folder(path, group_slug)
-        self.told = Told()
+        self.announced = RecordingAnnouncer()
         self.now = 0.0
         self.lease, self.retry = (30.0, 5.0) if bench.examples > 100 else (0.4, 0.3)
         self.flusher().add_folder()
@@ -79,9 +79,9 @@ class Rig:
         """Make one; `store` and `folder` stand for what a test puts in their place."""
         projection = Projection(parts.pop("store", self.store))
         folder: ProfileFolder = parts.pop("folder", self.folder)
-        told = parts.pop("announcer", self.told)
+        announced = parts.pop("announcer", self.announced)
         options = {"lease": self.lease, "retry": self.retry, "now": lambda: self.now, **parts}
-        return Flusher(projection, folder, told, NoMetrics(), **options)
+        return Flusher(projection, folder, announced, NoMetrics(), **options)
 
     def witnessed(self) -> tuple[Flusher, RollbackDetector]:
         """Make one that notices when the store falls back."""
@@ -128,9 +128,9 @@ class Rig:
         assert self.lying() == files
         settled = self.store.settled(self.folder.identity.id, keys)
         assert [hash_ or None for hash_ in settled] == [believed[key] for key in keys]
-        latest = self.told.latest()
+        latest = self.announced.latest()
         assert {key: latest.get(key) for key in keys} == believed
-        assert self.told.compacted() == latest
+        assert self.announced.compacted() == latest
 
     def close(self) -> None:
         self.folder.close()

@@ -19,7 +19,7 @@ class _StoppedError(BaseException):
 
 
 class _Runner:
-    """One program in a thread that stands still before each of its store calls."""
+    """One program in a thread that stops before each of its store calls."""
 
     def __init__(self, program: Program, store: Store) -> None:
         self.error: BaseException | None = None
@@ -61,7 +61,7 @@ class _Runner:
 
 
 def run(store: Store, programs: Sequence[Program], choose: Callable[[int], int], most_calls: int = 5_000) -> int:
-    """Run the programs until the first has ended and the others where they are told to; give the number of calls.
+    """Run the programs until the first has ended and the others where they are to stop; give the number of calls.
 
     `choose(n)` gives whose call comes next among the n programs that have not ended.
     """
@@ -84,7 +84,7 @@ def run(store: Store, programs: Sequence[Program], choose: Callable[[int], int],
 
 
 class _Halting(Passing):
-    """A store that stands still before each call that the projection makes, and between the fields of a scan."""
+    """A store that stops before each call that the projection makes, and between the fields of a scan."""
 
     def __init__(self, store: Store, halt: Callable[[], None]) -> None:
         super().__init__(store)

@@ -1,4 +1,4 @@
-"""The projection by the plainest reading of DESIGN.md: the latest reading of each comment, everything counted anew.
+"""The projection by the plainest reading of DESIGN.md: the latest reading of each comment, everything counted again.
 
 What one body or analysis says comes from `projections.comments.body`; nothing here knows of folds, registers or stores.
 """

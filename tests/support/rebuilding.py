@@ -1,4 +1,4 @@
-"""A small WhiteBalloon, a store and a folder, and rebuilds of them in this process, on time that passes when told."""
+"""A small WhiteBalloon, a store and a folder, and rebuilds of them in this process, on time that passes when asked."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ from support.whiteballoon import WhiteBalloon
 EVERYTHING = 2**63 - 1
 
 
-class Told:
+class RecordingAnnouncer:
     """An announcer that remembers."""
 
     def __init__(self) -> None:
@@ -49,12 +49,12 @@ class Told:
 
 
 class Town:
-    """`wait` lets the store's time pass. The database's clock stands still until `later` is called."""
+    """`wait` lets the store's time pass. The database's clock does not move until `later` is called."""
 
     def __init__(self, folder: Path, wb: WhiteBalloon, store: Store, wait: Callable[[float], None]) -> None:
         self.wb = wb
         self.out = folder / "profiles"
-        self.told = Told()
+        self.announced = RecordingAnnouncer()
         self.moment = 1_800_000_000_000_000
         self._wait = wait
         self.asleep: Callable[[], object] = lambda: None
@@ -78,7 +78,7 @@ class Town:
     def work(self, *, deep: bool = False, dry_run: bool = False, group_slug: str | None = None) -> RebuildContext:
         refuse_unknown_group(group_slug, self.database.groups(), self.store)
         folder = open_folder(self.out, group_slug)
-        flusher = Flusher(self.projection, folder, self.told, NoMetrics(), lease=2.0)
+        flusher = Flusher(self.projection, folder, self.announced, NoMetrics(), lease=2.0)
         return RebuildContext(
             self.projection, self.database, Scope(group_slug, deep), Output(folder, None if dry_run else flusher)
         )

@@ -70,7 +70,7 @@ class Running:
         *,
         backfill: bool = False,
         timeout: float | None = None,
-        meter: ProgressBar | None = None,
+        progress: ProgressBar | None = None,
         ends: Callable[[], Mapping[str, int] | None] | None = None,
     ) -> None:
         self.topics = topics
@@ -85,7 +85,7 @@ class Running:
             backfill=backfill,
             timeout=timeout,
             metrics=self.metrics,
-            meter=lambda: nullcontext(meter or NoProgress()),
+            progress=lambda: nullcontext(progress or NoProgress()),
         )
 
     def until(self, wanted: Callable[[], bool], seconds: float = 30) -> None:
@@ -96,7 +96,7 @@ class Running:
 
     def catch_up(self, *, consume: bool = True) -> None:
         """Until everything committed by now is published, a sweep round included."""
-        self.relay._leased._asked_at = None  # noqa: SLF001 - the question is asked anew
+        self.relay._leased._asked_at = None  # noqa: SLF001 - the question is asked again
 
         def done() -> bool:
             if consume:

@@ -63,7 +63,7 @@ class Broker:
         self.rebalance()
 
     def rebalance(self) -> None:
-        """Deal the partitions anew, another way each time."""
+        """Deal the partitions again, another way each time."""
         names = sorted(self.logs)
         self.members = self.members[1:] + self.members[:1]
         for index, member in enumerate(self.members):

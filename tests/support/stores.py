@@ -73,7 +73,7 @@ class Passing:
 
 
 class Clock:
-    """Microseconds that pass when told, and one at each look."""
+    """Microseconds that pass when asked, and one at each look."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000_000_000

@@ -73,7 +73,7 @@ class Embedded:
 
     def catch_up(self) -> None:
         """Until everything committed by now is in the store, a sweep round included."""
-        self.source._leased._asked_at = None  # noqa: SLF001 - the question is asked anew
+        self.source._leased._asked_at = None  # noqa: SLF001 - the question is asked again
         self.until(self.loop.caught_up)
         self.loop.commit()
 

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from consumer.commands.admin import demo_database
-from consumer.daemon.daemon import Daemon, Settings, open_daemon
+from consumer.daemon.daemon import Daemon, DaemonSettings, open_daemon
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
@@ -52,7 +52,7 @@ def demo(folder: Path, console: Console) -> None:
     main, insights = demo_database.create(folder / "data")
     names = dict(enumerate([*demo_database.PEOPLE, demo_database.NEWCOMER, demo_database.VISITOR], 1))
     files = FileOptions(storage_dir=folder / "storage")
-    settings = Settings(
+    settings = DaemonSettings(
         DatabaseOptions(main, insights), files, StoreOptions(), None, "demo", None, until_caught_up=True
     )
     began = time.monotonic()
@@ -67,7 +67,7 @@ def demo(folder: Path, console: Console) -> None:
     _change(settings, folder / "data", names, console)
 
 
-def _change(settings: Settings, data: Path, names: dict[int, str], console: Console) -> None:
+def _change(settings: DaemonSettings, data: Path, names: dict[int, str], console: Console) -> None:
     key = ProfileKey(_USER, next(iter(demo_database.GROUPS)))
     place = settings.files.profiles / file_name(key, None)
     before = parse_file(place.read_bytes())
@@ -86,7 +86,7 @@ def _change(settings: Settings, data: Path, names: dict[int, str], console: Cons
 
 
 @contextmanager
-def _running(settings: Settings) -> Iterator[threading.Thread]:
+def _running(settings: DaemonSettings) -> Iterator[threading.Thread]:
     """A daemon in the background, as an operator would have it."""
     with open_daemon(settings._replace(until_caught_up=False), NoMetrics()) as (daemon, restart_embedded_redis):
         thread = threading.Thread(target=_run, args=(daemon, restart_embedded_redis), daemon=True)

@@ -37,7 +37,7 @@ PEOPLE = (
     "Wren Halloway", "Pascal Reed", "Nadia Thorne", "Ezra Loam", "Clementine Fox", "Soren Pike",
 )  # fmt: skip
 GARDENERS = (2, 5, 13)
-"""Who is in the second group: Marlow and Isla, who are in both, and somebody in no other."""
+"""Who is in the second group: Marlow and Isla, who are in both, and one who is in no other."""
 NEWCOMER = "Hazel Birch"
 VISITOR = "Basil Drummond"
 """Writes in the group's request, and is no member: none of it counts."""
@@ -50,7 +50,7 @@ RUN = "demo-run"
 
 _REMARKS = (
     "Does anybody have a ladder I could borrow on Saturday?", "Thank you all for yesterday, it was lovely.",
-    "The porch light is fixed, at last.", "I can bring chairs, and a table if somebody carries it with me.",
+    "The porch light is fixed, at last.", "I can bring chairs, and a table if someone carries it with me.",
     "Parcel for number 14 is with me.", "Who has the key to the tool shed?", "Count me in!",
     "Running ten minutes late, start without me.", "There is soup left, come by with a pot.",
     "Street cleaning is tomorrow, mind your cars.", "The cat is back. She was in the bike room all along.",
@@ -164,7 +164,7 @@ def _body(random: Random) -> str:
     if _one_in(random, 3):
         text += " " + random.choice(_LINKED).format(random.choice(_LINKS))
     if _one_in(random, 25):
-        text += f" And {_LINKS[0]} again, since somebody asked: {_LINKS[0]}"
+        text += f" And {_LINKS[0]} again, since someone asked: {_LINKS[0]}"
     quotation = f"> {random.choice(_REMARKS)} {random.choice(_LINKS)}\n\n" if _one_in(random, 8) else ""
     files = f"\n\n[attachments: {_listed(random, _FILES, 2)}]" if _one_in(random, 7) else ""
     fans = [f"{random.choice(PEOPLE)} {random.choice(_EMOJI)}" for _ in range(random.randint(1, 4))]

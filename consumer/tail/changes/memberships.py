@@ -51,7 +51,7 @@ class MembershipChanges:
             new, users = kept, affected_users(old, kept)
             removals = Removals(self._builder, users, new)
         additions = Additions(self._builder, self._database, users, new)
-        removals.begin(self._builder.regroup(new, removals.ids, unsettled))
+        removals.begin(self._builder.change_groups(new, removals.ids, unsettled))
         self._add_task(removals)
         self._add_task(additions)
 

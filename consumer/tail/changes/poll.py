@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from consumer.tail.changes.backlog import DUTY_CYCLE
 from consumer.tail.changes.gaps import NARROW, Gaps, MissingIds
-from consumer.tail.rows.contribution import NOTHING, contributions, has_tags
+from consumer.tail.rows.contribution import NO_CONTRIBUTION, contributions, has_tags
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.rows.fingerprints import analysis_hash, ids_of
 from projections.comments.events import Event
@@ -229,7 +229,7 @@ def build_analysed(database: Database, builder: EventBuilder, analyses: Iterable
     known, present = builder.fingerprints.entries(changed), contributions(rows, changed, builder.groups)
 
     def takes_nothing_away(row: CommentRow) -> bool:
-        old, new = known.get(row.comment_id), present.get(row.comment_id, NOTHING)
+        old, new = known.get(row.comment_id), present.get(row.comment_id, NO_CONTRIBUTION)
         return old is None or not (builder.ended(row, old, new) or (has_tags(old.contribution) and not has_tags(new)))
 
     return builder.build(list(filter(takes_nothing_away, rows)), changed)

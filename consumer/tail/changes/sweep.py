@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from consumer.tail.changes.blocked_deletions import DeletionGuard, Deletions
-from consumer.tail.rows.contribution import NOTHING, contributions, counts, has_tags
+from consumer.tail.rows.contribution import NO_CONTRIBUTION, contributions, counts, has_tags
 from consumer.tail.rows.event_builder import EventBuilder, NoAnalysis
 from consumer.tail.rows.fingerprints import Entry, Fingerprint, fingerprint_of, ids_of
 from projections.comments.events import Event
@@ -99,7 +99,7 @@ class Sweep:
         ready: list[CommentRow] = []
         kept_tags: set[int] = set()
         for row in changed_rows:
-            old, new = known.get(row.comment_id), present.get(row.comment_id, NOTHING)
+            old, new = known.get(row.comment_id), present.get(row.comment_id, NO_CONTRIBUTION)
             if old is not None and self._ends(row, old, new):
                 continue
             if old is not None and _loses_analysis(old, seen[row.comment_id], new):

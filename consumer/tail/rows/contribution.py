@@ -13,7 +13,7 @@ from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, 
 CONTENT_BITS = 62
 _CONTENT = 2**CONTENT_BITS - 1
 _TAGGED, _COUNTS = 2, 1
-NOTHING = 0
+NO_CONTRIBUTION = 0
 """Of a comment that no profile holds, or whose row is invalid."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
 
-from consumer.tail.rows.contribution import NOTHING, contributions, counts, keep_tags
+from consumer.tail.rows.contribution import NO_CONTRIBUTION, contributions, counts, keep_tags
 from consumer.tail.rows.fingerprints import Entry, Fingerprint, RowFingerprints, fingerprint_of, ids_of
 from consumer.tail.rows.revisions import Revisions
 from projections.comments.events import CommentCreated, Event
@@ -60,7 +60,7 @@ class EventBuilder:
         """The groups that are in force: those by which the last events of each comment were made."""
         return self._groups
 
-    def regroup(self, groups: Groups, leaving: Iterable[int], unsettled: Collection[int] = ()) -> int:
+    def change_groups(self, groups: Groups, leaving: Iterable[int], unsettled: Collection[int] = ()) -> int:
         """Put these in force. The comments in `leaving` have to be `removed`, with the revision that this gives."""
         revision = self.revisions.next()
         self._groups = groups
@@ -94,7 +94,7 @@ class EventBuilder:
         for row in rows:
             comment_id = row.comment_id
             old, analysis = known.get(comment_id), analyses.get(comment_id)
-            entry = Entry(fingerprint_of(row, analysis), contributed.get(comment_id, NOTHING))
+            entry = Entry(fingerprint_of(row, analysis), contributed.get(comment_id, NO_CONTRIBUTION))
             if analysis is None and old is not None and no_analysis is not NoAnalysis.CONFIRMED:
                 entry = _keep_analysis(entry, old)
             entries[comment_id] = entry

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
-from consumer.tail.rows.contribution import NOTHING, digest_part
+from consumer.tail.rows.contribution import NO_CONTRIBUTION, digest_part
 from projections.comments.rows import AnalysisRow, CommentRow
 
 _BLOCK_BITS = 10
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     """Everything that is remembered of one comment."""
 
     fingerprint: Fingerprint
-    contribution: int = NOTHING
+    contribution: int = NO_CONTRIBUTION
 
 
 class Differences(NamedTuple):

@@ -17,7 +17,7 @@ class Backfill:
 
     Comments above `head`, the tail's head when it began, are left to the tail, which publishes each of them anyway.
     `empty_store`: the store is new. What it publishes is remembered, so a first backfill needs no filling of the
-    memory. `meter` opens what shows the progress; it is closed at the end, or by `close`.
+    memory. `progress` opens what shows the progress; it is closed at the end, or by `close`.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that the relay wires
@@ -25,15 +25,15 @@ class Backfill:
         database: Database,
         builder: EventBuilder,
         cursor: int,
-        meter: Callable[[], AbstractContextManager[ProgressBar]],
+        progress: Callable[[], AbstractContextManager[ProgressBar]],
         *,
         head: int,
         empty_store: bool,
     ) -> None:
         self._database = database
         self._builder = builder
-        self._open_meter = meter
-        self._meter: ProgressBar | None = None
+        self._open_progress = progress
+        self._progress: ProgressBar | None = None
         self._opened = ExitStack()
         self._head = head
         self._no_analysis = NoAnalysis.NEVER_ANALYSED if empty_store else NoAnalysis.UNCONFIRMED
@@ -45,11 +45,11 @@ class Backfill:
         """Give the next page; None at the end."""
         if self.done:
             return None
-        meter = self._meter = self._meter or self._begin()
+        progress = self._progress = self._progress or self._begin()
         rows = self._database.comments_of_users(self.cursor + 1, HIGHEST_ID, self._after, _PAGE)
         below_head = [row for row in rows if row.comment_id <= self._head]
         found = self._builder.build(below_head, no_analysis=self._no_analysis)
-        meter.advance(len(rows))
+        progress.advance(len(rows))
         if len(rows) < _PAGE:
             self.cursor, self.done = HIGHEST_ID, True
             self.close()
@@ -64,6 +64,6 @@ class Backfill:
 
     def _begin(self) -> ProgressBar:
         ahead = self._database.comments_above(self.cursor)
-        meter = self._opened.enter_context(self._open_meter())
-        meter.phase("Backfill", ahead)
-        return meter
+        progress = self._opened.enter_context(self._open_progress())
+        progress.phase("Backfill", ahead)
+        return progress

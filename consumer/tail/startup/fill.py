@@ -1,6 +1,6 @@
 """The first thing that a tail does: remember every row."""
 
-from consumer.tail.rows.contribution import NOTHING, contributions
+from consumer.tail.rows.contribution import NO_CONTRIBUTION, contributions
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.rows.fingerprints import Entry, fingerprint_of
 from projections.comments.events import Event
@@ -34,7 +34,7 @@ class Fill:
         self._builder.fingerprints.fill(
             {
                 row.comment_id: Entry(
-                    fingerprint_of(row, analyses.get(row.comment_id)), present.get(row.comment_id, NOTHING)
+                    fingerprint_of(row, analyses.get(row.comment_id)), present.get(row.comment_id, NO_CONTRIBUTION)
                 )
                 for row in rows
             }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from consumer.tail.rows.contribution import NOTHING, contributions, counts, has_tags
+from consumer.tail.rows.contribution import NO_CONTRIBUTION, contributions, counts, has_tags
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.rows.fingerprints import fingerprint_of
 from projections.comments import register as registers_
@@ -100,4 +100,4 @@ class Present:
         return self.counts(one) and has_tags(self._contribution(one))
 
     def _contribution(self, one: Difference) -> int:
-        return self._contributions.get(one.comment_id, NOTHING)
+        return self._contributions.get(one.comment_id, NO_CONTRIBUTION)

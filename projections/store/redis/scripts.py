@@ -55,7 +55,7 @@ class Call(NamedTuple):
 
 @contextmanager
 def passing_faults() -> Iterator[None]:
-    """Turn what redis-py raises while a server is away, loading, full or failing over into StoreUnavailableError.
+    """Turn what redis-py raises of a server that is down, loading, full or failing over into StoreUnavailableError.
 
     Raises OperatorError where no waiting helps: a cluster, a server without what we need, a user who may not do it.
     """

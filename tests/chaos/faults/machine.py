@@ -55,7 +55,7 @@ class FolderReadOnly(Fault):
 
 
 class FilesTampered(Fault):
-    """Somebody removes a profile, cuts one short, and puts an older one back.
+    """A person removes a profile, cuts one short, and puts an older one back.
 
     Where the store is lost as well, nobody knows any more that these were ours, and were announced.
     """

@@ -1,4 +1,4 @@
-"""Daemons come and go, the store goes away and falls back, the broker forgets: it always ends as the history says."""
+"""Daemons come and go, the store fails and falls back, the broker forgets: it always ends as the history says."""
 
 from typing import Any
 
@@ -105,7 +105,7 @@ class Losses(RuleBasedStateMachine):
 
     @rule(away=st.booleans())
     def lose_sight_of_downstream(self, away: bool) -> None:
-        self.fleet.rig.told.failing = TimeoutError("not acknowledged") if away else None
+        self.fleet.rig.announced.failing = TimeoutError("not acknowledged") if away else None
 
     @rule(back=st.sampled_from((1, 1, 1, 2, 3, 99)), flush=st.integers(0, 2))
     def fall_back(self, back: int, flush: int) -> None:
@@ -120,13 +120,13 @@ class Losses(RuleBasedStateMachine):
         self.fleet.trim(name, messages)
 
     @rule(topic=st.sampled_from(("comment-created", "insight-created")))
-    def make_a_topic_anew(self, topic: str) -> None:
+    def recreate_a_topic(self, topic: str) -> None:
         self.fleet.remake(topic)
 
     def teardown(self) -> None:
         try:
             self.fleet.broker.away = False
-            self.fleet.rig.told.failing = None
+            self.fleet.rig.announced.failing = None
             self.fleet.settle()
             self.fleet.right()
         finally:

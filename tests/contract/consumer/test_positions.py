@@ -96,7 +96,7 @@ def test_a_restart_begins_at_the_lowest_of_the_buckets_and_the_commit(store: Sto
 
 
 def test_what_was_committed_without_partitions_of_the_store_is_never_skipped(store: Store) -> None:
-    """Partitions were added: the born buckets start them at the earliest offset."""
+    """Partitions were added: initialized buckets start them at the earliest offset."""
     one = Process(store, P0)
     one.assign()
     one.read(1, comment_0=5)
@@ -367,7 +367,7 @@ def test_two_that_raise_at_the_same_moment_end_in_one_epoch(store: Store) -> Non
     one.read(2, comment_0=2)
 
 
-def test_a_raise_that_another_beat_us_to_is_followed_by_what_is_left_for_us(store: Store) -> None:
+def test_a_raise_that_another_did_first_is_followed_by_what_is_left_for_us(store: Store) -> None:
     """The other's raise says nothing of our partition, whose topic was recreated."""
     one, other = Process(store, P0), Process(store, P1)
     for process, ended in ((one, {"comment_0": 5}), (other, {"comment_1": 6})):

@@ -1,4 +1,4 @@
-"""DESIGN.md's contracts of the projection, on every store, held against a model that counts everything anew."""
+"""DESIGN.md's contracts of the projection, on every store, held against a model that counts everything again."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Mending: it ends whatever others do meanwhile, and loses nothing of it."""
+"""Recomputing: it ends whatever others do meanwhile, and loses nothing of it."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -98,7 +98,7 @@ def test_a_recompute_restores_a_lost_head(store: Store) -> None:
     check(projection, long_history())
 
 
-def test_there_is_nothing_to_mend_where_there_is_no_profile(store: Store) -> None:
+def test_there_is_nothing_to_recompute_where_there_is_no_profile(store: Store) -> None:
     projection = Projection(store)
     assert projection.recompute(KEY) == (b"", None)
     assert projection.read_current([KEY]) == {KEY: (b"", None)}
@@ -146,7 +146,7 @@ def one_more(steps: "itertools.count[int]") -> Callable[[Store], None]:
 
 
 @pytest.mark.parametrize("turn", [2, 3])
-def test_two_menders_do_not_keep_each_other_from_ending(store: Store, turn: int) -> None:
+def test_two_recomputers_do_not_keep_each_other_from_ending(store: Store, turn: int) -> None:
     flagged(store)
 
     def recomputing(mine: Store) -> None:
@@ -156,7 +156,7 @@ def test_two_menders_do_not_keep_each_other_from_ending(store: Store, turn: int)
     check(Projection(store), [*long_history(), *retracting()])
 
 
-def test_a_mender_that_died_is_no_hindrance(store: Store) -> None:
+def test_a_recomputer_that_died_is_no_hindrance(store: Store) -> None:
     projection = flagged(store)
 
     class DyingError(Exception):
@@ -176,7 +176,7 @@ def test_a_mender_that_died_is_no_hindrance(store: Store) -> None:
     assert (head(store).recomputer, head(store).touched) == ("", [])
 
 
-def test_a_mend_under_which_too_much_changes_begins_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recompute_under_which_too_much_changes_begins_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fold, "MAX_TOUCHED", 3)
     flagged(store)
     later = [comment(KEY, number, 3, "https://later.org", minute=number) for number in range(20, 40)]
@@ -195,7 +195,7 @@ def test_a_mend_under_which_too_much_changes_begins_again(store: Store, monkeypa
     check(Projection(store), [*long_history(), *retracting(), *later])
 
 
-def test_a_profile_removed_under_a_mend_stays_removed(store: Store) -> None:
+def test_a_profile_removed_under_a_recompute_stays_removed(store: Store) -> None:
     flagged(store)
 
     class Removed(Passing):
@@ -226,7 +226,7 @@ def test_however_many_retractions_there_is_one_recompute(bench: Bench) -> None:
     assert len(scans) == 1
 
 
-def test_a_save_of_a_mend_that_arrives_late_does_nothing(store: Store) -> None:
+def test_a_save_of_a_recompute_that_arrives_late_does_nothing(store: Store) -> None:
     flagged(store)
     sent: list[Save] = []
 

@@ -33,15 +33,15 @@ def test_the_oracle_comes_out_and_a_second_run_rewrites_and_announces_nothing(
     first = run(*CATCH_UP, "--output-dir", str(out), env=env)
     assert first.returncode == 0, first.stderr
     oracle_compare(out)
-    before, told = stamps(out), announcements(tmp_path / "storage")
-    assert len(told) == 1504
+    before, announced = stamps(out), announcements(tmp_path / "storage")
+    assert len(announced) == 1504
 
     second = run(*CATCH_UP, "--output-dir", str(out), env=env)
 
     assert second.returncode == 0, second.stderr
     assert "0 written" in second.stdout
     assert stamps(out) == before
-    assert announcements(tmp_path / "storage") == told
+    assert announcements(tmp_path / "storage") == announced
 
 
 def test_killed_in_the_middle_and_started_again_it_ends_in_the_same_files(
@@ -67,7 +67,7 @@ def test_whoever_went_while_the_store_was_lost_is_removed_by_a_run_that_ends(tmp
     wb.hard_delete(comments[2])
     assert run(*CATCH_UP, env=env).returncode == 0
     assert sorted(stamps(storage / "signal_profiles")) == [f"{user}-elm.json" for user in users if user != users[2]]
-    assert [told["snapshot"] for told in announcements(storage)][5:] == [None]
+    assert [one["snapshot"] for one in announcements(storage)][5:] == [None]
 
 
 @pytest.mark.parametrize("noted", [True, False], ids=["as written", "by an older version"])
@@ -187,7 +187,7 @@ def test_a_body_of_five_megabytes_is_one_comment_like_any_other(tmp_path: Path) 
         ({"KAFKA_BOOTSTRAP_SERVERS": "kafka"}, ["KAFKA_BOOTSTRAP_SERVERS"]),
     ],
 )
-def test_what_the_operator_has_to_mend_is_one_line(settings: dict[str, str], words: list[str], tmp_path: Path) -> None:
+def test_what_the_operator_has_to_fix_is_one_line(settings: dict[str, str], words: list[str], tmp_path: Path) -> None:
     demo_database.create(tmp_path / "data")
     ended = run(*CATCH_UP, env=on(tmp_path / "data", tmp_path / "storage") | settings)
     assert ended.returncode == 2, ended.stderr

@@ -60,16 +60,16 @@ def test_the_oracle_comes_out_and_a_second_run_rewrites_and_announces_nothing(
     first = run(*CATCH_UP, "--output-dir", str(out), env=settings)
     assert first.returncode == 0, first.stderr
     oracle_compare(out)
-    told = announced(oracle_stream)
-    assert len(told) >= 1504
-    assert {f"{v['user_id']}:{v['group_slug']}" for _, v in told if v is not None} == {key for key, _ in told}
+    records = announced(oracle_stream)
+    assert len(records) >= 1504
+    assert {f"{v['user_id']}:{v['group_slug']}" for _, v in records if v is not None} == {key for key, _ in records}
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.json")}
 
     second = run(*CATCH_UP, "--output-dir", str(out), env=settings)
 
     assert second.returncode == 0, second.stderr
     assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.json")} == before
-    assert len(announced(oracle_stream)) == len(told)
+    assert len(announced(oracle_stream)) == len(records)
 
 
 def test_two_consumers_one_of_them_killed_end_in_the_same_files(
@@ -158,7 +158,7 @@ def test_redis_away_for_a_while_costs_nothing_but_time(
     oracle_compare(out)
 
 
-def test_a_store_that_was_emptied_under_a_running_daemon_is_healed(
+def test_a_store_that_was_emptied_under_a_running_daemon_recovers(
     oracle_databases: Path,
     oracle_stream: str,
     own_redis: RedisServer,
@@ -170,8 +170,8 @@ def test_a_store_that_was_emptied_under_a_running_daemon_is_healed(
     with Started("snapshot-consumer", "--output-dir", str(out), env=env, log=tmp_path / "log") as daemon:
         daemon.until(lambda: out.exists() and len(list(out.glob("*.json"))) == 1504)
         own_redis.empty()
-        daemon.until(lambda: "lost writes" in daemon.said())
-        daemon.until(lambda: "healed" in daemon.said())
+        daemon.until(lambda: "lost data" in daemon.said())
+        daemon.until(lambda: "recovered: the lost data" in daemon.said())
         assert daemon.terminate(5) == 0, daemon.said()
     ended = run(*CATCH_UP, "--output-dir", str(out), env=env)
     assert ended.returncode == 0, ended.stderr

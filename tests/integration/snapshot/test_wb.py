@@ -234,7 +234,7 @@ def test_a_folder_of_one_group(env: dict[str, str], profiles: Path, tmp_path: Pa
     assert "the folder" in refused("--all", "--group-slug", "oak", env=env)
 
 
-def test_a_damaged_file_is_written_anew(env: dict[str, str], profiles: Path) -> None:
+def test_a_damaged_file_is_written_again(env: dict[str, str], profiles: Path) -> None:
     done("--all", env=env)
     before = contents(profiles)
     (profiles / "3-elm.json").write_bytes(b'{"user_id":')
@@ -242,7 +242,7 @@ def test_a_damaged_file_is_written_anew(env: dict[str, str], profiles: Path) -> 
     assert contents(profiles) == before
 
 
-# ------------------------------------------------------------------------------------------------------------- brake
+# ------------------------------------------------------------------------------------------------------- deletion guard
 
 
 def test_half_a_database_changes_nothing_until_that_is_confirmed(

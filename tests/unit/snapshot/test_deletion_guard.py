@@ -20,7 +20,7 @@ GROUPS = Groups({1: {"elm": "Elm", "oak": "Oak"}}, {"Elm": frozenset([1, 2])})
         (ANN, 3, Cause("request", 3)),
         (ProfileKey(1, "oak"), 1, Cause("request", 1)),  # a group without a request
         (ProfileKey(1, "ash"), 1, Cause("membership", ProfileKey(1, "ash"))),
-        (BEN, 3, Cause("membership", BEN)),  # nothing else can be told of who is no member
+        (BEN, 3, Cause("membership", BEN)),  # nothing else can be known of who is no member
     ],
 )
 def test_the_cause_of_a_departure(key: ProfileKey, request_id: int, cause: Cause | None) -> None:

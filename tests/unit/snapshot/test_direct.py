@@ -1,4 +1,4 @@
-"""Snapshots straight from the database, for one user in somebody's session and for ranges of users."""
+"""Snapshots straight from the database, for one user in a caller's session and for ranges of users."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -117,7 +117,7 @@ def test_one_database_for_everything_needs_only_a_session_bound_to_it(tmp_path: 
     assert [tag.label for tag in snapshot.top_tags] == ["food"]
 
 
-def test_a_session_of_somebody_elses_needs_only_to_find_the_tables(balloon: WhiteBalloon) -> None:
+def test_a_session_of_the_callers_needs_only_to_find_the_tables(balloon: WhiteBalloon) -> None:
     request, user = elm(balloon)
     balloon.analyse(balloon.comment(user, request), tags=["food"])
     with Session(create_engine("sqlite://")) as session:

@@ -44,7 +44,7 @@ def test_the_file_is_the_dict_as_python_writes_it(snapshot: SignalProfileSnapsho
 @given(SNAPSHOTS)
 def test_dict_and_file_come_back_as_the_same_document(snapshot: SignalProfileSnapshot) -> None:
     assert SignalProfileSnapshot.from_dict(snapshot.to_dict()) == snapshot
-    # Two halves of a pair side by side come back from a file as one character, which has the same hash.
+    # Two halves of a pair side by side are read from a file as one character, which has the same hash.
     assert parse_file(snapshot.file_bytes()).snapshot_hash == snapshot.snapshot_hash
 
 

@@ -107,7 +107,7 @@ def answer(store: Store, call: Call) -> object:
 
 
 def seen(store: Store) -> object:
-    """All that can be seen of a store, but for the times, the birth and the count of writes."""
+    """All that can be seen of a store, but for the times, the instance id and the count of writes."""
     state = store.bucket_states()[BUCKET]
     now = store.clock()
     everybody = [Claim(key, forced=False, taken_over=False) for key in (ANN, BEN, CEM)]

@@ -176,7 +176,7 @@ def test_recovery_ends_only_in_the_epoch_it_belongs_to(store: Store) -> None:
     assert store.recover(BUCKET, 1, None)
     assert state(store).recovery is None
     assert store.recover(BUCKET, 1, less)
-    assert state(store).recovery is None, "what is healed stays healed"
+    assert state(store).recovery is None, "what has recovered stays recovered"
     assert not store.recover(bucket_of(2), 1, None)
 
 

@@ -114,7 +114,7 @@ def test_a_save_that_arrives_again_after_another_writer_is_a_conflict(store: Sto
     assert store.load({ANN: [b"h", b"tgone"]})[ANN] == (b"other", {b"h": b"2", b"tgone": b"back"})
 
 
-def test_a_removal_that_arrives_twice_spares_a_profile_made_anew(store: Store) -> None:
+def test_a_removal_that_arrives_twice_spares_a_recreated_profile(store: Store) -> None:
     save(store, write(ANN, ABSENT, b"one"))
     assert store.remove(ANN, b"one")
     assert store.remove(ANN, b"one")

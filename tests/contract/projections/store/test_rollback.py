@@ -22,7 +22,7 @@ def detector(store: Store) -> RollbackDetector:
     return found
 
 
-def test_a_store_that_goes_on_has_not_fallen(store: Store, detector: RollbackDetector) -> None:
+def test_a_store_that_goes_on_has_not_rolled_back(store: Store, detector: RollbackDetector) -> None:
     for number in range(3):
         Projection(store).apply([comment(KEYS[0], number, 1)])
         read = detector.read()
@@ -36,7 +36,7 @@ def test_lost_writes_show(store: Store, detector: RollbackDetector) -> None:
     detector.read()
     fall_back()
     assert list(detector.read().rolled_back) == [BUCKET]
-    assert list(detector.read().rolled_back) == [BUCKET], "until somebody has answered it"
+    assert list(detector.read().rolled_back) == [BUCKET], "until a process has raised the epoch"
     store.raise_epoch(BUCKET, 0, RECOVERY, NOWHERE)
     assert detector.read().rolled_back == {}
 

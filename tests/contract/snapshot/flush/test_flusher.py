@@ -30,10 +30,10 @@ def test_a_new_profile_is_written_announced_and_settled(one: Rig) -> None:
     one.apply(comment(ANN, 11, 5, "https://example.org/a"))
     flushed = one.flush()
     assert (flushed.written, flushed.announced, flushed.failed) == (1, 1, 0)
-    (told,) = one.told.all
-    assert told.snapshot == one.content(ANN)
-    assert (told.user_id, told.group_slug, told.previous_hash) == (1, "lions", None)
-    assert told.cause == {"event": "comment-created", "comment_id": 11}
+    (announced,) = one.announced.all
+    assert announced.snapshot == one.content(ANN)
+    assert (announced.user_id, announced.group_slug, announced.previous_hash) == (1, "lions", None)
+    assert announced.cause == {"event": "comment-created", "comment_id": 11}
     one.right()
 
 
@@ -42,8 +42,8 @@ def test_a_change_names_the_hash_before_and_what_caused_it(one: Rig) -> None:
     one.flush()
     one.apply(insight(ANN, 11, 6, ("soup",)))
     one.flush()
-    assert one.told.all[1].previous_hash == one.told.all[0].snapshot_hash
-    assert one.told.all[1].cause == {"event": "insight-created", "comment_id": 11}
+    assert one.announced.all[1].previous_hash == one.announced.all[0].snapshot_hash
+    assert one.announced.all[1].cause == {"event": "insight-created", "comment_id": 11}
     one.right()
 
 
@@ -64,20 +64,20 @@ def test_a_profile_that_ends_loses_its_file_and_is_announced_as_gone(one: Rig) -
     one.apply(comment(ANN, 11, 6, state=1))
     flushed = one.flush()
     assert (flushed.written, flushed.removed, flushed.announced) == (0, 1, 1)
-    last = one.told.all[-1]
+    last = one.announced.all[-1]
     assert (last.snapshot, last.snapshot_hash) == (None, None)
-    assert last.previous_hash == one.told.of(ANN)[0]
+    assert last.previous_hash == one.announced.of(ANN)[0]
     assert sorted(one.lying()) == ["2-lions.json"]
     one.apply(comment(ANN, 11, 7))
     one.flush()
-    assert one.told.all[-1].previous_hash is None
+    assert one.announced.all[-1].previous_hash is None
     one.right()
 
 
 def test_a_profile_that_never_showed_anything_is_not_announced(one: Rig) -> None:
     one.apply(comment(ANN, 11, 5, state=1), insight(BEN, 12, 1, ("soup",)))
     assert one.flush().announced == 0
-    assert one.told.all == []
+    assert one.announced.all == []
     one.right()
 
 
@@ -95,22 +95,22 @@ def test_only_the_folders_group_lies_there(bench: Bench, tmp_path: Path) -> None
         found.apply(comment(ANN, 11, 5), comment(CEM, 12, 5))
         assert found.flush().written == 1
         assert sorted(found.lying()) == ["3.json"]
-        assert found.told.latest().keys() == {CEM}
+        assert found.announced.latest().keys() == {CEM}
 
 
 def test_another_folder_gets_its_files_but_no_announcement(one: Rig, tmp_path: Path) -> None:
     one.apply(comment(ANN, 11, 5), comment(CEM, 12, 5))
     one.flush()
-    told = len(one.told.all)
+    announced = len(one.announced.all)
     with rig(one.bench, tmp_path / "other", store=one.store) as other:
         assert other.flush() == (2, 0, 0, 0, 0)
         assert other.lying() == one.lying()
-        assert other.told.all == []
+        assert other.announced.all == []
         one.apply(comment(ANN, 13, 5))
         one.flush()
         other.flush()
         assert other.lying() == one.lying()
-        assert len(one.told.all) + len(other.told.all) in (told + 1, told + 2)
+        assert len(one.announced.all) + len(other.announced.all) in (announced + 1, announced + 2)
 
 
 # ----------------------------------------------------------------------------------------------- before it is shown
@@ -185,15 +185,15 @@ def test_over_a_lost_store_only_what_changed_is_written_and_announced(one: Rig) 
     empty = keep(one.store)
     one.apply(*events)
     one.flush()
-    told = {key: one.told.of(key) for key in (ANN, BEN)}
-    one.told.all.clear()
+    announced = {key: one.announced.of(key) for key in (ANN, BEN)}
+    one.announced.all.clear()
     stamps = {name: (one.folder.path / name).stat().st_mtime_ns for name in one.folder.names()}
     empty()
     one.flusher().add_folder()
     one.apply(*events, comment(BEN, 99, 1))
     assert one.flush() == (1, 0, 19, 1, 0)
-    (last,) = one.told.all
-    assert (last.user_id, last.previous_hash) == (BEN.user_id, told[BEN][0])
+    (last,) = one.announced.all
+    assert (last.user_id, last.previous_hash) == (BEN.user_id, announced[BEN][0])
     assert {name for name, at in stamps.items() if (one.folder.path / name).stat().st_mtime_ns != at} == {
         "2-lions.json"
     }
@@ -204,14 +204,14 @@ def test_over_a_lost_store_a_flush_that_had_to_be_given_back_still_trusts_the_fi
     one.apply(comment(ANN, 1, 1))
     one.flush()
     empty()
-    one.told.all.clear()
+    one.announced.all.clear()
     flusher = one.flusher(store=Interrupted(one.store, fail_at("bucket_states", "before")))
     flusher.add_folder()
     one.apply(comment(ANN, 1, 1))
     with pytest.raises(StoreUnavailableError):
         flusher.flush()
     assert one.flush(flusher) == (0, 0, 1, 0, 0)
-    assert one.told.all == []
+    assert one.announced.all == []
 
 
 def test_sequences_grow_over_a_lost_store(one: Rig) -> None:
@@ -221,7 +221,7 @@ def test_sequences_grow_over_a_lost_store(one: Rig) -> None:
         one.flush()
         empty()
         one.flusher().add_folder()
-    sequences = [told.sequence for told in one.told.all]
+    sequences = [announced.sequence for announced in one.announced.all]
     assert len(sequences) == 3
     assert sequences == sorted(set(sequences))
 
@@ -268,13 +268,13 @@ def test_a_file_that_another_program_put_there_is_replaced_after_a_while(one: Ri
 def test_over_a_lost_store_what_was_never_announced_is_announced(one: Rig) -> None:
     """The files lay there, and announcing failed all the while."""
     empty, other = keep(one.store), one.flusher()
-    one.told.failing = TimeoutError("not acknowledged")
+    one.announced.failing = TimeoutError("not acknowledged")
     events = [comment(ANN, 1, 1), comment(BEN, 2, 1)]
     one.apply(*events)
     assert one.flusher().flush().failed == 2
     assert sorted(one.lying()) == ["1-lions.json", "2-lions.json"]
     empty()
-    one.told.failing = None
+    one.announced.failing = None
     other.add_folder()
     one.apply(*events)
     assert one.flush(other) == (0, 0, 2, 2, 0), "another process, that knew nothing of it"

@@ -35,16 +35,16 @@ def test_an_announcement_that_failed_is_announced_although_the_profile_is_as_bef
     one.apply(comment(ANN, 11, 1, "https://a.org"))
     one.flush()
     one.apply(comment(ANN, 11, 2, "https://b.org"))
-    one.told.failing = TimeoutError("no acknowledgement")
+    one.announced.failing = TimeoutError("no acknowledgement")
     flusher = one.flusher()
     assert flusher.flush().failed == 1
     assert "1:lions" in (flusher.trouble or "")
     assert one.content(ANN)["top_links"][0]["url"] == "https://b.org/"
-    one.told.failing = None
+    one.announced.failing = None
     one.apply(comment(ANN, 11, 3, "https://a.org"))
     one.bench.wait(one.retry)
     one.flush(flusher)
-    assert one.told.of(ANN) == [one.told.of(ANN)[0]] * 2
+    assert one.announced.of(ANN) == [one.announced.of(ANN)[0]] * 2
     assert flusher.trouble is None
     one.right()
 
@@ -57,7 +57,7 @@ def test_a_file_that_can_not_be_written_is_not_announced_and_tried_again(one: Ri
     assert (flushed.written, flushed.announced, flushed.failed) == (1, 1, 1)
     assert str(one.folder.place(ANN)) in (flusher.trouble or "")
     assert "--output-dir" in (flusher.trouble or "")
-    assert one.told.latest().keys() == {BEN}
+    assert one.announced.latest().keys() == {BEN}
     assert flusher.flush() == (0, 0, 0, 0, 0), "it is due again later"
     one.folder.place(ANN).rmdir()
     one.flush(flusher)
@@ -92,7 +92,7 @@ def test_a_slow_disk_only_makes_smaller_batches(one: Rig) -> None:
     assert 9 <= first.written <= 12
     assert first.failed == 0
     one.flush(flusher)
-    assert len(one.told.all) == 30
+    assert len(one.announced.all) == 30
     one.right()
     slow.close()
 
@@ -107,7 +107,7 @@ def test_a_claim_that_is_too_old_before_the_file_is_abandoned(one: Rig) -> None:
     assert one.flusher(store=Interrupted(one.store, suspend)).flush() == (0, 0, 0, 0, 0)
     assert one.lying() == {}
     assert one.flush().written == 1
-    assert len(one.told.all) == 1
+    assert len(one.announced.all) == 1
     one.right()
 
 
@@ -121,7 +121,7 @@ def test_a_claim_that_is_too_old_before_the_announcement_is_abandoned_and_its_fi
             one.now += one.lease * 0.6
 
     assert one.flusher(folder=Interrupted(one.folder, suspend)).flush().written == 0
-    assert len(one.told.all) == 1
+    assert len(one.announced.all) == 1
     one.apply(comment(ANN, 11, 3, "https://a.org"))
     one.flush()
     one.right()
@@ -157,7 +157,7 @@ def test_a_take_over_is_flushed_once_more_after_another_lease(one: Rig) -> None:
     one.bench.wait(one.lease * 1.1)
     assert flusher.flush().written == 1
     assert flusher.wait() is None
-    assert len(one.told.all) == 2
+    assert len(one.announced.all) == 2
     one.right()
 
 
@@ -186,7 +186,7 @@ def _crash_at(found: Rig, name: str, when: str) -> None:
     parts = {
         "store": Interrupted(found.store, act),
         "folder": Interrupted(found.folder, act),
-        "announcer": Interrupted(found.told, act),
+        "announcer": Interrupted(found.announced, act),
     }
     with pytest.raises(Crash):
         found.flusher(**parts).flush()
@@ -201,7 +201,7 @@ def test_a_crash_anywhere_is_made_good(one: Rig, step: tuple[str, str]) -> None:
     _crash_at(one, *step)
     one.flush()
     one.right()
-    assert all(len(set(one.told.of(key))) == 2 for key in (*users, CEM))
+    assert all(len(set(one.announced.of(key))) == 2 for key in (*users, CEM))
 
 
 @pytest.mark.parametrize("step", STEPS, ids="-".join)
@@ -228,7 +228,7 @@ def test_a_store_that_is_away_for_a_moment_costs_no_lease(one: Rig, call: tuple[
             flusher.flush()
     flusher.flush()
     assert flusher.wait() is None, "nothing waits for a lease to run out"
-    assert len(one.told.all) == 2
+    assert len(one.announced.all) == 2
     one.right()
 
 
@@ -278,7 +278,7 @@ def test_two_flushers_share_the_work(one: Rig) -> None:
         shares[at % 2] += two[at % 2].flush(range(at % 2, 64, 2)).written
     assert sum(shares) == 200
     assert min(shares) > 50
-    assert len(one.told.all) == 200
+    assert len(one.announced.all) == 200
     one.right()
 
 
@@ -303,7 +303,7 @@ def test_an_end_is_announced_although_it_was_read_twice(one: Rig) -> None:
 
     _ended_in_a_store_that_lost_what_was_announced(one)
     one.flush(one.flusher(store=Interrupted(one.store, read_before)))
-    assert one.told.compacted() == {ANN: None}
+    assert one.announced.compacted() == {ANN: None}
     one.right()
 
 
@@ -320,7 +320,7 @@ def test_an_end_is_announced_by_another_process_where_one_came_no_further_than_t
     assert one.flusher(folder=Interrupted(one.folder, write=fail)).flush().failed == 1
     one.bench.wait(one.retry)
     one.flush()
-    assert one.told.compacted() == {ANN: None}
+    assert one.announced.compacted() == {ANN: None}
     one.right()
 
 
@@ -350,9 +350,9 @@ def test_an_announcement_that_failed_under_a_lost_claim_is_followed_by_the_prese
         one.bench.wait(one.lease * 1.1)
         one.apply(comment(ANN, 11, 2, "https://b.org"))
         one.flush()
-        one.told.announce(announcements)  # it arrived, last, and its acknowledgement did not
+        one.announced.announce(announcements)  # it arrived, last, and its acknowledgement did not
         return [TimeoutError("no acknowledgement")] * len(announcements)
 
-    assert one.flusher(announcer=Interrupted(one.told, announce=stand_still)).flush().failed == 1
+    assert one.flusher(announcer=Interrupted(one.announced, announce=stand_still)).flush().failed == 1
     one.flush()
     one.right()

@@ -1,4 +1,4 @@
-"""Several folders on one store, each with a flusher of its own: what downstream was told belongs to all of them."""
+"""Several folders on one store, each with a flusher of its own: what was announced belongs to all of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ def one(bench: Bench, tmp_path: Path) -> Iterator[Rig]:
 def other(one: Rig, tmp_path: Path) -> Iterator[Rig]:
     """Another folder on the same store, which tells the same downstream."""
     with rig(one.bench, tmp_path / "other", store=one.store) as found:
-        found.told = one.told
+        found.announced = one.announced
         yield found
 
 
@@ -38,7 +38,7 @@ def _flush_slowly(other: Rig, one: Rig, during: str, link: str, revision: int) -
             one.apply(comment(ANN, 11, revision, link))
             assert one.flusher().flush().claims == 1
 
-    parts = {"folder": Interrupted(other.folder, meanwhile), "announcer": Interrupted(other.told, meanwhile)}
+    parts = {"folder": Interrupted(other.folder, meanwhile), "announcer": Interrupted(other.announced, meanwhile)}
     other.flusher(**parts).flush()
 
 
@@ -78,11 +78,11 @@ def test_of_two_announcements_at_the_same_time_the_newer_one_is_the_last(
         assert one.flusher(store=one.store if newer_settles_first else store).flush().announced == 1
 
     unsettled: list[tuple[Any, ...]] = []
-    slow = other.flusher(announcer=Interrupted(other.told, announce_newer_first))
+    slow = other.flusher(announcer=Interrupted(other.announced, announce_newer_first))
     assert slow.flush().announced == 1
     for arguments in unsettled:
         one.store.settle(*arguments)
-    assert one.told.compacted() != one.told.latest(), "the older one is the last, by now"
+    assert one.announced.compacted() != one.announced.latest(), "the older one is the last, by now"
     one.flush()
     other.flush()
     one.right()
@@ -106,5 +106,5 @@ def test_a_profile_that_one_folders_run_removed_still_ends_in_the_other(one: Rig
     assert one.store.remove(ANN, one.store.load({ANN: ()})[ANN].version)
     assert other.flush().removed == 1
     assert (one.lying(), other.lying()) == ({}, {})
-    assert one.told.compacted() == {ANN: None}
+    assert one.announced.compacted() == {ANN: None}
     assert one.store.settled(other.folder.identity.id, [ANN]) == [None]

@@ -64,19 +64,19 @@ def test_a_file_that_was_touched_is_written_again_and_not_announced(one: Rig, co
         one.folder.place(key).unlink()
         if content is not None:
             one.folder.place(key).write_bytes(content)
-    told = list(one.told.all)
+    announced = list(one.announced.all)
     assert Scrubbing(one).round() == {ANN, FAR}
     assert one.flush() == (2, 0, 0, 0, 0)
-    assert one.told.all == told
+    assert one.announced.all == announced
     one.right()
 
 
 def test_another_profiles_content_is_noticed(one: Rig) -> None:
-    told = list(one.told.all)
+    announced = list(one.announced.all)
     one.folder.place(ANN).write_bytes(one.folder.place(BEN).read_bytes())
     assert Scrubbing(one).round() == {ANN}
     one.flush()
-    assert one.told.all == told
+    assert one.announced.all == announced
     one.right()
 
 
@@ -166,7 +166,7 @@ def test_it_is_announced_again_too_while_orphan_files_wait_for_the_tail(one: Rig
     fall_back = keep(one.store)
     one.apply(comment(ANN, 11, 2, state=1))
     one.flush()
-    assert one.told.of(ANN)[-1] is None
+    assert one.announced.of(ANN)[-1] is None
     fall_back()
     bucket = bucket_of(ANN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
@@ -174,7 +174,7 @@ def test_it_is_announced_again_too_while_orphan_files_wait_for_the_tail(one: Rig
     one.store.recover(bucket, 1, None)
     one.flush()
     assert one.content(ANN)["message_count"] == 1
-    assert one.told.of(ANN)[-1] is not None
+    assert one.announced.of(ANN)[-1] is not None
 
 
 def test_epochs_that_were_looked_at_are_remembered_in_the_folder(one: Rig) -> None:
@@ -197,13 +197,13 @@ def _in_step_with_another_store(one: Rig) -> None:
 
 def test_nothing_of_a_store_that_took_anothers_place_is_published_before_it_is_complete(one: Rig) -> None:
     _in_step_with_another_store(one)
-    shown, announced = one.lying(), list(one.told.all)
+    shown, announced = one.lying(), list(one.announced.all)
     one.apply(comment(ANN, 99, 1))
     flusher, scrubbing = one.flusher(), Scrubbing(one)
     tail(one, 0)
     scrubbing.round()
     assert flusher.flush() == (0, 0, 0, 0, 0)
-    assert (one.lying(), one.told.all) == (shown, announced)
+    assert (one.lying(), one.announced.all) == (shown, announced)
     assert Scrubbing(one).scrub.pending_buckets() == list(range(BUCKETS)), "a restart still knows"
     tail(one, 1)
     scrubbing.round()
@@ -252,7 +252,7 @@ def tail(one: Rig, swept_until: int) -> None:
 def removed(one: Rig, *keys: ProfileKey) -> None:
     """They are, and downstream knows."""
     assert [one.folder.read(key) for key in keys] == [None] * len(keys)
-    assert [one.told.of(key) for key in keys] == [[None]] * len(keys)
+    assert [one.announced.of(key) for key in keys] == [[None]] * len(keys)
     one.right()
 
 
@@ -262,8 +262,8 @@ def test_after_a_recovery_an_orphan_file_is_removed_and_that_is_announced(one: R
     lose(one, DAN, EVE)
     bucket = bucket_of(DAN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
-    assert scrubbing.scrub.step() == []  # what heals may bring the profile back
-    assert scrubbing.scrub.pending_buckets() == []  # nobody waits for that: a bucket that heals is waited for anyway
+    assert scrubbing.scrub.step() == []  # the recovery may bring the profile back
+    assert scrubbing.scrub.pending_buckets() == []  # not waited for: a bucket that recovers is waited for anyway
     one.store.recover(bucket, 1, None)
     assert scrubbing.scrub.pending_buckets() == [bucket]
     assert scrubbing.scrub.step() == [DAN]
@@ -338,7 +338,7 @@ def test_a_name_that_is_not_utf_8_is_not_ours_and_stops_nothing(one: Rig) -> Non
 
 
 def test_so_many_orphan_files_are_left_and_logged(one: Rig) -> None:
-    """An empty store and a database restored by half would else take everybody's files."""
+    """An empty store and a part of the database would else remove all files."""
     lost = [ProfileKey(user, "lions") for user in range(100, 120)]
     lose(one, *lost)
     tail(one, 1)
@@ -358,9 +358,9 @@ def test_a_folder_that_was_removed_comes_back_with_its_files(one: Rig) -> None:
     scrubbing.round()
     shutil.rmtree(one.folder.path)
     assert scrubbing.round() == {ANN, BEN, CEM, FAR}
-    told = list(one.told.all)
+    announced = list(one.announced.all)
     one.flush()
-    assert one.told.all == told
+    assert one.announced.all == announced
     one.right()
     again = open_folder(one.folder.path, None)
     assert again.identity == one.folder.identity
@@ -387,13 +387,13 @@ def test_a_folder_that_became_anothers_stops_the_daemon(one: Rig) -> None:
 
 
 def test_an_older_file_of_the_same_profile_is_replaced_and_announced_again(one: Rig) -> None:
-    """It may be the store that is older: then downstream was told what lies there."""
+    """It may be the store that is older: then what lies there was announced."""
     older = one.folder.place(ANN).read_bytes()
     one.apply(comment(ANN, 12, 1))
     one.flush()
-    told = len(one.told.all)
+    announced = len(one.announced.all)
     one.folder.place(ANN).write_bytes(older)
     assert Scrubbing(one).round() == {ANN}
     one.flush()
-    assert len(one.told.all) == told + 1
+    assert len(one.announced.all) == announced + 1
     one.right()

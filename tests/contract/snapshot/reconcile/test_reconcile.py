@@ -76,12 +76,12 @@ def test_a_first_rebuild_makes_every_profile_and_the_next_finds_all_in_step(stre
     assert first.missing == 4
     assert first.written == 4
     assert first.drift == 4
-    assert len(town.told.all) == 4
+    assert len(town.announced.all) == 4
     town.check()
     second = town.rebuild()
     assert (second.exit_code, second.in_step, second.profiles, second.drift) == (0, 4, 4, 0)
     assert (second.written, second.announced, second.events) == (0, 0, 0)
-    assert len(town.told.all) == 4
+    assert len(town.announced.all) == 4
     assert town.rebuild(deep=True).exit_code == 0
 
 
@@ -236,20 +236,20 @@ def test_an_orphan_is_gone_from_the_store_from_the_folder_and_for_downstream(str
     assert (report.orphaned, report.removed, report.pruned) == (1, 1, 1)
     assert town.store.load({stranger: ()})[stranger].version == ABSENT
     assert stranger not in town.store.profiles(0, EVERYTHING)
-    last = town.told.all[-1]
+    last = town.announced.all[-1]
     assert (last.user_id, last.snapshot, last.snapshot_hash) == (99, None, None)
     assert last.previous_hash is not None
 
 
 def test_files_that_were_touched_are_named_and_written_again_without_an_announcement(town: Town) -> None:
-    told = len(town.told.all)
+    announced = len(town.announced.all)
     (town.out / f"{BEN}-{ELM}.json").unlink()
     (town.out / f"{ANN}-{ELM}.json").write_text("{}")
     (town.out / f"{CEM}-oak%2Frow.json").write_text((town.out / f"{ANN}-oak%2Frow.json").read_text())
     put_profile_file(town.out, 77, ELM)
     (town.out / "notes.json").write_text("mine")
     (town.out / "2024-budget.json").write_text("mine")
-    (town.out / "78-elm-street.json").mkdir()  # no file, so nobody's business
+    (town.out / "78-elm-street.json").mkdir()  # no file, so nothing of ours
     names = [
         (f"{ANN}-{ELM}.json", "stale"),
         (f"{BEN}-{ELM}.json", "missing"),
@@ -265,12 +265,12 @@ def test_files_that_were_touched_are_named_and_written_again_without_an_announce
         (town.out / name).unlink()
     (town.out / "78-elm-street.json").rmdir()
     town.check()
-    assert [one for one in town.told.all[told:] if one.snapshot is not None] == []
+    assert [one for one in town.announced.all[announced:] if one.snapshot is not None] == []
     assert town.rebuild().exit_code == 0
 
 
 def test_so_many_files_of_nobody_are_held_until_that_is_confirmed(town: Town) -> None:
-    """An empty store beside a database restored by half: nothing stored ends, but half of what downstream has."""
+    """An empty store beside a part of the database: nothing stored is removed, but half of what was announced."""
     for user in range(100, 120):
         put_profile_file(town.out, user, ELM)
     for dry_run in (True, False):
@@ -284,7 +284,7 @@ def test_so_many_files_of_nobody_are_held_until_that_is_confirmed(town: Town) ->
     assert town.rebuild().exit_code == 0
 
 
-def test_changes_of_the_rows_that_nobody_told_are_found(street: Street, town: Town, wb: WhiteBalloon) -> None:
+def test_changes_of_the_rows_that_no_event_brought_are_found(street: Street, town: Town, wb: WhiteBalloon) -> None:
     wb.edit(street.linked, "see https://a.org/x now")
     wb.analyse(street.linked, tags=["new"])
     wb.remove_analysis(street.tagged)
@@ -374,7 +374,7 @@ def test_repairs_into_an_empty_store_are_the_whole_history(street: Street) -> No
     town.check()
 
 
-def test_repairs_mend_what_no_event_does(street: Street, town: Town) -> None:
+def test_repairs_fix_what_no_event_does(street: Street, town: Town) -> None:
     lose_head(street)
     assert list(repairs(town.projection, town.database, 0, EVERYTHING)) == []
     assert town.rebuild(deep=True).exit_code == 0
@@ -413,11 +413,9 @@ def test_a_row_that_cannot_be_understood_is_left_out_and_named(street: Street, t
     assert (again.exit_code, list(again.invalid_rows)) == (0, [street.linked])
 
 
-def test_what_a_rebuild_ended_is_kept_for_a_day_while_somebody_tails(
-    street: Street, town: Town, wb: WhiteBalloon
-) -> None:
+def test_what_a_rebuild_ended_is_kept_for_a_day_while_a_tail_runs(street: Street, town: Town, wb: WhiteBalloon) -> None:
     """An older event that is still on its way must not bring back what is gone."""
-    town.store.lease(TAIL, "somebody", 3600.0)
+    town.store.lease(TAIL, "another", 3600.0)
     wb.hard_delete(street.lone)
     report = town.rebuild(lag_seconds=0.0)
     assert (report.undecided, report.removed, report.pruned) == (1, 1, 0)

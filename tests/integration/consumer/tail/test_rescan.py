@@ -1,4 +1,4 @@
-"""What was held back is judged again, without a restart, once a rebuild or a restored database may have settled it."""
+"""What was blocked is judged again, without a restart, once a rebuild or a restored database may have settled it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,7 +75,7 @@ def state(store: MemoryStore) -> TailState:
 
 @pytest.mark.parametrize("disappear", [comments_go, memberships_go])
 @pytest.mark.parametrize("where", ["while it runs", "before its start"])
-def test_a_rebuild_that_was_told_so_ends_what_a_running_tail_holds(
+def test_a_rebuild_that_confirms_it_removes_what_a_running_tail_blocks(
     white_balloon: WhiteBalloon, store: MemoryStore, database: Database, disappear: Disappearance, where: str
 ) -> None:
     tail = Embedded(white_balloon, store)
@@ -87,7 +87,7 @@ def test_a_rebuild_that_was_told_so_ends_what_a_running_tail_holds(
     with capture_logs() as said:
         tail.catch_up()
     assert any("blocked by the deletion guard" in line["event"] for line in said)
-    rebuild(store, database, prune_all=False)  # the brake holds it too
+    rebuild(store, database, prune_all=False)  # the deletion guard blocks it too
     since = database.clock()
     tail.catch_up()
     assert state(store).swept_until < since

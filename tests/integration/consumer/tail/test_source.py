@@ -1,4 +1,4 @@
-"""`DatabaseTail`: who tails, what is delivered again, what is held back, what stands in its way."""
+"""`DatabaseTail`: who tails, what is delivered again, what is blocked, what stands in its way."""
 
 import sqlite3
 import threading
@@ -257,7 +257,7 @@ def test_a_move_and_the_end_of_the_membership_at_once_leave_nothing_behind(
     assert embedded.drift() == []
 
 
-def test_a_row_that_cannot_be_read_is_left_out_until_it_is_mended(
+def test_a_row_that_cannot_be_read_is_left_out_until_it_is_fixed(
     white_balloon: WhiteBalloon, embedded: Embedded
 ) -> None:
     request, (user,) = white_balloon.add_group("elm", "Elm St")
@@ -279,7 +279,7 @@ def test_a_row_that_cannot_be_read_is_left_out_until_it_is_mended(
     assert embedded.drift() == []
 
 
-# ----------------------------------------------------------------------------------------------------- the brake
+# ---------------------------------------------------------------------------------------------the deletion guard
 
 
 def crowd(white_balloon: WhiteBalloon) -> tuple[int, list[int]]:
@@ -328,15 +328,15 @@ def test_rows_that_can_no_longer_be_read_are_held_like_rows_that_went(
     """As after a migration to times of another kind: nobody deleted anything."""
     _, users = crowd(white_balloon)
     embedded.catch_up()
-    told = "UPDATE request_comments SET created_at = {} || substr(created_at, {}) WHERE id <= 30"
+    statement = "UPDATE request_comments SET created_at = {} || substr(created_at, {}) WHERE id <= 30"
     with capture_logs() as said:
-        execute(white_balloon.main_url, told.format("'on '", 1))
+        execute(white_balloon.main_url, statement.format("'on '", 1))
         white_balloon.edit(40, "https://example.org/edited")
         embedded.catch_up()
     assert held(said) == ["sweep"]
     assert live(embedded, users[0]) == 5
     assert {event.comment_id for event in embedded.drift()} == set(range(1, 31))
-    execute(white_balloon.main_url, told.format("''", 4))
+    execute(white_balloon.main_url, statement.format("''", 4))
     embedded.catch_up()
     assert embedded.drift() == []
 

@@ -253,7 +253,7 @@ def test_a_table_that_vanishes_later_is_named(wb: WhiteBalloon, database: SqlDat
         database.comments_after(0)
 
 
-def test_a_user_who_may_only_connect_is_told_what_to_grant(wb: WhiteBalloon) -> None:
+def test_a_user_who_may_only_connect_learns_what_to_grant(wb: WhiteBalloon) -> None:
     execute(wb.main_url, "DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN PASSWORD 'secret'")
     try:
         guest = make_url(wb.main_url).set(username="guest", password="secret")  # noqa: S106 - of this test's own role

@@ -1,4 +1,4 @@
-"""What a person is told where Kafka can't be reached."""
+"""The message where Kafka can't be reached."""
 
 import logging
 import socket
@@ -42,7 +42,7 @@ def sasl(servers: str, password: str) -> KafkaSettings:
     )
 
 
-def told(settings: KafkaSettings, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> str:
+def message_of(settings: KafkaSettings, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> str:
     """The error's text; nothing else may be said, and no thread left."""
     threads = threading.active_count()
     with pytest.raises(OperatorError) as caught:
@@ -56,7 +56,7 @@ def told(settings: KafkaSettings, caplog: pytest.LogCaptureFixture, capfd: pytes
 
 def test_nobody_listens(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     servers = f"127.0.0.1:{free_port()}"
-    text = told(KafkaSettings(bootstrap_servers=servers), caplog, capfd)
+    text = message_of(KafkaSettings(bootstrap_servers=servers), caplog, capfd)
     assert text == (
         f"Kafka can't be reached ({servers}: Connection refused): start it, or correct "
         f"KAFKA_BOOTSTRAP_SERVERS={servers}"
@@ -64,24 +64,24 @@ def test_nobody_listens(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureF
 
 
 def test_a_host_that_does_not_exist(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
-    assert "kafka.invalid:9092" in told(KafkaSettings(bootstrap_servers="kafka.invalid:9092"), caplog, capfd)
+    assert "kafka.invalid:9092" in message_of(KafkaSettings(bootstrap_servers="kafka.invalid:9092"), caplog, capfd)
 
 
 def test_a_server_that_is_no_kafka(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         servers = f"127.0.0.1:{silent.getsockname()[1]}"
-        text = told(KafkaSettings(bootstrap_servers=servers), caplog, capfd)
+        text = message_of(KafkaSettings(bootstrap_servers=servers), caplog, capfd)
     assert f"KAFKA_BOOTSTRAP_SERVERS={servers} is open but doesn't answer as Kafka" in text
 
 
 def test_a_wrong_password(
     guarded_kafka: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    text = told(sasl(guarded_kafka, "wrong"), caplog, capfd)
+    text = message_of(sasl(guarded_kafka, "wrong"), caplog, capfd)
     for _ in range(5):  # a broker on a busy machine may take longer to refuse than is waited for
         if "doesn't answer" not in text:
             break
-        text = told(sasl(guarded_kafka, "wrong"), caplog, capfd)
+        text = message_of(sasl(guarded_kafka, "wrong"), caplog, capfd)
     else:
         pytest.skip("this machine is too busy: the broker took longer to refuse than is waited for, five times")
     assert text.startswith(f"Kafka at {guarded_kafka} refuses the user 'daemon': correct KAFKA_SASL_USERNAME")
@@ -99,7 +99,7 @@ def test_the_right_password(guarded_kafka: str) -> None:
 def test_a_password_where_none_is_asked(
     fresh_kafka: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    text = told(sasl(fresh_kafka, "right"), caplog, capfd)
+    text = message_of(sasl(fresh_kafka, "right"), caplog, capfd)
     assert fresh_kafka in text
     assert "SASL" in text
 

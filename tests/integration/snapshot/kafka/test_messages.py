@@ -122,7 +122,7 @@ def test_events_are_keyed_by_user_and_tell_how_far_they_reach(settings: KafkaSet
     assert sum(events.ends.values()) == 30
 
 
-def test_how_far_they_reach_begins_anew_with_the_topic(settings: KafkaSettings, producer: Producer) -> None:
+def test_how_far_they_reach_starts_over_with_the_topic(settings: KafkaSettings, producer: Producer) -> None:
     events = EventProducer(producer)
     events.send(comments(range(1, 31)))
     with KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers) as client:

@@ -104,9 +104,9 @@ def works(settings: KafkaSettings) -> bool:
         producer.close()
 
 
-def refusal(settings: KafkaSettings, patience_ms: int = 2_000) -> str:
+def refusal(settings: KafkaSettings, timeout_ms: int = 2_000) -> str:
     with pytest.raises(OperatorError) as caught:
-        connect(KafkaAdminClient, settings, bootstrap_timeout_ms=patience_ms)
+        connect(KafkaAdminClient, settings, bootstrap_timeout_ms=timeout_ms)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

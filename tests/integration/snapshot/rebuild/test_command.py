@@ -23,7 +23,7 @@ from projections.profile_key import ProfileKey
 from projections.projection import Projection
 from projections.store.redis.store import RedisStore, connect
 from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
-from snapshot.rebuild.command import Settings, rebuild
+from snapshot.rebuild.command import RebuildSettings, rebuild
 from snapshot.rebuild.rebuild import Order
 from support.commands import Started, environment, on
 from support.process import wait_until
@@ -297,7 +297,7 @@ def test_while_the_consumer_applies_at_full_speed_nothing_is_lost(
     consumer = threading.Thread(target=consume)
     consumer.start()
     files = FileOptions(tmp_path / "storage")
-    settings = Settings(
+    settings = RebuildSettings(
         DatabaseOptions(main, insights), files, StoreOptions(redis_url), None, deep=False, dry_run=False
     )
     rebuild(settings, Order(None))
@@ -377,7 +377,7 @@ def test_nobody_reading_the_error_does_not_make_it_a_success(end: str, tmp_path:
     assert code.read_text() == "2\n"
 
 
-def test_the_brake_says_what_it_saw(oracle_databases: Path, tmp_path: Path) -> None:
+def test_the_deletion_guard_says_what_it_saw(oracle_databases: Path, tmp_path: Path) -> None:
     env = on(oracle_databases, tmp_path / "storage")
     assert run("--all", env=env).returncode == 1
     with sqlite3.connect(oracle_databases / "comment_llm_insights.db") as connection:

@@ -31,17 +31,17 @@ def test_the_file_is_touched_while_all_threads_go_round_and_not_while_one_is_stu
     liveness = Liveness(path, clock)
     for second in range(100):
         clock.now = float(second)
-        liveness.beat("flusher")
-        liveness.beat("recovery")
+        liveness.heartbeat("flusher")
+        liveness.heartbeat("recovery")
         assert touched(path, liveness.show)
     with capture_logs() as logged:
         for second in range(100, 200):
             clock.now = float(second)
-            liveness.beat("recovery")
+            liveness.heartbeat("recovery")
             assert touched(path, liveness.show) == (second < 159), second
     assert logged[0]["reason"] == "flusher"
     clock.now = 200.0
-    liveness.beat("flusher")
+    liveness.heartbeat("flusher")
     assert touched(path, liveness.show)
 
 

@@ -80,9 +80,9 @@ def daemon(store: Store, work: RebuildContext, name: str = "a", lease: float = 3
 
 def settled(store: MemoryStore, done: int) -> None:
     """Write the mark of a run that had begun then."""
-    assert store.lease(NIGHTLY, "somebody", 1)
-    assert store.put_document(NIGHTLY, "somebody", b'{"done":%d}' % done)
-    store.release(NIGHTLY, "somebody")
+    assert store.lease(NIGHTLY, "another", 1)
+    assert store.put_document(NIGHTLY, "another", b'{"done":%d}' % done)
+    store.release(NIGHTLY, "another")
 
 
 def finish(nightly: Nightly) -> None:
@@ -183,14 +183,14 @@ def test_a_run_that_fails_is_said_and_tried_again_after_five_minutes() -> None:
     store, work = MemoryStore(clock), RebuildContext(clock)
     settled(store, NIGHT - DAY)
     nightly = daemon(store, work)
-    work.error = OperatorError("the database is away")
+    work.error = OperatorError("the database is unreachable")
     with capture_logs() as logged:
         for seconds in (0, 1, 299, 1):
             clock.now += seconds * SECOND
             nightly.tick()
             finish(nightly)
     assert work.began == [NIGHT, NIGHT + 300 * SECOND]
-    assert [line["reason"] for line in logged if "reason" in line] == ["the database is away"] * 2
+    assert [line["reason"] for line in logged if "reason" in line] == ["the database is unreachable"] * 2
     work.error = ValueError("a mistake of ours")
     clock.now += 299 * SECOND
     with capture_logs() as logged:
@@ -218,17 +218,17 @@ def test_a_stop_ends_the_run_early_and_leaves_it_to_do() -> None:
 def test_a_store_that_is_away_is_no_error() -> None:
     class Away(MemoryStore):
         def clock(self) -> int:
-            raise StoreUnavailableError("Redis is away")
+            raise StoreUnavailableError("Redis is unreachable")
 
     daemon(Away(Clock()), RebuildContext(Clock())).tick()
 
 
-def test_a_mark_that_cannot_be_read_is_written_anew() -> None:
+def test_a_document_that_cannot_be_read_is_written_again() -> None:
     clock = Clock(NIGHT)
     store, work = MemoryStore(clock), RebuildContext(clock)
-    assert store.lease(NIGHTLY, "somebody", 1)
-    store.put_document(NIGHTLY, "somebody", b"\xff")
-    store.release(NIGHTLY, "somebody")
+    assert store.lease(NIGHTLY, "another", 1)
+    store.put_document(NIGHTLY, "another", b"\xff")
+    store.release(NIGHTLY, "another")
     daemon(store, work).tick()
     assert work.began == []
     assert store.document(NIGHTLY) == b'{"done":%d}' % NIGHT

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.comments.body import Message, attachment_kind, read
+from projections.comments.body import BodyContent, attachment_kind, read
 
 LINES = st.sampled_from(
     [
@@ -26,7 +26,7 @@ LINES = st.sampled_from(
 
 def test_nothing_in_a_plain_body() -> None:
     for body in ("", "hello", "two\nlines", "a (b) [c]", ">", "(no text)"):
-        assert read(body) == Message()
+        assert read(body) == BodyContent()
 
 
 def test_links_are_counted_by_canonical_form_with_the_position_of_the_first() -> None:
@@ -57,7 +57,7 @@ def test_reactions(body: str, reactions: dict[str, int]) -> None:
 
 def test_attachments_are_counted_by_kind() -> None:
     body = "two\n\n[Attachments: photo one.PNG, photo,two.jpeg, a.docx, , clip.webm, note.m4a]\n(Reactions: Ann 👍)"
-    assert read(body) == Message(
+    assert read(body) == BodyContent(
         reactions=(("👍", 1),),
         attachments=(("audio", 1), ("document", 1), ("image", 2), ("other", 1), ("video", 1)),
     )
@@ -98,12 +98,12 @@ def test_quoted_lines_count_for_nothing() -> None:
 
 def test_lines_end_at_a_line_feed_only() -> None:
     assert read("a\r> https://a.org").links == (("https://a.org/", 0, 1),)
-    assert read("> a\r\u2028\x85\x0bhttps://a.org") == Message()
+    assert read("> a\r\u2028\x85\x0bhttps://a.org") == BodyContent()
 
 
 def test_a_line_of_reactions_or_attachments_names_no_links() -> None:
     body = "(Reactions: https://r.org 👍)\n[attachments: https://a.org/x.png]\nhttps://own.org"
-    assert read(body) == Message((("https://own.org/", 0, 1),), (("👍", 1),), (("image", 1),))
+    assert read(body) == BodyContent((("https://own.org/", 0, 1),), (("👍", 1),), (("image", 1),))
     assert read("(Reactions: none) https://own.org").links == (("https://own.org/", 0, 1),)
 
 

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.comments.body import Message
+from projections.comments.body import BodyContent
 from projections.comments.groups import Groups
 from projections.comments.register import EMPTY_REGISTER, LIVE, CommentHalf, Register, half_of, merge
 from projections.comments.rows import AnalysisRow, CommentRow, events
@@ -117,7 +117,7 @@ def test_the_order_of_comments_does_not_matter_and_a_label_past_the_leaders_give
     tally = Tally()
     registers = {}
     for comment_id, created_at, request_id, link, position, tag in (every[index] for index in order):
-        message = Message(((f"https://{link}.org/", position, 1),))
+        message = BodyContent(((f"https://{link}.org/", position, 1),))
         labels = (f"tag {tag}", "every")
         half = CommentHalf(LIVE, created_at, request_id, *message)
         tally.add(comment_id, half, labels)

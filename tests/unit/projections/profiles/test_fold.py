@@ -120,7 +120,7 @@ def test_a_batch_that_empties_a_profile_and_fills_it_again_needs_no_recompute() 
     assert whole.part.head.first.complete
 
 
-def test_too_many_retractions_of_the_first_ones_need_a_mend_until_all_is_gone_or_read_again() -> None:
+def test_too_many_retractions_of_the_first_ones_need_a_recompute_until_all_is_gone_or_read_again() -> None:
     whole = Whole()
     for number in range(1, 10):
         whole.fold(comment(KEY, number, 1, "https://a.org", minute=number))
@@ -159,7 +159,7 @@ def test_labels_before_and_after_are_touched_unless_the_comment_does_not_count()
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_folding_a_slice_equals_folding_everything_anew(seed: int) -> None:
+def test_folding_a_slice_equals_folding_everything_again(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311  no secret is made of it
     whole = Whole()
     for step in range(150):
@@ -170,23 +170,23 @@ def test_folding_a_slice_equals_folding_everything_anew(seed: int) -> None:
         whole.fold(
             comment(KEY, number, step, links, minute=chance.randrange(9), state=state), insight(KEY, number, step, tags)
         )
-        anew = aggregate(whole.part.registers)
-        assert anew.head.digest == whole.part.head.digest
-        assert _counts(anew.links) == {name: label.count for name, label in whole.part.links.items()}
-        assert _counts(anew.tags) == {name: label.count for name, label in whole.part.tags.items()}
+        recomputed = aggregate(whole.part.registers)
+        assert recomputed.head.digest == whole.part.head.digest
+        assert _counts(recomputed.links) == {name: label.count for name, label in whole.part.links.items()}
+        assert _counts(recomputed.tags) == {name: label.count for name, label in whole.part.tags.items()}
         if not whole.part.head.needs_recompute():
-            assert spelled(ProfileView(b"", anew.head)) == whole.seen()
+            assert spelled(ProfileView(b"", recomputed.head)) == whole.seen()
 
 
 def _counts(labels: dict[str, LabelStats | None]) -> dict[str, int]:
     return {name: label.count for name, label in labels.items() if label is not None}
 
 
-def test_a_mend_in_progress_is_told_what_changed_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recompute_in_progress_learns_what_changed_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fold, "MAX_TOUCHED", 3)
     whole = Whole()
     whole.fold(comment(KEY, 1, 1))
-    whole.part.head.recomputer = "somebody"
+    whole.part.head.recomputer = "another"
     whole.fold(comment(KEY, 2, 1), comment(KEY, 1, 5), insight(KEY, 2, 1, ("tag",)))
     assert whole.part.head.touched == [2], "equal content touches nothing"
     whole.fold(comment(KEY, 2, 2, "https://a.org"), comment(KEY, 3, 1))

@@ -54,7 +54,7 @@ def test_a_run_is_a_line_with_its_keys_in_order(tmp_path: Path) -> None:
     ("error", "said"),
     [
         (OperatorError("DATABASE_URL is wrong;\ncorrect it"), "DATABASE_URL is wrong; correct it"),
-        (OperatorError("redis://h/0?password=sesame is away"), "redis://h/0?password=*** is away"),
+        (OperatorError("redis://h/0?password=sesame is unreachable"), "redis://h/0?password=*** is unreachable"),
         (ValueError("a mistake of ours"), "ValueError: a mistake of ours"),
         (KeyboardInterrupt(), "interrupted"),
         (typer.Exit(1), None),
@@ -91,7 +91,7 @@ def test_a_termination_ends_the_run_with_its_line_and_the_handler_is_put_back(
         signal.signal(number, before)
 
 
-def test_somebody_elses_handler_and_other_threads_are_left_alone(tmp_path: Path) -> None:
+def test_another_handler_and_other_threads_are_left_alone(tmp_path: Path) -> None:
     caught: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
     try:

@@ -445,7 +445,7 @@ def test_a_marker_that_can_not_be_written_leaves_nothing_behind(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Mounts a file system of 64 kB; called again it is mounted anew, with other options."""
+    """Mounts a file system of 64 kB; called again it is mounted again, with other options."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = []

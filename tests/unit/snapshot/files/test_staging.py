@@ -1,4 +1,4 @@
-"""Many files at once: nothing changes before all are moved, and nobody's later file is lost."""
+"""Many files at once: nothing changes before all are moved, and no later file is lost."""
 
 import errno
 import os
@@ -47,7 +47,7 @@ def test_abandoned_files_leave_no_trace(tmp_path: Path, staging: Staging) -> Non
     assert contents(tmp_path) == {"1.json": b"old", other.waiting: b"of another run"}
 
 
-def test_what_somebody_wrote_meanwhile_stays(tmp_path: Path, staging: Staging) -> None:
+def test_what_another_process_wrote_meanwhile_stays(tmp_path: Path, staging: Staging) -> None:
     for name in ("changed.json", "removed.json", "stale.json", "same.json"):
         (tmp_path / name).write_bytes(b"old")
     names = ("changed.json", "removed.json", "appeared.json", "same.json")

@@ -1,4 +1,4 @@
-"""The notes of files that downstream may not have been told of."""
+"""The notes of files that may not have been announced."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ ANN, BEN, CEM = ProfileKey(1, "lions"), ProfileKey(2, "lions"), ProfileKey(3, "a
 ONE, TWO = "1" * 16, "2" * 16
 
 
-def test_a_note_lasts_until_all_of_it_was_told(tmp_path: Path) -> None:
+def test_a_note_lasts_until_all_of_it_was_announced(tmp_path: Path) -> None:
     journal = UnannouncedJournal(tmp_path)
     journal.record(ONE, [ANN, BEN])
     journal.record(TWO, [BEN, CEM])

@@ -28,7 +28,7 @@ print("done")
 FAILING = """
 def work(number):
     if number == 3:
-        raise OperatorError("the database is away")
+        raise OperatorError("the database is unreachable")
     return number
 
 list(fork.map_forked(work, range(10), 2))
@@ -61,7 +61,7 @@ def python(script: str, *arguments: str) -> list[str]:
     ("script", "code", "said"),
     [
         (SQUARES, 0, "done"),
-        (FAILING, 1, "OperatorError: the database is away"),
+        (FAILING, 1, "OperatorError: the database is unreachable"),
         (KILLED, 1, "OperatorError: a worker process was killed"),
     ],
     ids=["in order, elsewhere, nothing pickled", "an error is the caller's", "a killed process is said in words"],

@@ -8,12 +8,12 @@ import pytest
 from projections.errors import OperatorError
 from projections.store.memory import MemoryStore
 from snapshot.announce.announcement import Announcement
-from support.rebuilding import Told, Town
+from support.rebuilding import RecordingAnnouncer, Town
 from support.stores import NOW, Clock
 from support.whiteballoon import WhiteBalloon
 
 
-class Refusing(Told):
+class Refusing(RecordingAnnouncer):
     """Refuses one user's announcements, so many times."""
 
     def __init__(self, user_id: int, times: int) -> None:
@@ -45,18 +45,18 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 
 def test_an_announcement_that_fails_for_good_is_no_success(town: Town) -> None:
-    town.told = Refusing(1, times=1000)
+    town.announced = Refusing(1, times=1000)
     with pytest.raises(OperatorError, match="1 profiles can't be written or announced"):
         town.rebuild()
-    town.told = Told()
+    town.announced = RecordingAnnouncer()
     town.later()
     town.sleep(60)
-    assert (town.rebuild().exit_code, [one.user_id for one in town.told.all]) == (0, [1])
+    assert (town.rebuild().exit_code, [one.user_id for one in town.announced.all]) == (0, [1])
     town.check()
 
 
 def test_an_announcement_that_fails_twice_is_made_in_the_same_run(town: Town) -> None:
-    town.told = Refusing(1, times=2)
+    town.announced = Refusing(1, times=2)
     report = town.rebuild()
     assert (report.exit_code, report.announced) == (1, 2)
     town.check()
@@ -74,7 +74,7 @@ def test_a_file_whose_place_is_taken_is_no_success(town: Town) -> None:
     town.check()
 
 
-class Busy(Told):
+class Busy(RecordingAnnouncer):
     """Whoever hears of a user's profile writes at once: there is always another one due."""
 
     def __init__(self, town: Town) -> None:
@@ -93,8 +93,8 @@ class Busy(Told):
 def test_a_flush_ends_under_traffic_that_does_not(town: Town) -> None:
     town.rebuild()
     town.wb.comment(1, 1, "the first")
-    town.told = Busy(town)
+    town.announced = Busy(town)
     assert town.rebuild().announced > 0
-    town.told = Told()
+    town.announced = RecordingAnnouncer()
     town.rebuild()
     town.check()

@@ -48,12 +48,12 @@ def town(tmp_path: Path, wb: WhiteBalloon) -> Iterator[Town]:
 
 def blocked(town: Town, says: str, *, dry_run: bool = False) -> None:
     """It stops with exit code 2, has changed nothing, and says what it saw; --prune-all lets it pass."""
-    files, told = town.files(), len(town.told.all)
+    files, announced = town.files(), len(town.announced.all)
     stored = {key: town.fields(key) for key in town.store.profiles(0, 1000)}
     report = town.rebuild(dry_run=dry_run)
     assert report.exit_code == 2
     assert report.blocked == says
-    assert (town.files(), len(town.told.all)) == (files, told)
+    assert (town.files(), len(town.announced.all)) == (files, announced)
     assert {key: town.fields(key) for key in town.store.profiles(0, 1000)} == stored
     assert town.rebuild(prune_all=True).exit_code == 1
     town.check()

@@ -34,7 +34,7 @@ TAGS = (("a",), ("a", "b"), ("c", "b"), ())
 Acts = list[tuple[int, int, int, int]]
 """What is done, about which comment, a value that says more, and how many pauses pass before the next."""
 _KILL = (13, 0, 0, 0)
-_REGROUP = 10
+_CHANGE_GROUPS = 10
 
 
 class KilledError(Exception):
@@ -69,7 +69,7 @@ class Pausing:
 
 
 class Live:
-    """The rows' writers, the tail and its consumers, each doing one thing when told.
+    """The rows' writers, the tail and its consumers, each doing one thing when asked.
 
     Without a tail, the writers publish each of their commits themselves.
     """
@@ -110,7 +110,7 @@ class Live:
             ways[what % len(ways)]()
         self.change(number)
 
-    def regroup(self, value: int) -> None:
+    def change_groups(self, value: int) -> None:
         """One membership begins or ends, or a request gets another title."""
         if value % 3 == 0:
             self.wb.leave(BEN, "oak")
@@ -130,8 +130,8 @@ class Live:
         changed = dict(self.changed)
         self.unheard = True
         for what, number, value, _ in acts:
-            if what > _REGROUP:
-                self.regroup(value)
+            if what > _CHANGE_GROUPS:
+                self.change_groups(value)
             else:
                 self.write(1 + number % COMMENTS, what, value)
         self.changed, self.unheard = changed, False
@@ -244,7 +244,7 @@ class Script:
         elif what == 11:
             live.town.later(1)
         elif what == 12:
-            live.regroup(value)
+            live.change_groups(value)
         elif what == 13:
             raise KilledError
 
@@ -256,7 +256,7 @@ class Story(NamedTuple):
     """What happens: before, unknown to the tail, and meanwhile; after how many acts the rebuild is killed."""
 
     before: Acts
-    untold: Acts
+    unseen: Acts
     meanwhile: Acts
     killed: int | None
     tails: bool
@@ -266,7 +266,7 @@ class Story(NamedTuple):
 STORIES = st.builds(
     Story,
     before=st.lists(ACT, max_size=20),
-    untold=st.lists(ACT, max_size=4),
+    unseen=st.lists(ACT, max_size=4),
     meanwhile=st.lists(ACT, max_size=60),
     killed=st.none() | st.integers(0, 40),
     tails=st.booleans(),
@@ -276,7 +276,7 @@ STORIES = st.builds(
 
 CAME_AND_WENT = Story(
     before=[],
-    untold=[],
+    unseen=[],
     meanwhile=[
         (0, 0, 0, 1),
         (2, 0, 0, 0),
@@ -308,9 +308,9 @@ def _run(folder: Path, story: Story) -> None:
     script = Script(live)
     for what, number, value, _ in story.before:
         script.act(what, number, value)
-    if story.untold:
+    if story.unseen:
         live.catch_up()  # or an older event that is still on its way would bring back what nobody tells is gone
-        live.forget(story.untold)
+        live.forget(story.unseen)
     store, database = town.store, town.database
     acts, killed = story.meanwhile, story.killed
     script.left = (acts if killed is None else [*acts[:killed], _KILL, *acts[killed:]])[::-1]
@@ -324,7 +324,7 @@ def _run(folder: Path, story: Story) -> None:
         clock.wait(NEVER)  # its claims have ended
         report = town.rebuild(deep=story.deep, prune_all=True)
     event(f"{len(script.left)} acts left" if script.left else "all acts done")
-    if story.tails and not story.untold:
+    if story.tails and not story.unseen:
         assert (report.missing, report.orphaned, report.different) == (0, 0, 0), report.named
     script.left = []
     town.projection, town.database = Projection(store), database

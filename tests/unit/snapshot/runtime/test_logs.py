@@ -94,7 +94,7 @@ def test_an_unknown_value_is_named(environment: dict[str, str]) -> None:
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
 def test_no_line_shows_a_password(stream: io.StringIO) -> None:
     logs.configure(stream)
-    log.warning("can't connect to redis://:sesame@host", reason="redis://host/0?password=sesame is away")
+    log.warning("can't connect to redis://:sesame@host", reason="redis://host/0?password=sesame is unreachable")
     url = "postgresql://ann:sesame@host/wb"
     logging.getLogger("library").warning("trying %s", url)
     try:

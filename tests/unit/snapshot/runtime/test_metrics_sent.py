@@ -33,7 +33,7 @@ from snapshot.kafka.settings import KafkaSettings
 from snapshot.rebuild.command import _count, _record
 from snapshot.runtime.metrics import Counter, Gauge
 from snapshot.runtime.progress import NoProgress
-from support.flushing import Interrupted, Told
+from support.flushing import Interrupted, RecordingAnnouncer
 from support.histories import KEYS, comment
 from support.metrics import RecordedMetrics
 from support.rebuilding import Town
@@ -75,9 +75,14 @@ def flushing(metrics: RecordedMetrics, path: Path) -> None:
     """One profile is written, found unchanged, fails and is removed."""
     clock = Clock()
     store = MemoryStore(clock, NOW)
-    projection, folder, told, detector = Projection(store), open_folder(path, None), Told(), RollbackDetector(store)
+    projection, folder, announced, detector = (
+        Projection(store),
+        open_folder(path, None),
+        RecordingAnnouncer(),
+        RollbackDetector(store),
+    )
     detector.accept()
-    flusher = Flusher(projection, folder, told, metrics, lease=2.0, retry=0.1, now=lambda: 0.0)
+    flusher = Flusher(projection, folder, announced, metrics, lease=2.0, retry=0.1, now=lambda: 0.0)
     worker = FlushWorker(flusher, Scrub(store, folder), detector, itertools.count(0.0, 2.0).__next__)
     worker.step()
 
@@ -89,9 +94,9 @@ def flushing(metrics: RecordedMetrics, path: Path) -> None:
 
     change(comment(KEY, 1, 1))
     change(comment(KEY, 1, 2, state=GONE), comment(KEY, 1, 3))
-    told.failing = TimeoutError("no acknowledgement")
+    announced.failing = TimeoutError("no acknowledgement")
     change(comment(KEY, 2, 1))
-    told.failing = None
+    announced.failing = None
     change(comment(KEY, 1, 4, state=GONE), comment(KEY, 2, 4, state=GONE))
     folder.close()
 
@@ -113,7 +118,7 @@ def relaying(metrics: RecordedMetrics, wb: WhiteBalloon) -> None:
     database, topics = open_databases(wb.main_url, wb.insights_url), Topics()
     relay = Relay(
         topics.projection, database, topics, lambda: topics.ends, QUICK, metrics=metrics,
-        meter=lambda: nullcontext(NoProgress()),
+        progress=lambda: nullcontext(NoProgress()),
     )  # fmt: skip
     until(lambda: bool(topics.log), lambda: relay.step(0.05))
     relay.close()

@@ -17,9 +17,9 @@ def logged() -> Iterator[list[EventDict]]:
         yield found
 
 
-def warning(patience: float = 0.0) -> ThrottledWarning:
+def warning(quiet_seconds: float = 0.0) -> ThrottledWarning:
     AT[0] = 0.0
-    return ThrottledWarning("Kafka is unreachable", lambda: AT[0], level="error", patience=patience)
+    return ThrottledWarning("Kafka is unreachable", lambda: AT[0], level="error", quiet_seconds=quiet_seconds)
 
 
 def warn_each_second(one: ThrottledWarning, seconds: int) -> None:
@@ -60,8 +60,8 @@ def test_what_recovers_and_happens_again_is_logged_again(logged: list[EventDict]
     assert [line["log_level"] for line in logged] == ["error", "info"] * 2
 
 
-def test_what_ends_within_the_patience_is_not_logged(logged: list[EventDict]) -> None:
-    one = warning(patience=10.0)
+def test_what_ends_within_the_quiet_seconds_is_not_logged(logged: list[EventDict]) -> None:
+    one = warning(quiet_seconds=10.0)
     for _ in range(3):
         warn_each_second(one, 10)
         one.resolved()

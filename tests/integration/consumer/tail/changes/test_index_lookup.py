@@ -88,7 +88,7 @@ def test_replaced_analyses_are_found_by_polling(wb: WhiteBalloon, embedded: Embe
 
 
 def test_comments_that_cannot_be_understood_any_more_do_not_end_by_new_analyses(tmp_path: Path) -> None:
-    """That is for the sweep's brake to decide."""
+    """That is for the sweep's deletion guard to decide."""
     wb = WhiteBalloon.in_folder(tmp_path / "wb")
     group, [user] = wb.add_group("elm", "Elm St")
     ids = [wb.comment(user, group) for _ in range(3)]

@@ -240,7 +240,7 @@ def test_a_storage_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
         ensure_running(tmp_path / "storage")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become another user")
 @pytest.mark.parametrize("made_by_root", ["storage", "storage/redis"])
 def test_a_folder_that_may_not_be_written_is_named(short_folder: Callable[[str], Path], made_by_root: str) -> None:
     top = short_folder("root's")

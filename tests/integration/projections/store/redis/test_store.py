@@ -136,7 +136,7 @@ def test_a_long_profile_is_scanned_in_pages_while_it_changes(store: RedisStore) 
     assert seen.keys() >= fields.keys()
 
 
-# ---------------------------------------------------------------------------------------------- a server that is away
+# ---------------------------------------------------------------------------------------------- an unreachable server
 
 
 CALLS: dict[str, Callable[[Store], object]] = {
@@ -246,7 +246,7 @@ def test_a_replica_that_takes_no_writes_says_so(own_redis: RedisServer) -> None:
     store.close()
 
 
-def test_a_server_that_is_busy_with_somebody_s_script_is_waited_for(own_redis: RedisServer) -> None:
+def test_a_server_that_is_busy_with_another_s_script_is_waited_for(own_redis: RedisServer) -> None:
     store = opened(own_redis.url)
     with redis.Redis.from_url(own_redis.url) as client, redis.Redis.from_url(own_redis.url) as other:
         client.config_set("busy-reply-threshold", 1)

@@ -33,7 +33,7 @@ def much(ended: int = 500, total: int = 500) -> tuple[PendingDeletions, Totals]:
     return pending, Totals(profiles=1_000, comments=total)
 
 
-NOTHING = PendingDeletions(), Totals()
+NO_CONTRIBUTION = PendingDeletions(), Totals()
 
 
 def fingerprints(users: int, comments: int, contribution: int = COUNTS, request: int = 1) -> RowFingerprints:
@@ -74,7 +74,7 @@ def test_says_it_once_a_minute_until_it_is_over() -> None:
     assert "500 of 500 comments" in said[0]["event"]
     assert "--prune-all" in said[0]["event"]
     with capture_logs() as said:
-        assert not asked.blocks("sweep", *NOTHING)
+        assert not asked.blocks("sweep", *NO_CONTRIBUTION)
         seconds.now += 100
         asked.remind()
     assert not said
@@ -83,7 +83,7 @@ def test_says_it_once_a_minute_until_it_is_over() -> None:
 def test_one_place_does_not_release_what_another_blocks() -> None:
     asked = guard()
     asked.blocks("store", *much())
-    asked.blocks("sweep", *NOTHING)
+    asked.blocks("sweep", *NO_CONTRIBUTION)
     assert asked.is_blocked
 
 

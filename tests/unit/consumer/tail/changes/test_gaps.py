@@ -36,7 +36,7 @@ def test_a_gap_is_kept_for_a_minute_and_until_its_transactions_have_ended() -> N
     assert not len(gaps)
 
 
-def test_above_an_id_that_appeared_a_gap_is_kept_anew() -> None:
+def test_above_an_id_that_appeared_a_gap_is_kept_again() -> None:
     gaps = Gaps([MissingIds(10, 10**12, since=0, xmax=100)])
     gaps.fill([12], since=50, xmax=300)
     assert list(gaps) == [MissingIds(10, 11, 0, 100), MissingIds(13, 10**12, 50, 300)]
