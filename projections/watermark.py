@@ -3,13 +3,15 @@
 The tail's whole state is a document in the store (`document(TAIL)`), written under the lease of the same name.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from projections.decoding import JsonDecoder
+from projections.decoding import DecodingError, JsonDecoder
+from projections.errors import OperatorError
 from projections.profile_key import ProfileKey, bucket_of
+from projections.store.keys import document_key
 from projections.store.protocol import Store
 
 TAIL = "tail"
@@ -31,7 +33,19 @@ class Watermark(msgspec.Struct, kw_only=True):
     positions: Mapping[str, int] = {}
 
 
+T = TypeVar("T", bound=Watermark)
 _decode = JsonDecoder(Watermark).decode
+
+
+def parse(document: bytes | None, decode: Callable[[bytes], T]) -> T | None:
+    """Read the tail's document, or the part of it that is decoded. Raises OperatorError where it is damaged."""
+    try:
+        return None if document is None else decode(document)
+    except DecodingError as error:
+        raise OperatorError(
+            f"the document {document_key(TAIL)} in the store is damaged ({error}): delete it, and the next start "
+            "compares the store with the database again"
+        ) from error
 
 
 class Observation(NamedTuple):
@@ -50,8 +64,8 @@ def time_of_reading(store: Store, clock: int) -> int:
 
     That is the database's `clock`, unless it was set back since the tail began its last poll.
     """
-    document = store.document(TAIL)
-    return clock if document is None else max(clock, _decode(document).begun_until)
+    tail = parse(store.document(TAIL), _decode)
+    return clock if tail is None else max(clock, tail.begun_until)
 
 
 def tail_is_running(store: Store) -> bool:
@@ -61,10 +75,10 @@ def tail_is_running(store: Store) -> bool:
 
 def observe(store: Store) -> Observation:
     """Look at the tail's document, then at the buckets' positions."""
-    document = store.document(TAIL)
+    tail = parse(store.document(TAIL), _decode)
     states = store.bucket_states()
     positions = tuple({} if state is None else state.positions for state in states)
-    return Observation(None if document is None else _decode(document), positions)
+    return Observation(tail, positions)
 
 
 def holds(positions: Mapping[str, int], reached: Mapping[str, int]) -> bool:

@@ -6,7 +6,7 @@ import structlog
 
 from consumer.tail.state import TailState, decode, encode
 from projections.store.protocol import Store, StoreUnavailableError
-from projections.watermark import TAIL
+from projections.watermark import TAIL, parse
 
 log = structlog.get_logger()
 
@@ -73,8 +73,8 @@ class TailLease:
 
     def load(self) -> TailState | None:
         """Read the document; None where there is none."""
-        found = self._document = self.store.document(TAIL)
-        return None if found is None else decode(found)
+        self._document = self.store.document(TAIL)
+        return parse(self._document, decode)
 
     def save(self, state: TailState) -> bool:
         """Write the document; False: the lease is another's."""

@@ -42,6 +42,9 @@ class Choices:
     def text(self) -> str:
         return text_of(self.blob())
 
+    def optional(self) -> str | None:
+        return None if self.byte() == 0 else self.text()
+
     def value(self, likely: object) -> object:
         """Mostly the likely value."""
         match self.byte() % 12:

@@ -118,27 +118,18 @@ def _deep(frames: int, text: str) -> tuple[str, ...]:
 
 
 def read_rows(data: bytes) -> None:
-    """Rows with any value in any column: each way of reading leaves out the same ones, and raises nothing."""
+    """Rows as the SELECTs let them through: any body and times. Each way of reading leaves out the same ones."""
     one = Choices(data)
     groups = Groups.from_rows(
-        cast("Any", [(one.value(2), one.value("signal_import_group:g"), one.value(" G "))]),
-        cast("Any", [(one.value(3), one.value("[Signal] G"))]),
+        [(2, f"signal_import_group:{one.text()}", one.optional()), (2, "signal_import_group:g", "G")],
+        [(3, f"[Signal] {one.text()}"), (3, "[Signal] G"), (3, one.optional())],
     )
-    row = CommentRow(
-        *cast(
-            "Any", (one.value(1), one.value(2), one.value(3), one.value("https://a.org"), one.value("2024-05-01"), None)
-        )
-    )
-    row = row._replace(deleted_at=cast("Any", one.value(None)))
-    analysis = AnalysisRow(*cast("Any", [row.comment_id, *(one.value('["a"]') for _ in range(4))]))
-    try:
-        analyses = {row.comment_id: analysis}
-    except TypeError:
-        return  # no database gives a key that has no hash
+    odd = [one.value("https://a.org"), one.value("2024-05-01"), one.value(None)]
+    row = CommentRow(1, 2, 3, *cast("Any", odd))
+    analyses = {1: AnalysisRow(1, one.optional(), one.optional(), one.optional(), one.optional())}
     found = list(events([row], analyses, groups, 5, lambda _error: None))
     publish(found)
-    halves = list(register_halves([row], analyses, groups, lambda _error: None))
-    assert bool(found) == bool(halves)
+    assert bool(found) == bool(list(register_halves([row], analyses, groups, lambda _error: None)))
 
 
 WORDS = {

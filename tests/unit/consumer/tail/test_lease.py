@@ -5,8 +5,10 @@ import pytest
 from consumer.tail.lease import TailLease
 from consumer.tail.session import LeaseTerm
 from consumer.tail.state import RESERVE, TailState
+from projections.errors import OperatorError
 from projections.store.memory import MemoryStore
 from projections.store.protocol import StoreUnavailableError
+from projections.watermark import TAIL, observe, time_of_reading
 
 
 class Time:
@@ -168,3 +170,13 @@ def test_a_ceiling_that_could_not_be_written_reserves_nothing(
     found = one.load()
     assert found is not None
     assert found.ceiling >= handed_out
+
+
+@pytest.mark.parametrize("document", [b"", b"\xff", b'{"positions": "many"}', b"[" * 3000])
+def test_a_damaged_document_is_one_line_that_says_what_to_do(store: MemoryStore, time: Time, document: bytes) -> None:
+    one = lease(store, time, "one")
+    assert one.renew()
+    assert store.put_document(TAIL, "one", document)
+    for read in (one.load, lambda: observe(store), lambda: time_of_reading(store, 0)):
+        with pytest.raises(OperatorError, match=r"^the document sis:\{tail\}:document .* is damaged .*: delete it"):
+            read()
