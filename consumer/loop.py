@@ -16,6 +16,7 @@ import structlog
 
 from consumer.dead_letters.breaker import BadStreak
 from consumer.dead_letters.dead_letters import DeadLetterError, DeadLetters
+from consumer.losses import OTHER_RULES
 from consumer.positions import Positions, list_buckets
 from consumer.source import EMPTY, Batch, Invalid, OffsetOutOfRangeError, Source, SourceUnavailableError
 from projections.errors import OperatorError
@@ -232,12 +233,15 @@ class Loop:
         self._generation = 0
 
     def _on_loss(self, losses: Mapping[int, str]) -> None:
-        self._metrics.count("signal_glaze.losses", len(losses))
-        log.error(
-            "Redis or Kafka lost data; rebuilding it; affected profiles are not published until then",
-            buckets=list_buckets(losses),
-            reasons=sorted(set(losses.values()))[:4],
-        )
+        facts = {"buckets": list_buckets(losses), "reasons": sorted(set(losses.values()))[:4]}
+        lost = [reason for reason in losses.values() if not reason.startswith(OTHER_RULES)]
+        if lost:
+            self._metrics.count("signal_glaze.losses", len(lost))
+            log.error(
+                "Redis or Kafka lost data; rebuilding it; affected profiles are not published until then", **facts
+            )
+        else:
+            log.warning("the rules of counting changed; recounting; profiles are not published until then", **facts)
 
     def _enter_outage(self, reason: str) -> None:
         """Go on polling without taking anything, so that the membership lives and memory stays bounded."""

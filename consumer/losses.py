@@ -9,6 +9,9 @@ from projections.errors import OperatorError
 from projections.projection import RULES_VERSION
 from projections.store.protocol import BucketState
 
+OTHER_RULES = "it was counted by rules"
+"""How the reason begins where nothing was lost, but the rules of counting are others by now."""
+
 
 class Loss(NamedTuple):
     """Why a bucket's epoch has to be raised, and the partitions that it reads from another position than the stored."""
@@ -38,7 +41,7 @@ def find_loss(seen: Evidence) -> Loss | None:
         return _missing_state(seen)
     if seen.state.rules_version != RULES_VERSION:
         _refuse_newer(seen.state.rules_version)
-        return Loss(f"it was counted by rules {seen.state.rules_version}, these are {RULES_VERSION}", {})
+        return Loss(f"{OTHER_RULES} {seen.state.rules_version}, these are {RULES_VERSION}", {})
     gone = {name: reason for name in seen.offsets if (reason := _gone_from_source(name, seen, seen.state)) is not None}
     behind = [
         reason

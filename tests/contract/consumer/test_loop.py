@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumer.dead_letters.breaker import BadStreak
 from consumer.dead_letters.dead_letters import DeadLetterError
@@ -95,6 +96,28 @@ def test_events_become_profiles_and_are_committed(store: Store) -> None:
     assert_all(store, broker)
     assert running.loop.caught_up()
     assert running.loop.finish()
+
+
+def test_profiles_that_older_rules_counted_are_no_loss(store: Store) -> None:
+    broker = Broker(partitions=1)
+    broker.publish(*HISTORY)
+    running = Running(store, broker)
+    running.steps()
+    for bucket in range(BUCKETS):
+        assert store.raise_epoch(bucket, 0, RecoveryGoal({}, reconcile=False, reason=""), InitialPositions({}, {}, "0"))
+    with capture_logs() as lines:
+        running.steps(2)
+        recover(store, HISTORY)
+        running.steps(2)
+    first = lines[0]
+    assert (first["log_level"], first["reasons"]) == (
+        "warning",
+        [f"it was counted by rules 0, these are {RULES_VERSION}"],
+    )
+    assert "the rules of counting changed" in first["event"]
+    assert [line for line in lines if line["log_level"] == "error"] == []
+    assert "signal_glaze.losses" not in running.metrics.counts
+    assert_all(store, broker)
 
 
 def test_the_lag_is_sent_with_each_commit(store: Store) -> None:
