@@ -14,6 +14,7 @@ import structlog
 import typer
 from rich.console import Console
 
+from projections.analyses_seen import SeenAnywhere
 from projections.comments.groups import KEY_PREFIX, Groups
 from projections.database.database import Database, open_databases
 from projections.errors import OperatorError
@@ -25,6 +26,7 @@ from snapshot.cli.run_metrics import measured
 from snapshot.direct import direct_snapshots
 from snapshot.export import Export, Exported, Range, fitting, ranges_of
 from snapshot.files.folder import open_folder
+from snapshot.files.marker import SeenInMarker
 from snapshot.runtime import logs
 from snapshot.runtime.progress import progress_bar
 from snapshot.runtime.stdio import print_safely
@@ -53,15 +55,16 @@ def _snapshot(database: DatabaseOptions, files: FileOptions, metrics: MetricOpti
         one_line_errors(),  # here as well as in `run`, as other programs mount the command
         RunLog(files.storage_dir, NAME, group_slug=files.group_slug, dry_run=options.dry_run) as run,
     ):
-        selection = _select(database, files.group_slug, users)
+        open_database = _opener(database, files, options)
+        selection = _select(open_database, files.group_slug, users)
         run.entry.users = len(selection.users)
         if options.dry_run:
             _refuse(selection.unknown_users, files.group_slug)
-            profiles = _print(database, selection)
+            profiles = _print(open_database, selection)
             typer.echo(f"{_many(profiles, 'profile')} in {run.seconds:.1f} s; nothing was written", err=True)
             return
         with measured(metrics, run):
-            done = _write(database, files, selection, options)
+            done = _write(open_database, files, selection, options)
             run.entry.profiles_written, run.entry.unchanged, run.entry.removed = (
                 done.written,
                 done.unchanged,
@@ -102,12 +105,19 @@ class _Selection(NamedTuple):
         return sorted(user for user in self.users if user not in self.groups.members)
 
 
-def _database(options: DatabaseOptions) -> Callable[[], AbstractContextManager[Database]]:
-    return lambda: open_databases(options.database_url, options.insights_database_url)
+OpenDatabase = Callable[[], AbstractContextManager[Database]]
 
 
-def _select(options: DatabaseOptions, slug: str | None, users: frozenset[int] | None) -> _Selection:
-    with _database(options)() as database:
+def _opener(options: DatabaseOptions, files: FileOptions, run_options: RunOptions) -> OpenDatabase:
+    marker = SeenInMarker(files.profiles, files.disk)
+    seen = SeenAnywhere(
+        marker, confirmed=run_options.prune_all, read_only=True
+    )  # its workers may be ended at any moment
+    return lambda: open_databases(options.database_url, options.insights_database_url, seen=seen)
+
+
+def _select(open_database: OpenDatabase, slug: str | None, users: frozenset[int] | None) -> _Selection:
+    with open_database() as database:
         groups = database.groups()
         refuse_unknown_group(slug, groups)
         groups = groups.only(slug)
@@ -130,14 +140,14 @@ def _refuse(unknown_users: list[int], slug: str | None) -> None:
 # ------------------------------------------------------------------------------------------------------ what is done
 
 
-def _print(options: DatabaseOptions, selection: _Selection) -> int:
+def _print(open_database: OpenDatabase, selection: _Selection) -> int:
     """Print each profile, until standard output is no longer read.
 
     For a person as its file looks, else on one line, the very text that its hash is taken of.
     """
     form = _pretty if sys.stdout.isatty() else _line
     profiles = 0
-    with _database(options)() as database:
+    with open_database() as database:
         for users in selection.ranges:
             for snapshot in direct_snapshots(database, selection.groups, *users):
                 if not print_safely(partial(typer.echo, form(snapshot))):
@@ -154,11 +164,19 @@ def _line(snapshot: SignalProfileSnapshot) -> str:
     return json.dumps(snapshot.to_dict(), sort_keys=True)
 
 
-def _write(database: DatabaseOptions, files: FileOptions, selection: _Selection, options: RunOptions) -> Exported:
+def _remember_analyses(open_database: OpenDatabase, marker: SeenInMarker, *, prune_all: bool) -> None:
+    with open_database() as database:
+        seen = database.heads().analysis_comment_id > 0
+    if seen or prune_all:
+        marker.put(seen=seen)
+
+
+def _write(open_database: OpenDatabase, files: FileOptions, selection: _Selection, options: RunOptions) -> Exported:
     folder = open_folder(files.profiles, files.group_slug, disk=files.disk)
     try:
+        _remember_analyses(open_database, SeenInMarker(files.profiles, files.disk), prune_all=options.prune_all)
         users = None if selection.everybody else selection.users
-        export = Export(_database(database), selection.groups, folder, users)
+        export = Export(open_database, selection.groups, folder, users)
         _refuse([user for user in selection.unknown_users if not export.has_files(user)], files.group_slug)
         with progress_bar(Console(stderr=True)) as bar:
             bar.phase("profiles", len(selection.ranges))

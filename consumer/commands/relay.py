@@ -23,6 +23,7 @@ from consumer.relay.event_producer import EventProducer
 from consumer.relay.lookup import Lookup
 from consumer.relay.relay import Relay
 from consumer.tail.state import TailSettings
+from projections.analyses_seen import SeenAnywhere, SeenInStore
 from projections.database.database import open_databases
 from projections.errors import OperatorError
 from projections.projection import Projection
@@ -131,7 +132,8 @@ def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
         log.warning("a topic is not configured as it should be", difference=difference)
     sender = EventProducer(Producer(kafka, delivery_timeout=_DELIVERY_SECONDS))
     urls = options.database_url, options.insights_database_url
-    with open_databases(*urls, timeout=_DATABASE_TIMEOUT) as database:
+    seen = SeenAnywhere(SeenInStore(lambda: opened.store), confirmed=settings.prune_all)
+    with open_databases(*urls, timeout=_DATABASE_TIMEOUT, seen=seen) as database:
         relay = Relay(
             Projection(opened.store),
             database,

@@ -32,15 +32,17 @@ from consumer.loop import Loop
 from consumer.source import Source
 from consumer.tail.source import DEFAULTS, DatabaseTail
 from consumer.tail.state import TailSettings
+from projections.analyses_seen import SeenAnywhere, SeenInStore
 from projections.database.database import Database, DatabaseUnavailableError, open_databases
 from projections.errors import OperatorError
 from projections.projection import Projection
-from projections.store.protocol import StoreUnavailableError
+from projections.store.protocol import Store, StoreUnavailableError
 from projections.store.rollback import RollbackDetector
 from snapshot.cli.groups import refuse_unknown_group
 from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
 from snapshot.cli.resources import make_storage, open_announcer, open_store
 from snapshot.files.folder import open_folder
+from snapshot.files.marker import SeenInMarker
 from snapshot.flush.batch import Flushed
 from snapshot.flush.flusher import Flusher
 from snapshot.flush.scrub import Scrub
@@ -207,7 +209,7 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         liveness = Liveness(alive_file(files.storage_dir, settings.alive_file))
         recovery_worker = RecoveryWorker(
             projection,
-            lambda: _database(settings.database),
+            lambda: _database(settings, opened.store),
             time.monotonic,
             heartbeat=lambda: liveness.heartbeat(RECOVERY),
         )
@@ -222,7 +224,7 @@ def _source(
     settings: DaemonSettings, projection: Projection, metrics: Metrics, stack: ExitStack
 ) -> tuple[Source, DeadLetters]:
     if settings.kafka is None:
-        database = stack.enter_context(_database(settings.database))
+        database = stack.enter_context(_database(settings, projection.store))
         dead_letters = FileDeadLetters(settings.files.storage_dir / FILE_NAME, lambda: datetime.now(UTC))
         return DatabaseTail(projection, database, settings.tail, metrics=metrics), dead_letters
     for difference in ensure_topics(settings.kafka).differences:
@@ -240,7 +242,7 @@ def _check_group(settings: DaemonSettings) -> None:
     if slug is None:
         return
     try:
-        with _database(settings.database) as database:
+        with _database(settings) as database:
             groups = database.groups()
     except (OperatorError, DatabaseUnavailableError) as error:
         if settings.kafka is None:
@@ -250,5 +252,9 @@ def _check_group(settings: DaemonSettings) -> None:
     refuse_unknown_group(slug, groups)
 
 
-def _database(options: DatabaseOptions) -> AbstractContextManager[Database]:
-    return open_databases(options.database_url, options.insights_database_url, timeout=_DATABASE_TIMEOUT)
+def _database(settings: Settings, store: Store | None = None) -> AbstractContextManager[Database]:
+    stored = () if store is None else (SeenInStore(lambda: store),)
+    marker = SeenInMarker(settings.files.profiles, settings.files.disk)
+    seen = SeenAnywhere(marker, *stored, confirmed=settings.tail.prune_all)
+    urls = settings.database.database_url, settings.database.insights_database_url
+    return open_databases(*urls, timeout=_DATABASE_TIMEOUT, seen=seen)

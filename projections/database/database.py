@@ -2,22 +2,24 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple, Self, TypeVar
 
+import structlog
 from sqlalchemy import Connection
 
 from projections.comments.groups import Groups
 from projections.comments.rows import AnalysisRow, CommentRow
 from projections.database import queries
 from projections.database.connection import Reader, open_reader
-from projections.database.errors import DatabaseUnavailableError
+from projections.database.errors import DatabaseLocation, DatabaseUnavailableError
 from projections.database.protocol import (
     PAGE,
     USERS_PAGE,
+    AnalysesSeen,
     Database,
     HighestIds,
     Horizon,
@@ -25,12 +27,15 @@ from projections.database.protocol import (
     analyses_of,
 )
 from projections.database.queries import Query
-from projections.database.schema_check import check, is_indexed
+from projections.database.schema_check import check, is_absent, is_indexed
 from projections.profile_key import HIGHEST_ID
 from projections.whiteballoon import comment_llm_analyses, request_comments
 
 __all__ = ["Database", "DatabaseUnavailableError", "Horizon", "analyses_of", "open_databases"]
 
+log = structlog.get_logger()
+
+T = TypeVar("T")
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
 _INSIGHTS = "INSIGHTS_DATABASE_URL"
@@ -44,10 +49,16 @@ class _UserCount(NamedTuple):
 class SqlDatabase:
     """`projections.database.protocol.Database` over two readers."""
 
-    def __init__(self, main: Reader, insights: Reader, host_clock: Callable[[], int]) -> None:
+    def __init__(
+        self, main: Reader, insights: Reader, host_clock: Callable[[], int], seen: AnalysesSeen | None = None
+    ) -> None:
         self._main = main
         self._insights = insights
         self._host_clock = host_clock
+        self._seen = seen
+        self._awaited = False
+        """There are no analyses yet; each read looks whether they came."""
+        self._noted = False
         self._groups: tuple[str, Groups] | None = None
 
     def __enter__(self) -> Self:
@@ -61,15 +72,48 @@ class SqlDatabase:
         self._insights.close()
 
     def check(self) -> None:
-        """Raise OperatorError unless every table and column that we read is there and may be read."""
+        """Raise OperatorError unless every table and column that we read is there and may be read.
+
+        With `seen`, the analyses' may be yet to come.
+        """
         check(self._main, queries.REQUIRED_MAIN, self._main.place)
         # Where both are one, it is the analyses that may be somewhere else.
-        check(self._insights, queries.REQUIRED_INSIGHTS, replace(self._insights.place, variable=_INSIGHTS))
+        place = replace(self._insights.place, variable=_INSIGHTS)
+        if self._seen is None or not self._is_absent(place):
+            check(self._insights, queries.REQUIRED_INSIGHTS, place)
+            return
+        self._awaited = True
+        log.warning("there are no analyses yet, so no tags", place=str(place), followed="as soon as they appear")
+
+    def _is_absent(self, place: DatabaseLocation) -> bool:
+        try:
+            return is_absent(self._insights, queries.REQUIRED_INSIGHTS, place)
+        except DatabaseUnavailableError:  # `check` says why
+            return False
+
+    def _read_insights(self, work: Callable[[Connection], T], none: T) -> T:
+        """Read analyses; `none` while there are none yet."""
+        if self._awaited and self._still_absent():
+            return none
+        return self._insights.read(work)
+
+    def _still_absent(self) -> bool:
+        place = replace(self._insights.place, variable=_INSIGHTS)
+        if not is_absent(self._insights, queries.REQUIRED_INSIGHTS, place):
+            self._awaited = False
+            log.info("the analyses' database appeared", place=str(place))
+            return False
+        if self._seen is not None and self._seen.get():
+            raise DatabaseUnavailableError(
+                f"{place} has no analyses, and there were some: it is away; bring it back, or confirm with --prune-all "
+                "that they are gone"
+            )
+        return True
 
     def indexed(self) -> Indexed:
         return Indexed(
             is_indexed(self._main, request_comments.c.deleted_at),
-            is_indexed(self._insights, comment_llm_analyses.c.recorded_at),
+            not self._awaited and is_indexed(self._insights, comment_llm_analyses.c.recorded_at),
         )
 
     def clock(self) -> int:
@@ -80,11 +124,13 @@ class SqlDatabase:
     def change_token(self) -> str:
         if self._insights is self._main:
             return self._main.change_token()
+        if self._awaited and self._still_absent():
+            return self._main.change_token()
         return f"{self._main.change_token()} {self._insights.change_token()}"
 
     def heads(self) -> HighestIds:
         comment = self._main.read(lambda connection: connection.execute(queries.HIGHEST_COMMENT).scalar())
-        analysis = self._insights.read(lambda connection: connection.execute(queries.HIGHEST_ANALYSIS).scalar())
+        analysis = self._read_insights(lambda connection: connection.execute(queries.HIGHEST_ANALYSIS).scalar(), None)
         return HighestIds(comment or 0, analysis or 0)
 
     def horizon(self, *, insights: bool = False) -> Horizon | None:
@@ -188,7 +234,8 @@ class SqlDatabase:
         return self._analyses(queries.latest_analyses(self._insights.dialect), limit=limit)
 
     def runs(self) -> dict[str, str]:
-        rows = self._insights.read(lambda connection: connection.execute(queries.RUNS).all())
+        none: Sequence[Any] = ()
+        rows = self._read_insights(lambda connection: connection.execute(queries.RUNS).all(), none)
         return {row.run_id: json.dumps(list(row), default=str) for row in rows}
 
     # -------------------------------------------------------------------------------------------------- reading
@@ -197,7 +244,13 @@ class SqlDatabase:
         return self._main.read(lambda connection: _rows(connection, query, parameters, CommentRow))
 
     def _analyses(self, query: Query, **parameters: object) -> list[AnalysisRow]:
-        return self._insights.read(lambda connection: _rows(connection, query, parameters, AnalysisRow))
+        none: list[AnalysisRow] = []
+        rows = self._read_insights(lambda connection: _rows(connection, query, parameters, AnalysisRow), none)
+        if rows and self._seen is not None and not self._noted:
+            if not self._seen.get():
+                self._seen.put(seen=True)
+            self._noted = True
+        return rows
 
 
 def open_databases(
@@ -206,8 +259,12 @@ def open_databases(
     *,
     timeout: float = 30.0,
     host_clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+    seen: AnalysesSeen | None = None,
 ) -> SqlDatabase:
     """Open WhiteBalloon's two databases, which may be one, and check that they are WhiteBalloon's.
+
+    With `seen`, the analyses' may be yet to come: WhiteBalloon makes them with the first one. Where some were seen
+    before, reading them then raises DatabaseUnavailableError.
 
     `timeout`: seconds that a lock on a SQLite file is waited out before DatabaseUnavailableError. `host_clock`:
     microseconds since 1970, the clock of SQLite databases. Raises OperatorError for whatever is in the way.
@@ -215,7 +272,7 @@ def open_databases(
     main = open_reader(main_url, "DATABASE_URL", timeout)
     same = insights_url == main_url
     insights = main if same else open_reader(insights_url, _INSIGHTS, timeout)
-    database = SqlDatabase(main, insights, host_clock)
+    database = SqlDatabase(main, insights, host_clock, seen)
     try:
         database.check()
     except BaseException:

@@ -32,6 +32,18 @@ class Indexed(NamedTuple):
     recorded_at: bool
 
 
+class AnalysesSeen(Protocol):
+    """Whether there ever were analyses. If so, a database that lacks them is away; else they are yet to come."""
+
+    def get(self) -> bool:
+        """Whether analyses were seen, by any process."""
+        ...
+
+    def put(self, *, seen: bool) -> None:
+        """Remember that analyses were seen, or that they are known to be gone."""
+        ...
+
+
 class Database(Protocol):
     """Rows of both databases. Every list is fetched whole and its transaction ended before it is handed over.
 

@@ -31,6 +31,14 @@ def check(reader: Reader, required: tuple[Query, ...], place: DatabaseLocation) 
         raise OperatorError(str(error)) from error
 
 
+def is_absent(reader: Reader, required: tuple[Query, ...], place: DatabaseLocation) -> bool:
+    """Whether the place itself answers, and merely has none of these tables: nobody made them yet."""
+    if place.path is not None and not place.path.exists():
+        return place.path.parent.is_dir() and not place.path.is_symlink()
+    missing = reader.read(lambda connection: _missing(connection, required))
+    return missing == [f"table {query.get_final_froms()[0]}" for query in required]
+
+
 def is_indexed(reader: Reader, column: Column[Any]) -> bool:
     """Whether an index leads to the last rows by this column; False where this user may not know.
 

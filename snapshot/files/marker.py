@@ -20,6 +20,36 @@ _PAUSE = 0.1
 class _Marker(msgspec.Struct):
     id: str
     group_slug: str | None
+    analyses: bool = False
+
+
+class SeenInMarker:
+    """Whether there ever were analyses, as a folder's marker remembers: see `projections.database.protocol`."""
+
+    def __init__(self, folder: Path, disk: Disk = LOCAL) -> None:
+        self._folder = folder
+        self._disk = disk
+
+    def get(self) -> bool:
+        """Whether analyses were seen; a folder without a marker knows of none."""
+        marker = self._marker()
+        return marker is not None and marker.analyses
+
+    def put(self, *, seen: bool) -> None:
+        """Remember it, once the folder has a marker."""
+        marker = self._marker()
+        if marker is not None and marker.analyses != seen:
+            content = msgspec.json.encode(msgspec.structs.replace(marker, analyses=seen)) + b"\n"
+            replace(self._folder / MARKER, content, disk=self._disk)
+
+    def _marker(self) -> _Marker | None:
+        try:
+            return _decode(self._disk.read(f"{self._folder}/{MARKER}"))
+        except (OSError, DecodingError):
+            return None
+
+
+_decode = JsonDecoder(_Marker).decode
 
 
 def read_marker(folder: Path, disk: Disk = LOCAL) -> Folder:
@@ -63,7 +93,7 @@ def _make(folder: Path, content: bytes, disk: Disk) -> None:
 
 def _parsed(folder: Path, content: bytes) -> Folder:
     try:
-        marker = JsonDecoder(_Marker).decode(content)
+        marker = _decode(content)
     except DecodingError as error:
         raise OperatorError(
             f"the marker {folder / MARKER} is damaged ({error}): remove it, and the next run recreates it"

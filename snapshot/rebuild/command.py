@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.console import Console
 
+from projections.analyses_seen import SeenAnywhere, SeenInStore
 from projections.database.database import open_databases
 from projections.errors import OperatorError
 from projections.projection import Projection
@@ -32,7 +33,7 @@ from snapshot.cli.run_log import RunEntry, RunLog
 from snapshot.cli.run_metrics import measured
 from snapshot.deletion_guard import blocked_message
 from snapshot.files.folder import ProfileFolder, open_folder
-from snapshot.files.marker import read_marker
+from snapshot.files.marker import SeenInMarker, read_marker
 from snapshot.flush.flusher import Flusher
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.processes import sizing
@@ -60,6 +61,7 @@ class RebuildSettings(NamedTuple):
     kafka: KafkaSettings | None
     deep: bool
     dry_run: bool
+    prune_all: bool = False
 
 
 def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
@@ -90,7 +92,7 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
     order = Order(options.users, options.dry_run, options.prune_all, lag_timeout)
     raise_gc_thresholds()
     make_storage(files)
-    settings = RebuildSettings(database, files, store, kafka.settings, deep, options.dry_run)
+    settings = RebuildSettings(database, files, store, kafka.settings, deep, options.dry_run, options.prune_all)
     with (
         _interruption_reported(),
         RunLog(files.storage_dir, NAME, group_slug=files.group_slug, dry_run=options.dry_run) as run,
@@ -173,7 +175,11 @@ def open_work(settings: RebuildSettings) -> Iterator[RebuildContext]:
     """
     with ExitStack() as stack:
         database = stack.enter_context(
-            open_databases(settings.database.database_url, settings.database.insights_database_url)
+            open_databases(
+                settings.database.database_url,
+                settings.database.insights_database_url,
+                seen=_analyses_seen(settings, lambda: projection.store),
+            )
         )
         projection = Projection(_store(settings, stack))
         # before a folder is made for it
@@ -182,6 +188,11 @@ def open_work(settings: RebuildSettings) -> Iterator[RebuildContext]:
         if output is not None:
             stack.callback(output.folder.close)
         yield RebuildContext(projection, database, Scope(settings.files.group_slug, settings.deep), output)
+
+
+def _analyses_seen(settings: RebuildSettings, store: Callable[[], Store]) -> SeenAnywhere:
+    marker = SeenInMarker(settings.files.profiles, settings.files.disk)
+    return SeenAnywhere(marker, SeenInStore(store), confirmed=settings.prune_all, read_only=settings.dry_run)
 
 
 def _store(settings: RebuildSettings, stack: ExitStack) -> Store:

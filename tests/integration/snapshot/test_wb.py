@@ -21,7 +21,7 @@ from snapshot.cli.run_log import FILE_NAME
 from snapshot.files.marker import MARKER
 from snapshot.wb import app
 from support.commands import Started, environment, on, run
-from support.whiteballoon import WhiteBalloon
+from support.whiteballoon import WhiteBalloon, file_of
 
 WB = ("wb", "signal-profile", "snapshot")
 
@@ -410,3 +410,25 @@ def test_a_run_is_counted_and_a_server_that_is_away_costs_nothing(env: dict[str,
     ended = wb("--all", env={**env, "STATSD_HOST": "no-such-host.invalid"})
     assert ended.exit_code == 0
     assert time.monotonic() - began < 60
+
+
+def test_before_the_first_analysis_there_are_no_tags_and_after_it_their_database_must_be_there(
+    balloon: WhiteBalloon, env: dict[str, str], profiles: Path, tmp_path: Path
+) -> None:
+    insights, away = file_of(balloon.insights_url), tmp_path / "away.db"
+    insights.rename(away)
+    early = wb("--all", env=env)
+    assert (early.exit_code, json.loads((profiles / "1-elm.json").read_bytes())["top_tags"]) == (0, [])
+    assert "no analyses yet" in early.stderr
+    away.rename(insights)
+    done("--all", env=env)
+    written = contents(profiles)
+    assert json.loads(written["1-elm.json"])["top_tags"] == [{"label": "food", "count": 1}]
+    insights.rename(away)
+    late = wb("--all", env=env)
+    assert late.exit_code == 2
+    assert "bring it back, or confirm with --prune-all" in late.stderr
+    assert contents(profiles) == written
+    assert wb("--all", "--prune-all", env=env).exit_code == 0
+    assert json.loads((profiles / "1-elm.json").read_bytes())["top_tags"] == []
+    assert wb("--all", env=env).exit_code == 0
