@@ -252,7 +252,7 @@ def _check_group(settings: DaemonSettings) -> None:
     refuse_unknown_group(slug, groups)
 
 
-def _database(settings: Settings, store: Store | None = None) -> AbstractContextManager[Database]:
+def _database(settings: DaemonSettings, store: Store | None = None) -> AbstractContextManager[Database]:
     stored = () if store is None else (SeenInStore(lambda: store),)
     marker = SeenInMarker(settings.files.profiles, settings.files.disk)
     seen = SeenAnywhere(marker, *stored, confirmed=settings.tail.prune_all)

@@ -105,7 +105,7 @@ class SqlDatabase:
             return False
         if self._seen is not None and self._seen.get():
             raise DatabaseUnavailableError(
-                f"{place} has no analyses, and there were some: it is away; bring it back, or confirm with --prune-all "
+                f"{place} has no analyses, and there were some: it is missing; restore it, or confirm with --prune-all "
                 "that they are gone"
             )
         return True

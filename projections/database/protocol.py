@@ -33,7 +33,7 @@ class Indexed(NamedTuple):
 
 
 class AnalysesSeen(Protocol):
-    """Whether there ever were analyses. If so, a database that lacks them is away; else they are yet to come."""
+    """Whether there ever were analyses. If so, a database that lacks them is unavailable; else they are yet to come."""
 
     def get(self) -> bool:
         """Whether analyses were seen, by any process."""

@@ -427,7 +427,7 @@ def test_before_the_first_analysis_there_are_no_tags_and_after_it_their_database
     insights.rename(away)
     late = wb("--all", env=env)
     assert late.exit_code == 2
-    assert "bring it back, or confirm with --prune-all" in late.stderr
+    assert "restore it, or confirm with --prune-all" in late.stderr
     assert contents(profiles) == written
     assert wb("--all", "--prune-all", env=env).exit_code == 0
     assert json.loads((profiles / "1-elm.json").read_bytes())["top_tags"] == []

@@ -119,7 +119,7 @@ def test_once_there_were_analyses_their_lack_is_a_database_that_is_away(wb: Whit
     path = file_of(wb.insights_url)
     path.rename(path.with_suffix(".away"))
     with open_databases(wb.main_url, wb.insights_url, seen=seen) as database:
-        with pytest.raises(DatabaseUnavailableError, match="it is away; bring it back, or confirm with --prune-all"):
+        with pytest.raises(DatabaseUnavailableError, match="it is missing; restore it, or confirm with --prune-all"):
             tags(database)
         path.with_suffix(".away").rename(path)
         assert tags(database) == ["first"]
