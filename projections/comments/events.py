@@ -53,6 +53,23 @@ class InsightCreated(msgspec.Struct, frozen=True, kw_only=True):
 
 Event = CommentCreated | InsightCreated
 
+_NO_TIME = datetime(1970, 1, 1)  # noqa: DTZ001 - a comment that is gone counts nowhere, so its time is never looked at
+
+
+def gone(comment_id: int, user_id: int, group_slug: str, help_request_id: int, revision: int) -> CommentCreated:
+    """Say that a comment is no longer part of this profile."""
+    return CommentCreated(
+        comment_id=comment_id,
+        user_id=user_id,
+        group_slug=group_slug,
+        help_request_id=help_request_id,
+        body="",
+        created_at=_NO_TIME,
+        gone=True,
+        revision=revision,
+    )
+
+
 COMMENT_CREATED = "comment-created"
 INSIGHT_CREATED = "insight-created"
 TOPICS: dict[str, type[CommentCreated] | type[InsightCreated]] = {

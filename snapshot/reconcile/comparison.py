@@ -5,13 +5,12 @@ database's time; both were read before the rows.
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
-from projections.comments.events import CommentCreated, Event
+from projections.comments.events import CommentCreated, Event, gone
 from projections.comments.groups import Groups
 from projections.comments.register import (
     EMPTY_REGISTER,
@@ -33,7 +32,6 @@ Registers = Mapping[ProfileKey, dict[int, bytes]]
 """Packed registers by comment id, of each profile that the store has."""
 
 _MODULUS = 2**128
-_NO_TIME = datetime(1970, 1, 1)  # noqa: DTZ001 - a comment that is gone counts nowhere, so its time is never looked at
 
 
 class _Content(NamedTuple):
@@ -213,17 +211,7 @@ class Comparison:
         profile.differ(1, visible=counts(old))
         if counts(old):
             profile.delete(cause)
-        gone = CommentCreated(
-            comment_id=comment_id,
-            user_id=key.user_id,
-            group_slug=key.group_slug,
-            help_request_id=old.comment.help_request_id,
-            body="",
-            created_at=_NO_TIME,
-            gone=True,
-            revision=self._time,
-        )
-        yield _revised(gone, old.comment_revision)
+        yield _revised(gone(comment_id, *key, old.comment.help_request_id, self._time), old.comment_revision)
 
 
 def _sums(registers: Mapping[int, bytes]) -> RegisterSums:

@@ -5,13 +5,12 @@ fingerprints. Both change here only, with the events that follow from it.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from enum import Enum, auto
 
 from consumer.tail.rows.contribution import NO_CONTRIBUTION, contributions, counts, keep_tags
 from consumer.tail.rows.fingerprints import Entry, Fingerprint, RowFingerprints, fingerprint_of, ids_of
 from consumer.tail.rows.revisions import Revisions
-from projections.comments.events import CommentCreated, Event
+from projections.comments.events import CommentCreated, Event, gone
 from projections.comments.groups import Groups
 from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, events, insight
 from projections.database.database import Database, analyses_of
@@ -19,7 +18,6 @@ from projections.profile_key import ProfileKey
 from snapshot.runtime.logs import warn_invalid_row
 from snapshot.runtime.metrics import Metrics
 
-_NO_TIME = datetime(1970, 1, 1)  # noqa: DTZ001 - a removed comment counts nowhere, so its time is never looked at
 Profiles = Mapping[ProfileKey, int]
 """Profiles that hold a comment, with the request that it was on there."""
 _NOWHERE: Profiles = {}
@@ -166,13 +164,4 @@ def _keep_analysis(entry: Entry, old: Entry) -> Entry:
 def removed(comment_id: int, profiles: Profiles, revision: int) -> Iterator[CommentCreated]:
     """Say to each of these profiles that a comment is no longer part of it."""
     for key in sorted(profiles):
-        yield CommentCreated(
-            comment_id=comment_id,
-            user_id=key.user_id,
-            group_slug=key.group_slug,
-            help_request_id=profiles[key],
-            body="",
-            created_at=_NO_TIME,
-            gone=True,
-            revision=revision,
-        )
+        yield gone(comment_id, *key, profiles[key], revision)
