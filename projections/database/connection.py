@@ -144,8 +144,11 @@ class _FileWatch:
             self._connection = self._engine.raw_connection()
             self._file = file
             self._opened += 1
-            names = {name: path for _, name, path in self._connection.execute("PRAGMA database_list")}
-            self._wal = Path(f"{names['main'] or self._path}-wal")
+            # As bytes: a path need not be UTF-8. Behind a link, SQLite puts the WAL beside the target.
+            ((name,),) = self._connection.execute(
+                "SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'"
+            )
+            self._wal = Path(f"{os.fsdecode(name) if name else self._path}-wal")
 
     def _state(self) -> list[_State]:
         """Device, inode, size and time of the database and, where there is one, of its WAL."""
