@@ -78,7 +78,7 @@ def test_the_options_given_to_wb_exist(place: Path) -> None:
 def test_the_environment_names_settings_that_exist() -> None:
     text = (ROOT / "deploy" / "environment.example").read_text(encoding="utf-8")
     names = re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE)
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "snapshot").glob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "snapshot").rglob("*.py"))
     assert {name for name in names if f'"{name}"' not in source and name not in LATER} == set()
 
 

@@ -30,7 +30,8 @@ from snapshot.runtime.metrics import Metrics
 log = structlog.get_logger()
 
 _COMMENTS_A_RANGE = 5_000
-_PAGE = 1_000
+_PAGE = 5_000
+"""As many as a page of rows has: a user's comments are divided as seldom as can be, and shown together."""
 _DIGESTS_IDLE = 150
 """A later pass rests so many times as long as it took to compare digests: under a hundredth of a processor."""
 _LOOK_IDLE = 9
