@@ -17,7 +17,7 @@ _TRIALS = 20
 _PAUSE = 0.1
 
 
-class _Marker(msgspec.Struct):
+class _Marker(msgspec.Struct, omit_defaults=True):
     id: str
     group_slug: str | None
     analyses: bool = False
