@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -20,7 +20,6 @@ from consumer.tail.tail import Start, Tail
 from consumer.tail.verify.store_check import InProcess, StoreCheck
 from projections.comments.events import Event
 from projections.database.database import Database
-from projections.paging import pages
 from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
 from snapshot.runtime.metrics import NO_METRICS, Metrics
@@ -222,7 +221,7 @@ class DatabaseTail:
             return
         found = tail.turn()
         self._idle = found is None
-        for part in pages(found or (), self._settings.batch):
+        for part in batches(found or (), self._settings.batch):
             self._last_end = term.revisions.number()
             self._queue.append(_Sent(self._last_end, part, None))
         if self._queue:
@@ -262,3 +261,15 @@ class DatabaseTail:
         if self._leased.tail is None or self._position is None or self._paused:
             return 0.1
         return self._leased.tail.wait() if self._idle else 0.0
+
+
+def batches(events: Iterable[Event], size: int) -> Iterator[list[Event]]:
+    """Divide events into batches of about `size`, between two users: so a first fill shows each profile as a whole."""
+    batch: list[Event] = []
+    for event in events:
+        if len(batch) >= size and event.user_id != batch[-1].user_id:
+            yield batch
+            batch = []
+        batch.append(event)
+    if batch:
+        yield batch
