@@ -4,10 +4,14 @@ Without a broker nothing else could: the tail's document was lost with the store
 the instance of each bucket. A folder without one that has snapshots all the same was written from some store.
 """
 
+import re
+
 from projections.store.protocol import BucketState, Store
 from projections.store.rollback import RollbackDetector
 from snapshot.files.folder import ProfileFolder
 from snapshot.flush.epochs import FolderEpochs
+
+_EPOCH = re.compile("[0-9]{1,18}")
 
 
 def expect_known_store(folder: ProfileFolder, store: Store, detector: RollbackDetector) -> None:
@@ -21,4 +25,5 @@ def expect_known_store(folder: ProfileFolder, store: Store, detector: RollbackDe
 
 
 def _state(instance_id: str, epoch: str) -> BucketState:
-    return BucketState(instance_id, int(epoch) if epoch.isdecimal() else 0, "", 0, {}, {}, None)
+    known = int(epoch) if _EPOCH.fullmatch(epoch) else 0  # a damaged one is none
+    return BucketState(instance_id, known, "", 0, {}, {}, None)

@@ -2,18 +2,45 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from consumer.dead_letters.dead_letters import DeadLetter, DeadLetterError
 from consumer.source import Invalid
+from projections.decoding import JsonDecoder
 from projections.errors import OperatorError
 from snapshot.files.jsonl import append_lines, remove_lines
 
 FILE_NAME = "dead-letters.jsonl"
 """In the storage folder."""
+
+
+class _Value(msgspec.Struct, kw_only=True):
+    value: str | None = None
+    value_base64: str | None = None
+
+
+class _Header(_Value, kw_only=True):
+    name: str
+
+
+class _Record(_Value, kw_only=True):
+    topic: str
+    partition: int
+    offset: int
+    key: str | None = None
+    key_base64: str | None = None
+    headers: list[_Header]
+    error: str
+    time: str
+    truncated: int | None = None
+
+
+_decode = JsonDecoder(_Record).decode
 
 
 class FileDeadLetters:
@@ -71,19 +98,13 @@ def as_record(one: DeadLetter) -> dict[str, Any]:
 
 def _read(line: bytes) -> DeadLetter | None:
     try:
-        record = json.loads(line)
-        message = Invalid(
-            record["topic"],
-            record["partition"],
-            record["offset"],
-            _bytes("key", record),
-            _bytes("value", record),
-            [(one["name"], _bytes("value", one) or b"") for one in record["headers"]],
-            record["error"],
-        )
-        return DeadLetter(message, record["time"], record.get("truncated"))
-    except (ValueError, TypeError, KeyError, RecursionError):
+        record = _decode(line)
+        headers = [(one.name, _bytes(one.value, one.value_base64) or b"") for one in record.headers]
+        key, value = _bytes(record.key, record.key_base64), _bytes(record.value, record.value_base64)
+    except ValueError:
         return None
+    message = Invalid(record.topic, record.partition, record.offset, key, value, headers, record.error)
+    return DeadLetter(message, record.time, record.truncated)
 
 
 def _field(name: str, value: bytes | None) -> dict[str, str | None]:
@@ -93,8 +114,7 @@ def _field(name: str, value: bytes | None) -> dict[str, str | None]:
         return {f"{name}_base64": base64.b64encode(value or b"").decode()}
 
 
-def _bytes(name: str, record: Mapping[str, Any]) -> bytes | None:
-    if f"{name}_base64" in record:
-        return base64.b64decode(record[f"{name}_base64"])
-    text = record[name]
-    return None if text is None else str(text).encode()
+def _bytes(text: str | None, base: str | None) -> bytes | None:
+    if base is not None:
+        return base64.b64decode(base)
+    return None if text is None else text.encode()

@@ -1,5 +1,6 @@
 """Dead letters on Kafka, in a topic beside each event topic."""
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from snapshot.kafka.producer import Message, Producer, too_large
 Headers = Sequence[tuple[str, bytes]]
 
 _PREFIX = "dead-letter-"
+_NUMBER = re.compile("[0-9]{1,18}")
 _CUTS = (900_000, 60_000, 1_000)  # bytes: below the limits that brokers are commonly given
 
 
@@ -91,4 +93,4 @@ def _ours(name: str) -> bool:
 
 
 def _number(text: str | None, otherwise: int) -> int:
-    return int(text) if text is not None and text.isdecimal() else otherwise
+    return int(text) if text is not None and _NUMBER.fullmatch(text) else otherwise

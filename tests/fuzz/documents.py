@@ -1,22 +1,33 @@
 """Targets: what is read from disk and from the store (names, snapshots, markers, notes, lines, the tail's document)."""
 
+import json
 import os
 import tempfile
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
 
 import msgspec
 
+from consumer.commands.admin.dead_letters import event_of
+from consumer.daemon.known_store import expect_known_store
 from consumer.daemon.schedule import NIGHTLY
+from consumer.dead_letters.dead_letters import DeadLetter
+from consumer.dead_letters.file import FileDeadLetters, as_record
+from consumer.dead_letters.kafka import read_message
+from consumer.source import Invalid
 from consumer.tail.lease import TailLease
-from fuzz.target import Target, text_of
+from fuzz.target import Choices, Target, text_of
 from projections.codec import unpack_head, unpack_label
 from projections.comments import register
+from projections.comments.events import InvalidEventError
 from projections.errors import OperatorError
-from projections.profile_key import HIGHEST_ID, ProfileKey
+from projections.profile_key import BUCKETS, HIGHEST_ID, ProfileKey
+from projections.projection import RULES_VERSION
 from projections.store.memory import MemoryStore
-from projections.store.protocol import Folder
+from projections.store.protocol import Folder, InitialPositions
+from projections.store.rollback import RollbackDetector
 from projections.watermark import TAIL, observe
 from snapshot.files.folder import ProfileFolder, open_folder
 from snapshot.files.jsonl import append_lines
@@ -35,6 +46,26 @@ _SNAPSHOT = b"""{"attachment_counts": {"image": 1}, "first_seen_at": "2024-05-01
 "user_id": 42}"""
 _FIELDS = tuple(
     f'"{name}":' for name in ("id", "group_slug", "done", "position", "positions", "comment_gaps", "user_id", "count")
+)
+_NOW = datetime(2026, 1, 2, tzinfo=UTC)
+_LINE = json.dumps(as_record(DeadLetter(Invalid("t", 0, 1, b"\xff", b"v", [("h", b"\xfe")], "e"), "now"))).encode()
+_LETTER = (
+    '"topic":',
+    '"partition":',
+    '"offset":',
+    '"headers":[',
+    '"error":',
+    '"time":',
+    '"key":null',
+    '"value":null',
+    "\n",
+)
+
+_LETTERS = (
+    _LINE,
+    _LINE.replace(b'"t"', b'["t"]'),
+    _LINE.replace(b'"e"', b'"\\ud800"'),
+    b"\x01" + b"9" * 5000,
 )
 
 
@@ -90,15 +121,40 @@ def read_folder(data: bytes) -> None:
 
 
 def read_notes(data: bytes) -> None:
-    """A note of the journal, and the epochs that the scrub keeps: whatever they hold, it is no error."""
+    """A note of the journal: whatever it holds, it is no error."""
     _put(f"{NOTES}/0123456789abcdef", data)
     journal = UnannouncedJournal(_PLACE)
     assert (ProfileKey(1, "g") in journal) in {True, False}
     with mock.patch("os.fsync"):
         journal.record("fedcba9876543210", [ProfileKey(1, "g")])
         assert ProfileKey(1, "g") in journal
+
+
+def read_epochs(data: bytes) -> None:
+    """The epochs that a folder is in step with: whatever the file holds, it is no error."""
     _put(EPOCHS, data)
-    Scrub(MemoryStore(lambda: 0), _folder()).pending_buckets()
+    store = MemoryStore(lambda: 0)
+    store.initialize(InitialPositions({}, {}, RULES_VERSION))
+    detector = RollbackDetector(store)
+    expect_known_store(_folder(), store, detector)
+    assert set(detector.read().rolled_back) <= set(range(BUCKETS))
+    Scrub(store, _folder()).pending_buckets()
+
+
+def read_letters(data: bytes) -> None:
+    """Dead letters, in a file or on Kafka: each is passed over, or can be named, shown, kept again and replayed."""
+    _put("letters", data)
+    one = Choices(data)
+    header = f"dead-letter-{('topic', 'partition', 'offset', 'error', 'time', 'truncated')[one.byte() % 6]}"
+    kept = Invalid("comment-created.dead", 0, 1, None, data, [(header, data[1:])], "")
+    for letter in (*FileDeadLetters(_PLACE / "letters", lambda: _NOW).letters(), read_message(kept)):
+        line = json.dumps(as_record(letter)).encode()
+        _put("again", line)
+        assert [*FileDeadLetters(_PLACE / "again", lambda: _NOW).letters()] == [letter]
+        assert json.dumps(as_record(letter), ensure_ascii=False).encode()
+        assert letter.id.encode()
+        with suppress(InvalidEventError):
+            event_of(letter)
 
 
 def add_lines(data: bytes) -> None:
@@ -141,7 +197,16 @@ DOCUMENTS = {
         (b'{"id":"0123456789abcdef","group_slug":null}\n', b'{"id":"\xb6","group_slug":null}'),
         linear=False,
     ),
-    "notes": Target(read_notes, _JSON, (b'[[1,"g"]]', b'{"1":"a:0"}'), linear=False),
+    "notes": Target(read_notes, _JSON, (b'[[1,"g"]]',), linear=False),
+    "epochs": Target(
+        read_epochs, (*_JSON, '"0":', '"a:0"'), (b'{"0":"a:0"}', b'{"0":"a:' + b"9" * 5000 + b'"}'), linear=False
+    ),
+    "letters": Target(
+        read_letters,
+        (*_JSON, *_LETTER),
+        _LETTERS,
+        linear=False,
+    ),
     "lines": Target(add_lines, ("\n", "a", "{"), linear=False),
     "document": Target(read_documents, (*_JSON, *_FIELDS), (b'{"position":1,"comment_gaps":[]}', b'{"done":1}')),
     "packed": Target(unpack, ("\x91", "\xdd\xff", "\x80", "\xc0"), (b"\x90", b"\x93\x01\x90\xc3")),

@@ -57,7 +57,7 @@ def replay_command(
     refused = 0
     for one in _chosen(_kept(files, kafka), ids, everything=everything):
         try:
-            events.append(_event(one))
+            events.append(event_of(one))
             letters.append(one)
         except InvalidEventError as error:
             refused += 1
@@ -109,7 +109,8 @@ def _chosen(kept: KeptDeadLetters, ids: Sequence[str] | None, *, everything: boo
     return found
 
 
-def _event(one: DeadLetter) -> Event:
+def event_of(one: DeadLetter) -> Event:
+    """Read the event that a dead letter is by now. Raises InvalidEventError where it still is none."""
     if one.truncated is not None:
         raise InvalidEventError(f"only a part of its {one.truncated} bytes was kept")
     if one.message.topic not in TOPICS:
