@@ -137,19 +137,6 @@ class Connection:
         return cast("list[Any]", first)
 
 
-_WHOLE = (
-    *(
-        "check",
-        "clock",
-        "load",
-        "scan",
-        "profiles",
-        "remove",
-        "initialize",
-        "raise_epoch",
-        "recover",
-        "add_folder",
-        "next_due",
-    ),
-    *("defer", "force", "settled", "recheck", "lease", "release", "leased", "document", "put_document", "close"),
-)
+_OWN = frozenset(name for name in vars(Connection) if not name.startswith("_"))
+_WHOLE = tuple(name for name in vars(Store) if not name.startswith("_") and name not in _OWN)
+"""Whatever the protocol has, so that none is forgotten."""
