@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from support import kafka_broker, oracle_folder, services
 from support.redis_server import RedisServer
@@ -23,8 +23,10 @@ from support.redis_server import RedisServer
 Rows = dict[str, dict[str, Any]]
 
 # On CI the same examples every time: a change is judged by what it changes. Elsewhere new ones with every run.
-settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
-settings.register_profile("here", deadline=None, print_blob=True)
+# No example is refused for its time: the machine may be busy.
+_COMMON = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", _COMMON, derandomize=True)
+settings.register_profile("here", _COMMON)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 # A shell's background job is started with SIGINT ignored, and so would be every command that a test interrupts.

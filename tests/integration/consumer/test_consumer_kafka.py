@@ -150,7 +150,7 @@ def test_redis_away_for_a_while_costs_nothing_but_time(
     with Started("snapshot-consumer", "--output-dir", str(out), env=env, log=tmp_path / "log") as daemon:
         daemon.until(lambda: out.exists() and len(list(out.glob("*.json"))) >= 100)
         own_redis.kill()
-        daemon.until(lambda: "waiting" in daemon.said())
+        daemon.until(lambda: "nothing is consumed meanwhile" in daemon.said())
         own_redis.start()
         daemon.until(lambda: len(list(out.glob("*.json"))) == 1504)
         assert daemon.terminate(5) == 0, daemon.said()
