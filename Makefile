@@ -57,6 +57,9 @@ MINUTES ?= 10
 fuzz: .venv/.dev .venv/.fuzz  ## any bytes against all that reads foreign ones; `make fuzz MINUTES=60`
 	@PYTHONPATH=tests $(RUN) fuzz --minutes $(MINUTES)
 
+mutants: .venv/.dev .venv/.mutants  ## are the tests able to fail? pure rooms and guard, half an hour; `make mutants JOBS=2`
+	@PYTHONPATH=tests $(RUN) mutation --jobs $(JOBS)
+
 bench: .venv/.dev  ## measure, and compare with the kept figures
 	@$(RUN) benchmarks
 
@@ -64,7 +67,7 @@ docs: .venv/.dev  ## write the generated documents again
 	@$(RUN) consumer.commands.documents
 
 clean:  ## remove what can be recreated, .venv too; never data
-	@rm -rf .venv build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
 	@find consumer projections snapshot tests -name __pycache__ -prune -exec rm -rf {} +
 
 engine:
@@ -94,4 +97,8 @@ python:
 	@$(PIP) install --editable '.[fuzz]' || echo "no atheris here: fuzzing with Hypothesis"
 	@touch $@
 
-.PHONY: help demo test lint format types layers tests simulate unit test-docker chaos fuzz bench docs clean engine python
+.venv/.mutants: pyproject.toml | .venv/.dev
+	@$(PIP) install --editable '.[mutants]'
+	@touch $@
+
+.PHONY: help demo test lint format types layers tests simulate unit test-docker chaos fuzz mutants bench docs clean engine python

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from support import kafka_broker, oracle_folder, services
 from support.redis_server import RedisServer
@@ -27,6 +27,8 @@ Rows = dict[str, dict[str, Any]]
 _COMMON = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", _COMMON, derandomize=True)
 settings.register_profile("here", _COMMON)
+# The same for `make mutants`, and no shrinking: it is enough to know that a test fails.
+settings.register_profile("mutants", _COMMON, derandomize=True, phases=[Phase.explicit, Phase.generate])
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 # A shell's background job is started with SIGINT ignored, and so would be every command that a test interrupts.

@@ -112,11 +112,6 @@ def _label_tie(labels: tuple[str, ...]) -> tuple[bool, bytes]:
     return not labels, _pack(labels)
 
 
-def same_content(one: Register, other: Register) -> bool:
-    """Whether two registers differ in nothing but their revisions."""
-    return one.comment == other.comment and one.labels == other.labels
-
-
 def counts(register: Register) -> bool:
     """Whether the comment counts: its row was read, and is neither deleted nor gone."""
     return register.comment is not None and register.comment.state == LIVE

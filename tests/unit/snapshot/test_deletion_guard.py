@@ -1,6 +1,10 @@
 """The guard's arithmetic: what is counted, what a single act excuses, and where too much begins."""
 
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from projections.comments.groups import Groups
 from projections.profile_key import ProfileKey
@@ -86,6 +90,38 @@ def test_parts_add_up() -> None:
     assert totals == Totals(12, 27, 33)
 
 
+CAUSES = st.sampled_from([None, ANN_LEFT, BEN_LEFT, FIRST, SECOND])
+PROFILES = st.tuples(  # comments that stay; those that go, by cause; tagged ones; untagged ones
+    st.integers(0, 3), st.dictionaries(CAUSES, st.integers(1, 9)), st.integers(0, 9), st.integers(0, 9)
+)
+
+
+@given(st.lists(st.lists(PROFILES, max_size=4), max_size=4))
+def test_whatever_the_parts_nothing_is_lost_or_counted_twice(
+    parts: list[list[tuple[int, dict[Cause | None, int], int, int]]],
+) -> None:
+    pending, totals = PendingDeletions(), Totals()
+    for part in parts:
+        other, others = PendingDeletions(), Totals()
+        for after, deleted, tagged, untagged in part:
+            before = after + sum(deleted.values())
+            other.add_profile(before, after, deleted, tagged=tagged, untagged=untagged)
+            others.add_profile(before, tagged)
+        pending.merge(other)
+        totals.merge(others)
+
+    profiles = list(itertools.chain(*parts))
+    tags = sum(tagged for _, _, tagged, _ in profiles)
+    assert (pending.tagged, pending.untagged) == (tags, sum(untagged for *_, untagged in profiles))
+    assert sum(ended for ended, _ in pending.causes.values()) == len(
+        [1 for after, gone, *_ in profiles if gone and not after]
+    )
+    for cause, (_, comments) in pending.causes.items():
+        assert comments == sum(deleted.get(cause, 0) for _, deleted, *_ in profiles)
+    present = [after + sum(deleted.values()) for after, deleted, *_ in profiles]
+    assert totals == Totals(len(list(filter(None, present))), sum(present), tags)
+
+
 def gone(comments: int = 0, *, profiles: int = 0, untagged: int = 0) -> PendingDeletions:
     return PendingDeletions({None: [profiles, comments]}, untagged=untagged)
 
@@ -144,4 +180,5 @@ def test_a_single_act_passes_however_much_it_is() -> None:
 def test_the_message_names_the_fix() -> None:
     message = blocked_message("20 of 20 comments", "snapshot-rebuild --prune-all")
     assert "would remove 20 of 20 comments" in message
+    assert "or correct DATABASE_URL and INSIGHTS_DATABASE_URL" in message
     assert message.endswith("or confirm with snapshot-rebuild --prune-all")

@@ -1,6 +1,7 @@
 import hashlib
 import json
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -100,7 +101,9 @@ def test_a_wrong_field_is_refused_by_name(field: str, value: object) -> None:
         SignalProfileSnapshot.from_dict({**EXAMPLE.to_dict(), field: value})
 
 
-@pytest.mark.parametrize("value", [None, [], "x", {}, {**EXAMPLE.to_dict(), "more": 1}])
+@pytest.mark.parametrize(
+    "value", [None, [], "x", {}, {**EXAMPLE.to_dict(), "more": 1}, EXAMPLE, MappingProxyType(EXAMPLE.to_dict())]
+)
 def test_a_wrong_shape_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="not a signal profile snapshot"):
         SignalProfileSnapshot.from_dict(value)

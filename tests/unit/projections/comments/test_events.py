@@ -1,19 +1,59 @@
-"""Moments that no calendar holds are no events: they would end every consumer that reads them."""
+"""The events on the wire, and what is refused there: a moment that no calendar holds would end every consumer."""
 
 import re
 
 import pytest
+from hypothesis import given
 
 from projections.comments.events import (
     COMMENT_CREATED,
+    INSIGHT_CREATED,
     MAX_CLOCK_SKEW,
+    CommentCreated,
+    Event,
     InvalidEventError,
     decode,
+    encode,
+    gone,
     reject_future_revision,
+    topic_of,
 )
-from projections.comments.register import half_of
+from projections.comments.register import GONE, CommentHalf, half_of
+from support.histories import events
 
 _EVENT = b'{"comment_id":1,"user_id":2,"group_slug":"g","help_request_id":1,"body":"x","created_at":"%s","revision":3}'
+
+
+@given(events)
+def test_an_event_comes_back_from_its_own_topic_alone(event: Event) -> None:
+    topic, other = COMMENT_CREATED, INSIGHT_CREATED
+    if not isinstance(event, CommentCreated):
+        topic, other = other, topic
+    assert topic_of(event) == topic
+    assert decode(topic, encode(event)) == event
+    if topic == INSIGHT_CREATED:  # a comment has all that an insight must have
+        with pytest.raises(InvalidEventError):
+            decode(other, encode(event))
+
+
+def test_that_a_comment_is_gone_is_an_event_which_names_it() -> None:
+    event = gone(1, 2, "elm", 3, 4)
+    assert decode(COMMENT_CREATED, encode(event)) == event
+    assert (event.comment_id, event.user_id, event.group_slug, event.help_request_id) == (1, 2, "elm", 3)
+    assert (half_of(event).revision, half_of(event).comment) == (4, CommentHalf(GONE, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "the message has no value"),
+        (b"{}", "Object missing required field `comment_id`"),
+        (b"[]", "Expected `object`, got `array`"),
+    ],
+)
+def test_what_is_no_event_is_refused_with_the_reason(value: bytes | None, reason: str) -> None:
+    with pytest.raises(InvalidEventError, match=f"(?-i:{reason})"):
+        decode(COMMENT_CREATED, value)
 
 
 @pytest.mark.parametrize("moment", [b"0001-01-01T00:00:00+02:00", b"9999-12-31T23:59:59-02:00", b"0000-01-01T00:00:00"])
@@ -40,5 +80,11 @@ def test_an_id_outside_1_to_2_to_the_63_is_no_event(field: str, value: bytes) ->
 def test_a_revision_more_than_five_minutes_ahead_is_no_event() -> None:
     event = decode(COMMENT_CREATED, _EVENT % b"2024-05-01T12:00:00")
     assert reject_future_revision(event, event.revision - MAX_CLOCK_SKEW) is event
+    with pytest.raises(InvalidEventError) as refused:
+        reject_future_revision(event, event.revision - MAX_CLOCK_SKEW - 60_000_000)
+    assert str(refused.value) == (
+        "its revision is 360 s ahead of this machine's clock, more than 300 s: set the clock of the database or of "
+        "this machine right, or correct the application that counts otherwise"
+    )
     with pytest.raises(InvalidEventError, match="300 s ahead"):
         reject_future_revision(event, event.revision - MAX_CLOCK_SKEW - 1)

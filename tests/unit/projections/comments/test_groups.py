@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Mapping
 
 import pytest
@@ -67,6 +68,17 @@ def test_groups_are_equal_when_their_rows_say_the_same() -> None:
     again = Groups.from_rows([*ELM, (9, "theme", "dark")], [*requests, (2, None)])
     assert Groups.from_rows(ELM, requests) == again
     assert Groups.from_rows([], requests) != again
+
+
+@pytest.mark.parametrize("slug", [None, "elm", "zoo", "oak"])
+def test_one_group_alone_is_as_it_is_among_all(slug: str | None) -> None:
+    rows = [(7, "signal_import_group:zoo", "Zoo"), (8, "signal_import_group:zoo", "Elm St"), *ELM]
+    groups = Groups.from_rows(rows, [(1, "[Signal] Elm St"), (2, "[Signal] Zoo")])
+    only = groups.only(slug)
+    for user, request in itertools.product((7, 8, 9), (1, 2, 3)):
+        expected = [each for each in groups.slugs(user, request) if slug in (None, each)]
+        assert only.slugs(user, request) == tuple(expected)
+    assert set(only.members) == {user for user, names in groups.members.items() if slug is None or slug in names}
 
 
 SLUGS = st.sampled_from("abc")

@@ -94,6 +94,7 @@ def test_a_found_link_stands_in_the_text_in_order_with_a_host(text: str) -> None
         ("https://en.example.org/wiki/Foo_(bar)", ["https://en.example.org/wiki/Foo_(bar)"]),
         ("(https://en.example.org/wiki/Foo_(bar)).", ["https://en.example.org/wiki/Foo_(bar)"]),
         ("https://a.org/((x))) https://a.org/()()]", ["https://a.org/((x))", "https://a.org/()()"]),
+        ("https://a.org/((x)y)z) (https://a.org/(x)y)z", ["https://a.org/((x)y)z", "https://a.org/(x)y"]),
         ("[https://a.org](https://b.org)", ["https://a.org", "https://b.org"]),
         (
             "[a](https://a.org/x)'s, [b](https://b.org),[c](https://c.org)",

@@ -6,7 +6,7 @@ import pytest
 
 from projections.comments.events import CommentCreated, InsightCreated
 from projections.comments.groups import Groups
-from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, events
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, events, is_valid
 
 GROUPS = Groups({7: {"elm": "Elm St", "zoo": "Elm St"}, 8: {"elm": "Elm St"}}, {"Elm St": frozenset({1})})
 ROW = CommentRow(5, 8, 1, "hello", "2024-06-01 09:00:00.250000", None)
@@ -78,6 +78,7 @@ BAD: list[dict[str, Any]] = [
 def test_a_row_that_cannot_be_understood_is_reported_and_the_others_are_read(bad: dict[str, Any]) -> None:
     reported: list[InvalidRowError] = []
     rows = [ROW._replace(**bad), ROW._replace(comment_id=6)]
+    assert [is_valid(row) for row in rows] == [False, True]
     found = list(events(rows, {5: ANALYSIS}, GROUPS, 1, reported.append))
     assert [event.comment_id for event in found] == [6]
     assert [error.row for error in reported] == [rows[0]]

@@ -1,5 +1,6 @@
 """The one-pass fold is the fold: same rows, same heads."""
 
+import tracemalloc
 from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -138,3 +139,16 @@ def test_a_long_history_keeps_its_first_and_last_comments() -> None:
     assert [created_at for created_at, _, _ in head.first.kept] == list(range(KEPT))
     assert [-created_at for created_at, _, _ in head.last.kept] == [4999 - back for back in range(KEPT)]
     assert not head.first.complete
+
+
+def test_a_long_history_takes_no_more_memory_than_a_short_one() -> None:
+    def taken(comments: int) -> int:
+        tally = Tally()
+        tracemalloc.start()
+        for number in range(comments):
+            tally.add(number, CommentHalf(LIVE, number, 1), ())
+        current, _peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return current
+
+    assert taken(10_000) < 2 * taken(1_000)

@@ -191,6 +191,8 @@ def test_a_recompute_in_progress_learns_what_changed_up_to_a_limit(monkeypatch: 
     assert whole.part.head.touched == [2], "equal content touches nothing"
     whole.fold(comment(KEY, 2, 2, "https://a.org"), comment(KEY, 3, 1))
     assert whole.part.head.touched == [2, 3]
+    whole.fold(comment(KEY, 9, 1))
+    assert (whole.part.head.recomputer, whole.part.head.touched) == ("another", [2, 3, 9]), "as many as the limit says"
     whole.fold(comment(KEY, 4, 1), comment(KEY, 5, 1))
     assert (whole.part.head.recomputer, whole.part.head.touched) == ("", [])
 
