@@ -6,7 +6,7 @@ import pytest
 
 from projections.comments.events import CommentCreated, InsightCreated
 from projections.comments.groups import Groups
-from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, events, is_valid
+from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, events, insight, is_valid
 
 GROUPS = Groups({7: {"elm": "Elm St", "zoo": "Elm St"}, 8: {"elm": "Elm St"}}, {"Elm St": frozenset({1})})
 ROW = CommentRow(5, 8, 1, "hello", "2024-06-01 09:00:00.250000", None)
@@ -14,7 +14,7 @@ ANALYSIS = AnalysisRow(5, '["ladder"]', "", "a, b", "2024-06-02T08:00:00")
 
 
 def test_a_comment_and_its_analysis() -> None:
-    comment, insight = events([ROW], {5: ANALYSIS}, GROUPS, 99)
+    comment, analysed = events([ROW], {5: ANALYSIS}, GROUPS, 99)
     assert comment == CommentCreated(
         comment_id=5,
         user_id=8,
@@ -24,7 +24,7 @@ def test_a_comment_and_its_analysis() -> None:
         created_at=datetime(2024, 6, 1, 9, 0, 0, 250000),  # noqa: DTZ001 - WhiteBalloon's times are UTC without a zone
         revision=99,
     )
-    assert insight == InsightCreated(
+    assert analysed == InsightCreated(
         comment_id=5,
         user_id=8,
         group_slug="elm",
@@ -33,6 +33,10 @@ def test_a_comment_and_its_analysis() -> None:
         recorded_at=datetime(2024, 6, 2, 8),  # noqa: DTZ001 - the same
         revision=99,
     )
+
+
+def test_an_analysis_that_was_deleted_is_an_event_without_labels() -> None:
+    assert insight(ROW, "elm", None, 9) == InsightCreated(comment_id=5, user_id=8, group_slug="elm", revision=9)
 
 
 def test_a_comment_in_two_groups_is_an_event_in_each() -> None:
@@ -92,9 +96,9 @@ def test_a_row_that_cannot_be_understood_is_an_error_where_nobody_takes_reports(
 
 
 def test_an_analysis_with_an_odd_time_keeps_its_labels() -> None:
-    _, insight = events([ROW], {5: ANALYSIS._replace(recorded_at="soon")}, GROUPS, 1)
-    assert isinstance(insight, InsightCreated)
-    assert (insight.recorded_at, insight.tags) == (None, ("a", "b"))
+    _, analysed = events([ROW], {5: ANALYSIS._replace(recorded_at="soon")}, GROUPS, 1)
+    assert isinstance(analysed, InsightCreated)
+    assert (analysed.recorded_at, analysed.tags) == (None, ("a", "b"))
 
 
 def test_the_oracle_s_rows_give_its_profiles_and_no_others(

@@ -112,20 +112,22 @@ def test_the_heads_are_those_of_the_fold_whatever_the_pages(
     assert messages == warnings
 
 
-@given(st.permutations(range(40)))
-def test_the_order_of_comments_does_not_matter_and_a_label_past_the_leaders_gives_the_bar(order: list[int]) -> None:
+@given(st.permutations(range(40)), st.integers(1, KEPT + 2) | st.just(40))
+def test_the_order_of_comments_does_not_matter_and_a_label_past_the_leaders_gives_the_bar(
+    order: list[int], size: int
+) -> None:
     every = [(number, number // 3, number % 2, number % 23, number % 4, number % 19) for number in range(40)]
     tally = Tally()
     registers = {}
-    for comment_id, created_at, request_id, link, position, tag in (every[index] for index in order):
-        message = BodyContent(((f"https://{link}.org/", position, 1),))
+    for comment_id, created_at, request_id, link, position, tag in (every[index] for index in order[:size]):
+        message = BodyContent(((f"https://{link}.org/", position, 1),), (("👍", position + 1),), (("image", 2),))
         labels = (f"tag {tag}", "every")
         half = CommentHalf(LIVE, created_at, request_id, *message)
         tally.add(comment_id, half, labels)
         registers[comment_id] = Register(0, half, 0, labels)
     expected = aggregate(registers).head
 
-    assert expected.links.cutoff is not None
+    assert (expected.links.cutoff is not None) == (size == 40)
     assert tally.head() == comparable(expected)
 
 
