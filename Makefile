@@ -63,6 +63,9 @@ mutants: .venv/.dev .venv/.mutants  ## are the tests able to fail? pure rooms an
 bench: .venv/.dev  ## measure, and compare with the kept figures
 	@$(RUN) benchmarks
 
+bench-kill: .venv/.dev  ## kill -9 of the only consumer half way through 690,000 events
+	@PYTHONPATH=tests $(RUN) benchmarks.kill
+
 docs: .venv/.dev  ## write the generated documents again
 	@$(RUN) consumer.commands.documents
 
@@ -101,4 +104,4 @@ python:
 	@$(PIP) install --editable '.[mutants]'
 	@touch $@
 
-.PHONY: help demo test lint format types layers tests simulate unit test-docker chaos fuzz mutants bench docs clean engine python
+.PHONY: help demo test lint format types layers tests simulate unit test-docker chaos fuzz mutants bench bench-kill docs clean engine python
