@@ -24,21 +24,27 @@ _log = logging.getLogger(__name__)
 Client = TypeVar("Client")
 
 
-def connect(make: Callable[..., Client], settings: KafkaSettings, **options: Any) -> Client:  # noqa: ANN401
+def connect(
+    make: Callable[..., Client],
+    settings: KafkaSettings,
+    *,
+    seconds: float = _CONNECT_SECONDS,
+    **options: Any,  # noqa: ANN401
+) -> Client:
     """Make a client of kafka-python (`KafkaConsumer`, `KafkaProducer`, `KafkaAdminClient`) and see it connected.
 
-    Raises OperatorError within about ten seconds where no broker answers or where it refuses us.
+    Raises OperatorError within about so many seconds where no broker answers or where it refuses us.
     """
     settings.check()
     quieten()
-    probe(settings)
+    probe(settings, seconds / 5)
     made: list[KafkaNetClient] = []
 
     def network(**configuration: Any) -> KafkaNetClient:  # noqa: ANN401  kafka-python's own options, passed on
         made.append(KafkaNetClient(**configuration))
         return made[-1]
 
-    merged = settings.options() | {"bootstrap_timeout_ms": int(_CONNECT_SECONDS * 1000)} | options
+    merged = settings.options() | {"bootstrap_timeout_ms": int(seconds * 1000)} | options
     with _silence() as logged:
         try:
             return make(**merged, kafka_client=network)

@@ -13,6 +13,8 @@ from snapshot.kafka.settings import KafkaSettings
 
 _log = logging.getLogger(__name__)
 _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
+_GRACE = 1.0
+"""Seconds more than the client gives itself: its own reason says more than our time-out."""
 
 
 def too_large(outcome: BaseException | None) -> bool:
@@ -64,9 +66,9 @@ def close(client: KafkaProducer, seconds: float) -> None:
 class Producer:
     """Sends batches, all acknowledged by all replicas in sync, without doubles while a connection lasts.
 
-    `delivery_timeout` (seconds, at least 1) bounds how long a batch is tried. After a failure the client is closed, so
-    that it can't send late what was given up, and what comes next begins with another. Connects with its making:
-    OperatorError where Kafka can't be reached.
+    `delivery_timeout` (seconds, at least 1) bounds how long a batch is tried; `send` ends about a second later, also
+    where it has to connect first. After a failure the client is closed, so that it can't send late what was given up,
+    and what comes next begins with another. Connects with its making: OperatorError where Kafka can't be reached.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class Producer:
 
     def _send(self, messages: Sequence[Message], deadline: float) -> list[Exception | None]:
         try:
-            client = self._client = self._client or self._connect()
+            client = self._client = self._client or self._connect(seconds=self._timeout)
         except OperatorError as error:
             return [error] * len(messages)
         futures = [self._begin(client, message, deadline) for message in messages]
@@ -117,11 +119,12 @@ class Producer:
         if client is not None:
             close(client, seconds)
 
-    def _connect(self) -> KafkaProducer:
+    def _connect(self, **limit: float) -> KafkaProducer:
         milliseconds = round(self._timeout * 1000)
         return connect(
             KafkaProducer,
             self._settings,
+            **limit,
             **OPTIONS,
             delivery_timeout_ms=milliseconds,
             request_timeout_ms=milliseconds // 2,
@@ -142,8 +145,8 @@ class Producer:
         if isinstance(future, Exception):
             return future
         try:
-            # A second more than the client gives itself: its own reason says more than our time-out.
-            acknowledged = future.get(timeout=max(0.0, deadline - self._clock()) + 1)
+            # For all together, or a batch of which kafka-python ends nothing would wait a second for each message.
+            acknowledged = future.get(timeout=max(0.0, deadline + _GRACE - self._clock()))
         except errors.KafkaError as error:
             found: Exception = error
             return found

@@ -21,7 +21,7 @@ from support.changes import Changes, people
 from support.commands import Started, environment, on, run
 from support.kafka_broker import Broker
 from support.kafka_topics import everything
-from support.whiteballoon import WhiteBalloon
+from support.whiteballoon import START, WhiteBalloon
 
 CATCH_UP = "--until-caught-up"
 
@@ -110,6 +110,28 @@ def test_kafka_may_be_away_for_a_while(
         relay.until(lambda: "Kafka doesn't take the events" in relay.said())
         own_kafka.start()
         relay.until(lambda: second in comments_on(own_kafka.bootstrap))
+
+
+def test_a_broker_that_hangs_in_the_middle_of_the_history_holds_up_nothing_later(
+    white_balloon: WhiteBalloon, own_kafka: Broker, tmp_path: Path, redis_url: str
+) -> None:
+    env = on(tmp_path / "wb", tmp_path, KAFKA_BOOTSTRAP_SERVERS=own_kafka.bootstrap, REDIS_URL=redis_url)
+    request, users = white_balloon.add_group("elm", "Elm St", members=40)
+    rows = [{"user_id": user, "help_request_id": request, "body": "hello", "created_at": START} for user in users]
+    white_balloon.comments(rows * 500)
+    with Started("snapshot-relay", env=env, log=tmp_path / "relay.log") as relay:  # and no consumer
+        relay.until(lambda: "tailing the database" in relay.said())
+        relay.until(lambda: bool(comments_on(own_kafka.bootstrap)))
+        own_kafka.pause()  # whatever is on its way is neither taken nor refused
+        relay.until(lambda: "Kafka doesn't take the events" in relay.said())
+        own_kafka.resume()
+        relay.until(lambda: len(set(comments_on(own_kafka.bootstrap))) == len(rows) * 500)
+        own_kafka.pause()
+        warnings = relay.said().count("Kafka doesn't take the events")
+        white_balloon.comments(rows)
+        relay.until(lambda: relay.said().count("Kafka doesn't take the events") > warnings)
+        assert relay.terminate(6) == 0, relay.said()
+        assert "Traceback" not in relay.said()
 
 
 def test_without_a_broker_it_says_what_to_do(white_balloon: WhiteBalloon, tmp_path: Path, redis_url: str) -> None:

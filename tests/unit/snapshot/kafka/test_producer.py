@@ -1,4 +1,4 @@
-"""Ending a producer that a slow broker holds up."""
+"""Sending by a producer that a slow broker holds up, and ending it."""
 
 import gc
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from kafka import errors
 
-from snapshot.kafka.producer import close
+from snapshot.kafka.producer import Message, Producer, close
+from snapshot.kafka.settings import KafkaSettings
 
 
 class Sender:
@@ -39,3 +40,27 @@ def test_a_producer_that_can_not_be_closed_is_closed_by_force_and_raises_nothing
     assert client._sender.forced  # noqa: SLF001  its thread sends nothing of what was given up
     del client
     gc.collect()  # pytest makes an error of what `__del__` raises
+
+
+class Paused(Slow):
+    """Its broker went silent in the middle of a batch: of the messages that were sent, nothing is heard any more."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.KafkaTimeoutError("flush"))
+        self.clock = 0.0
+
+    def send(self, *_message: object, **_options: object) -> "Paused":
+        return self
+
+    def get(self, timeout: float) -> None:
+        self.clock += timeout
+        raise errors.KafkaTimeoutError
+
+
+def test_a_batch_of_which_nothing_is_heard_is_given_up_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Paused()
+    monkeypatch.setattr("snapshot.kafka.producer.connect", lambda *_client, **_options: client)
+    producer = Producer(KafkaSettings(bootstrap_servers="a:9092"), delivery_timeout=2.5, clock=lambda: client.clock)
+    outcomes = producer.send([Message("comment-created", b"7", b"{}", [])] * 1_000)
+    assert [type(one) for one in outcomes] == [errors.KafkaTimeoutError] * 1_000
+    assert client.clock <= 3.5
