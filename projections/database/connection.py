@@ -15,7 +15,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from projections.database.errors import DatabaseLocation, DatabaseUnavailableError, explain, is_garbled, is_lock
+from projections.database.errors import DatabaseLocation, DatabaseUnavailableError, explain, is_lock
+from projections.database.garbled import is_garbled, tolerate
 from projections.errors import OperatorError
 from projections.masking import mask
 
@@ -64,12 +65,11 @@ class Reader:
         try:
             with self._engine.connect() as connection, connection.begin():
                 return work(connection)
-        except (DBAPIError, sqlite3.Error) as error:
+        except (DBAPIError, sqlite3.Error, UnicodeDecodeError) as error:
             if not is_garbled(error):
                 raise
-        with self._engine.connect() as connection, connection.begin():  # a tenth slower, so not from the start
-            driver: Any = connection.connection.dbapi_connection
-            driver.text_factory = partial(str, encoding="utf-8", errors="replace")
+        with self._engine.connect() as connection, connection.begin():
+            tolerate(connection)
             return work(connection)
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
@@ -225,7 +225,6 @@ def _sqlite_engine(path: Path) -> Engine:
 _POSTGRES_DEFAULTS = {
     "connect_timeout": 5,
     "application_name": "signal-identity-snapshotter",
-    "client_encoding": "utf8",
 }
 
 
@@ -241,7 +240,7 @@ def _postgres_engine(url: URL) -> Engine:
         url,
         pool_pre_ping=True,
         isolation_level="REPEATABLE READ",
-        connect_args={**defaults, "prepare_threshold": None},
+        connect_args={**defaults, "client_encoding": "utf8", "prepare_threshold": None},
         execution_options={"postgresql_readonly": True},
     )
 

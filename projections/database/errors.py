@@ -34,12 +34,6 @@ def is_lock(error: Exception) -> bool:
     return isinstance(cause, sqlite3.Error) and _code(cause) in LOCKED
 
 
-def is_garbled(error: Exception) -> bool:
-    """Whether a text in a SQLite file is not UTF-8."""
-    cause = _cause(error)
-    return isinstance(cause, sqlite3.Error) and str(cause).startswith("Could not decode to UTF-8")
-
-
 def explain(error: Exception, place: DatabaseLocation) -> Exception:
     """Translate a driver's error: DatabaseUnavailableError, OperatorError, or itself where it is our own bug."""
     cause = _cause(error)

@@ -366,3 +366,52 @@ def test_who_may_not_see_indexes_has_none(wb: WhiteBalloon) -> None:
             assert opened.indexed() == (False, False)
     finally:
         execute(wb.main_url, "DROP OWNED BY blind", "DROP ROLE blind")
+
+
+@pytest.fixture(params=["SQL_ASCII", "WIN1252"])
+def other_encoding(request: pytest.FixtureRequest, postgres_server_url: str) -> Iterator[str]:
+    """A database that does not know the encoding of its text, and one that has no character for some bytes."""
+    name = f"encoded_{request.param.lower()}"
+    as_c = f"ENCODING '{request.param}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    execute(f"{postgres_server_url}/postgres", f"CREATE DATABASE {name} {as_c}")
+    url = f"{postgres_server_url}/{name}".replace("postgresql://", "postgresql+psycopg://")
+    yield url
+    execute(f"{postgres_server_url}/postgres", f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("query", ["", "?client_encoding=sql_ascii"])
+def test_text_that_can_not_be_decoded_is_read_with_replacements(other_encoding: str, query: str) -> None:
+    utf8 = f"{other_encoding}?client_encoding=utf8"
+    wb = WhiteBalloon(utf8, utf8)
+    wb.create()
+    request, (user,) = wb.add_group("elm", "Elm")
+    wb.add_request("[Signal] odd")
+    wb.set_attribute(user, "signal_import_group:odd", "odd")
+    first, second = wb.comment(user, request, "plain"), wb.comment(user, request, "odd")
+    wb.soft_delete(second)
+    wb.analyse(first, tags=["plain"], run_id="plain")
+    wb.analyse(second, tags=["odd"], run_id="odd")
+    execute(
+        wb.main_url,
+        r"UPDATE request_comments SET body = E'odd \x81 \x8d' WHERE body = 'odd'",
+        r"UPDATE comment_llm_analyses SET tags = E'[\"odd \x81\"]' WHERE run_id = 'odd'",
+        r"UPDATE comment_llm_runs SET model = E'odd \x81' WHERE run_id = 'odd'",
+        r"UPDATE user_attributes SET key = E'signal_import_group:\x81', value = E'\x81' WHERE value = 'odd'",
+        r"UPDATE help_requests SET title = E'[Signal] \x81' WHERE title = '[Signal] odd'",
+    )
+    with open_databases(other_encoding + query, other_encoding + query) as database:
+        for _ in range(2):  # the pool has none of the connections that replace
+            rows = database.comments_after(0)
+            assert [(row.body, row.deleted_at is None) for row in rows] == [
+                ("plain", True),
+                ("odd \ufffd \ufffd", False),
+            ]
+        assert database.comments_of_users(0, HIGHEST_ID) == database.comments_by_ids([first, second]) == rows
+        assert database.latest_deleted(5) == rows[1:]
+        assert [row.tags for row in database.analyses_after(0)] == ['["plain"]', '["odd \ufffd"]']
+        assert [row.comment_id for row in database.analyses_of_run("odd")] == [second]
+        assert list(database.runs()) == ["odd", "plain"]
+        groups = database.groups()
+        assert groups.members == {user: {"elm": "Elm", "\ufffd": "\ufffd"}}
+        assert set(groups.requests) == {"Elm", "\ufffd"}
+        assert len(list(events(rows, {}, groups, 1))) == len(rows)
