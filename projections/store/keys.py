@@ -28,7 +28,12 @@ def index_key(bucket: int) -> str:
 
 def profile_key(key: ProfileKey) -> str:
     """Hash: one profile."""
-    return _key(bucket_of(key.user_id), f"p:{member(key)}")
+    return profile_prefix(bucket_of(key.user_id)) + member(key)
+
+
+def profile_prefix(bucket: int) -> str:
+    """Give what comes before the member in the keys of a bucket's profiles."""
+    return _key(bucket, "p:")
 
 
 def due_key(bucket: int, folder: str) -> str:

@@ -138,6 +138,10 @@ class MemoryStore:
         with self._lock:
             return sorted(key for key in self._profiles if first_user <= key.user_id <= last_user)
 
+    def load_range(self, first_user: int, last_user: int, field: bytes) -> Iterator[tuple[ProfileKey, bytes | None]]:
+        found = self.load(dict.fromkeys(self.profiles(first_user, last_user), (field,)))
+        return iter([(key, loaded.fields.get(field)) for key, loaded in found.items()])
+
     def remove(self, key: ProfileKey, version: bytes) -> bool:
         with self._lock:
             profile = self._profiles.get(key)

@@ -193,6 +193,10 @@ class Store(Protocol):
         """All profiles of the users in this closed range, ascending, those without any comment left included."""
         ...
 
+    def load_range(self, first_user: int, last_user: int, field: bytes) -> Iterator[tuple[ProfileKey, bytes | None]]:
+        """One field of these users' profiles, in any order; where others come or go meanwhile, one may be left out."""
+        ...
+
     def remove(self, key: ProfileKey, version: bytes) -> bool:
         """Remove a profile, if its version is still this one.
 

@@ -27,7 +27,7 @@ Digests = dict[str, dict[int, int]]
 """Group slug -> user id -> a sum of fingerprints, to be taken modulo 2^128."""
 
 
-class _Digest(msgspec.Struct, array_like=True):
+class PackedDigest(msgspec.Struct, array_like=True, gc=False):
     """The two numbers of a packed head that are compared; the fields between them are skipped."""
 
     count: int
@@ -41,8 +41,8 @@ class _Digest(msgspec.Struct, array_like=True):
     digest: bytes
 
 
-_decode = msgspec.msgpack.Decoder(_Digest).decode
-_DAMAGED = -1
+_decode = msgspec.msgpack.Decoder(PackedDigest).decode
+DAMAGED = -1
 """A digest that no sum of rows equals."""
 
 
@@ -54,10 +54,10 @@ class StoredDigests(msgspec.Struct):
     shown: int = 0
     comments: int = 0
 
-    def add(self, key: ProfileKey, head: Head | _Digest | None) -> None:
+    def add(self, key: ProfileKey, head: Head | PackedDigest | None) -> None:
         """Add one profile's head; None where there is none that can be read."""
         self.profiles += 1
-        digest = _DAMAGED
+        digest = DAMAGED
         if head is not None:
             digest = int.from_bytes(head.digest, "big")
             self.shown += head.count > 0
@@ -79,11 +79,12 @@ def stored_digests(store: Store, keys: Collection[ProfileKey]) -> StoredDigests:
     left = iter(keys)
     while page := list(islice(left, _HEADS)):
         for key, (_, fields) in store.load(dict.fromkeys(page, (HEAD,))).items():
-            found.add(key, _digest(fields.get(HEAD)))
+            found.add(key, unpack_digest(fields.get(HEAD)))
     return found
 
 
-def _digest(packed: bytes | None) -> _Digest | None:
+def unpack_digest(packed: bytes | None) -> PackedDigest | None:
+    """Read the digest of a packed head; None where there is none that can be read."""
     try:
         return None if packed is None else _decode(packed)
     except UNREADABLE:

@@ -6,11 +6,11 @@ from consumer.tail.rows.contribution import in_step
 from consumer.tail.rows.event_builder import EventBuilder
 from projections.paging import pages
 from projections.profile_key import HIGHEST_ID, ProfileKey
-from projections.store.protocol import Store
+from projections.store.protocol import HEAD, Store
 from snapshot.deletion_guard import Totals
-from snapshot.reconcile.digests import stored_digests
+from snapshot.reconcile.digests import DAMAGED, unpack_digest
 
-_USERS = 500
+_USERS = 4_000
 
 
 class DigestPass:
@@ -33,14 +33,16 @@ class DigestPass:
         self._compare(first, HIGHEST_ID, ())
 
     def _compare(self, first: int, last: int, published: Iterable[int]) -> None:
-        found = stored_digests(self._store, self._store.profiles(first, last))
-        self.totals.profiles += found.shown
-        self.totals.comments += found.comments
-        stored = {ProfileKey(user, slug): one for slug, users in found.digests.items() for user, one in users.items()}
         sums = dict(self._sums(published))
-        for key in stored.keys() | sums.keys():
-            if not in_step(sums.get(key, 0), stored.get(key, 0)):
+        for key, packed in self._store.load_range(first, last, HEAD):
+            digest = DAMAGED
+            if (head := unpack_digest(packed)) is not None:
+                digest = int.from_bytes(head.digest, "big")
+                self.totals.profiles += head.count > 0
+                self.totals.comments += max(head.count, 0)
+            if not in_step(sums.pop(key, 0), digest):
                 self.users.add(key.user_id)
+        self.users.update(key.user_id for key, total in sums.items() if not in_step(total, 0))
 
     def _sums(self, users: Iterable[int]) -> Iterator[tuple[ProfileKey, int]]:
         groups, sums = self._builder.groups, self._builder.fingerprints.sums

@@ -134,6 +134,18 @@ def test_profiles_are_listed_by_exact_user_ids(store: Store, users: list[int]) -
     assert store.profiles(users[1], users[0]) == []
 
 
+def test_a_field_of_all_profiles_of_some_users(store: Store) -> None:
+    groups = [ProfileKey(8, f"group-{number}") for number in range(450)]  # more than a page of one bucket
+    below, above, huge = ProfileKey(6, "elm"), ProfileKey(2**53, "elm"), ProfileKey(2**53 + 1, "elm")
+    for key in (below, *groups, above, huge):
+        save(store, write(key, ABSENT, b"one", {b"h": repr(key).encode()}))
+    save(store, write(ProfileKey(7, "a:b"), ABSENT, b"one", {b"c1": b"no head"}))
+    found = list(store.load_range(7, 2**53, b"h"))
+    assert len(found) == len(dict(found))
+    assert dict(found) == {ProfileKey(7, "a:b"): None} | {key: repr(key).encode() for key in (*groups, above)}
+    assert list(store.load_range(9, 2**53 - 1, b"h")) == []
+
+
 @pytest.mark.parametrize("slug", AWKWARD)
 def test_any_slug_names_a_profile(store: Store, slug: str) -> None:
     key = ProfileKey(2**63 - 1, slug)
