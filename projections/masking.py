@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 _URL = re.compile(r"(?<![a-z0-9+.-])[a-z0-9+.-]+://\S*[^\s.,:;!?)\]}'\"]", re.IGNORECASE)
 """From the start of a word, so that it takes linear time, and without the punctuation of the sentence around it."""
-_PARAMETER = re.compile(r"([?&;])([^=&;]*)=([^&;#]*)")
+_PARAMETER = re.compile(r"([?&;][^=&;?]*)=")
 _SECRET = re.compile(r"pass|pwd|secret|token|user|credential", re.IGNORECASE)
 _ODD_COLON = re.compile(r":(?!\d*(?:[,/?#]|$))")
 """A colon with something else than a port behind it: perhaps a password without a host."""
@@ -25,7 +25,7 @@ def mask(url: str) -> str:
         return f"{scheme}{separator}***"
     user, colon, _ = user_part.partition(":")
     kept = f"{user}:***@" if colon else "***@" if at else ""
-    return f"{scheme}{separator}{kept}{_PARAMETER.sub(_masked, place)}"
+    return f"{scheme}{separator}{kept}{'&'.join(map(_masked, place.split('&')))}"
 
 
 def mask_urls(text: str) -> str:
@@ -37,6 +37,9 @@ def mask_urls(text: str) -> str:
     return _URL.sub(lambda found: mask(found[0]), text)
 
 
-def _masked(parameter: re.Match[str]) -> str:
-    start, name, _ = parameter.groups()
-    return f"{start}{name}=***" if _SECRET.search(unquote(name)) else parameter[0]
+def _masked(part: str) -> str:
+    """One part of a query: `;` and `#` divide it for some clients, and are of the password for others."""
+    for found in _PARAMETER.finditer(f"&{part}"):
+        if _SECRET.search(unquote(found[1])):
+            return f"{part[: found.end() - 1]}***"
+    return part

@@ -69,10 +69,12 @@ def _report_bug(error: Exception) -> None:
     text = mask_urls("".join(traceback.format_exception(error)))
     what = " ".join(traceback.format_exception_only(error)[-1].split())
     line = mask_urls(f"this is a bug in {_PACKAGE} {version}: {what}")
+    # The names of flags alone: a value may be a password.
+    given = " ".join([sys.argv[0], *(one.partition("=")[0] for one in sys.argv[1:] if one.startswith("--"))])
     with suppress(OSError):
         number, name = tempfile.mkstemp(prefix=f"{_PACKAGE}-", suffix=".traceback")
         with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{_PACKAGE} {version}, Python {sys.version}\n{mask_urls(' '.join(sys.argv))}\n{text}")
+            file.write(f"{_PACKAGE} {version}, Python {sys.version}\n{given}\n{text}")
         sys.stderr.write(f"{line}; please report it with the file {name}\n")
         return
     sys.stderr.write(f"{line}\n{text}")

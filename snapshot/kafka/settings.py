@@ -96,6 +96,10 @@ def addresses(servers: str) -> list[Address]:
     >>> addresses("a:9092, [::1]:9093")
     [Address(host='a', port=9092), Address(host='::1', port=9093)]
     """
+    if "@" in servers:  # what may be a password is not repeated
+        raise OperatorError(
+            "KAFKA_BOOTSTRAP_SERVERS names a user: say host:port, and set KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+        )
     found = [_address(text.strip(), servers) for text in servers.split(",") if text.strip()]
     if not found:
         raise OperatorError(f"KAFKA_BOOTSTRAP_SERVERS={servers!r} names no server: say host:port")

@@ -9,7 +9,8 @@ from projections.masking import mask, mask_urls
         ("postgresql://ann:secret@host/wb", "postgresql://ann:***@host/wb"),
         ("postgresql://host/wb?user=secret&password=secret&sslmode=require", None),
         ("postgresql://host/wb?sslmode=require&PassWord=secret", None),
-        ("postgresql://host/wb?sslpassword=secret#part", "postgresql://host/wb?sslpassword=***#part"),
+        ("postgresql://host/wb?sslpassword=a;secret#secret", "postgresql://host/wb?sslpassword=***"),
+        ("redis://host/0?db=1;password=a?secret&db=2", "redis://host/0?db=1;password=***&db=2"),
         ("redis://host?p%61ssword=secret", "redis://host?p%61ssword=***"),
         (
             "rediss://host/0?ssl_password=secret&ssl_keyfile=/etc/key",

@@ -2,6 +2,7 @@
 
 import errno
 import importlib.metadata
+import sys
 import tempfile
 from pathlib import Path
 
@@ -50,8 +51,11 @@ def test_only_a_run_that_came_to_its_end_ends_with_1(
 
 
 def test_a_mistake_of_ours_is_one_line_and_its_traceback_a_file(
-    reports: Path, capsys: pytest.CaptureFixture[str]
+    reports: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    flags = ["--kafka-sasl-password", "sesame", "--kafka-ssl-password=sesame", "--database-url", "password=sesame"]
+    monkeypatch.setattr(sys, "argv", ["snapshot-rebuild", *flags, "--all"])
+
     def app() -> None:
         raise RuntimeError("a mistake\nof ours")
 
@@ -65,6 +69,8 @@ def test_a_mistake_of_ours_is_one_line_and_its_traceback_a_file(
     assert line.endswith(f"please report it with the file {file}")
     text = file.read_text("utf-8")
     assert text.startswith(f"signal-identity-snapshotter {version}, Python 3.")
+    assert "\nsnapshot-rebuild --kafka-sasl-password --kafka-ssl-password --database-url --all\n" in text
+    assert "sesame" not in text
     assert "Traceback (most recent call last):" in text
     assert 'in app\n    raise RuntimeError("a mistake' in text
 

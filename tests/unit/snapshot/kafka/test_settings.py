@@ -47,6 +47,8 @@ def test_the_password_is_not_shown() -> None:
     [
         ({"KAFKA_BOOTSTRAP_SERVERS": "kafka"}, "'kafka' is not host:port"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "kafka://a:9092"}, "without a scheme"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "b:1,ann:secret@a:9092"}, "names a user: say host:port"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "sasl://ann:secret@a"}, "names a user: say host:port"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "a:99999"}, "'a:99999' is not host:port"),
         ({"KAFKA_BOOTSTRAP_SERVERS": ","}, "names no server"),
         ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL=TLS: say one of PLAINTEXT"),
@@ -62,6 +64,7 @@ def test_what_cannot_be_meant_is_one_line_with_the_way_out(changed: dict[str, st
         KafkaSettings.from_environment(SASL | changed)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_folder_is_no_certificate(tmp_path: Path) -> None:
