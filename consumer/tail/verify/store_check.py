@@ -35,6 +35,7 @@ _PAGE = 5_000
 _DIGESTS_IDLE = 150
 """A later pass rests so many times as long as it took to compare digests: under a hundredth of a processor."""
 _LOOK_IDLE = 9
+_WAITING_SECONDS = 0.5
 _NAMED = 10
 
 
@@ -121,6 +122,8 @@ class StoreCheck:
         while not (ready := self._consumers.ready()) or (self._recovering() and not first):  # step 1
             if first and ready is None:
                 break
+            if not first:
+                self.due_at = self._now() + _WAITING_SECONDS  # else whoever turns the tail would turn it without a rest
             yield None
         else:
             yield from self._compare()
