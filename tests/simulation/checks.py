@@ -22,9 +22,10 @@ class Checks:
         self._sequences: dict[ProfileKey, int] = {}
         self.known: set[ProfileKey] = set()
         """The profiles that were read by anybody."""
-        self._readings: dict[tuple[str, ProfileKey], frozenset[int]] = {}
+        self._readings: dict[tuple[str, ProfileKey], tuple[int, frozenset[int]]] = {}
         self._shown: dict[tuple[str, ProfileKey], set[int]] = defaultdict(set)
-        self._announced: dict[ProfileKey, int] = {}
+        self._latest: dict[tuple[str, ProfileKey], int] = {}
+        """The highest sequence that each place showed."""
 
     @property
     def may_be_blocked(self) -> bool:
@@ -50,26 +51,28 @@ class Checks:
         if sequence <= self._sequences.get(key, 0):
             self._violated(f"the sequence of {key} does not grow: {sequence} after {self._sequences[key]}")
         self._sequences[key] = sequence
-        self._readings[who, key] = live
+        self._readings[who, key] = sequence, live
         self.known.add(key)
 
     def written(self, place: str, key: ProfileKey, who: str, *, there: bool) -> None:
         """A process wrote or removed the profile's file."""
-        self._is_complete(place, key, self._readings.get((who, key), frozenset()), there=there)
+        sequence, live = self._readings.get((who, key), (0, frozenset()))
+        if sequence:  # else it is an orphan's file
+            self._show(place, key, sequence, live, there=there)
 
     def announced(self, one: Announcement, who: str) -> None:
         """An announcement arrived."""
         key = ProfileKey(one.user_id, one.group_slug)
-        if one.sequence < self._announced.get(key, 0):
-            return  # downstream ignores it
-        self._announced[key] = one.sequence
-        live = self._readings.get((who, key), frozenset())
-        self._is_complete("the topic", key, live, there=one.snapshot is not None)
+        _, live = self._readings.get((who, key), (0, frozenset()))
+        self._show("the topic", key, one.sequence, live, there=one.snapshot is not None)
 
     # --------------------------------------------------------------------------------------------------- what must be
 
-    def _is_complete(self, place: str, key: ProfileKey, live: frozenset[int], *, there: bool) -> None:
-        """What was shown once is shown as long as it counts all the while."""
+    def _show(self, place: str, key: ProfileKey, sequence: int, live: frozenset[int], *, there: bool) -> None:
+        """What was shown once is shown as long as it counts all the while; what comes late is repeated soon."""
+        if sequence < self._latest.get((place, key), 0):
+            return
+        self._latest[place, key] = sequence
         shown = self._shown[place, key]
         lacking = {one for one in shown & self._counting[key] - live if (key, one) not in self._left}
         if lacking:

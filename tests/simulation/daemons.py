@@ -4,10 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from simulation.broker import Broker
 from simulation.disk import Disk, Inline
+from simulation.log_source import LogSource
 from simulation.processes import Lock, Process
 
 from consumer.daemon.flush_worker import FlushWorker
+from consumer.daemon.known_store import expect_known_store
 from consumer.daemon.recovery import RecoveryWorker
 from consumer.dead_letters.breaker import BadStreak
 from consumer.dead_letters.dead_letters import DeadLetters
@@ -83,6 +86,7 @@ class Daemon:
         times: FlushTimes,
         source: Callable[[Projection], tuple[Source, DeadLetters]],
     ) -> None:
+        self.process = outside.process
         self.outside = outside
         self.place = place
         self._times = times
@@ -110,6 +114,7 @@ class Daemon:
         detector = RollbackDetector(outside.store, Lock(process))
         folder, flusher = open_flusher(outside, self.place, self._times, detector)
         flusher.add_folder()
+        expect_known_store(folder, outside.store, detector)
         flushing = FlushWorker(flusher, Scrub(outside.store, folder, process.now), detector, process.now)
         projection = Projection(outside.store, lambda: bytes.fromhex(process.token()))
         source, letters = self._source(projection)
@@ -140,3 +145,8 @@ def tail_source(outside: Outside, settings: TailSettings) -> Callable[[Projectio
         return tail, NoDeadLetters()
 
     return made
+
+
+def log_source(outside: Outside, broker: Broker, batch: int) -> Callable[[Projection], tuple[Source, DeadLetters]]:
+    """With a broker the source is a member of a consumer group."""
+    return lambda _projection: (LogSource(broker, outside.process, batch), NoDeadLetters())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from simulation.scheduler import SECOND
 
 if TYPE_CHECKING:
-    from simulation.history import History
+    from simulation.history import History, Program
 
 
 class Fate:
@@ -21,29 +21,55 @@ class Fate:
     def befall(self, name: str, sleep: Callable[[float], None]) -> None:
         getattr(self, name)(sleep)
 
+    def _some(self) -> "Program":
+        return self._random.choice(self._history.programs)
+
+    def _until(self, least: float, most: float) -> int:
+        return self._world.scheduler.now + int(self._random.uniform(least, most) * SECOND)
+
+    # ----------------------------------------------------------------------------------------------------- processes
+
     def stop(self, _sleep: Callable[[float], None]) -> None:
-        """Not longer than half a claim: what stands still longer comes back as a zombie."""
-        self._random.choice(self._history.daemons).outside.process.stop(self._random.uniform(0.1, 3.0))
+        """Not longer than half a claim."""
+        self._some().process.stop(self._random.uniform(0.1, 2.0))
+
+    def zombie(self, _sleep: Callable[[float], None]) -> None:
+        """Longer than claims, leases and the session last."""
+        self._some().process.stop(self._random.uniform(4.0, 12.0))
 
     def kill(self, sleep: Callable[[float], None]) -> None:
-        daemon = self._random.choice(self._history.daemons)
-        self._history.daemons.remove(daemon)
-        daemon.outside.process.kill()
+        program = self._some()
+        self._history.end(program)
         sleep(self._random.choice((0.0, 1.0, 6.0)))
-        self._history.start_daemon()
+        self._history.start(program.again)
+
+    # --------------------------------------------------------------------------------------------- store and database
 
     def store_away(self, _sleep: Callable[[float], None]) -> None:
-        self._world.storage.away_until = self._world.scheduler.now + int(self._random.uniform(0.1, 8.0) * SECOND)
+        self._world.storage.away_until = self._until(0.1, 8.0)
 
     def store_falls_back(self, sleep: Callable[[float], None]) -> None:
         """Its last moments are lost; it is away for a moment meanwhile."""
         fall_back = self._world.storage.keep()
         sleep(self._random.choice((0.05, 0.3, 1.0, 3.0)))
         fall_back()
-        self._world.storage.away_until = self._world.scheduler.now + int(self._random.uniform(0.0, 1.0) * SECOND)
+        self._world.storage.away_until = self._until(0.0, 1.0)
+
+    def store_lost(self, sleep: Callable[[float], None]) -> None:
+        """Everything, under way or while no process runs."""
+        programs = list(self._history.programs) if self._random.random() < 0.5 else []
+        for program in programs:
+            self._history.end(program)
+        sleep(self._random.uniform(0.0, 1.0))
+        self._world.storage.lose_all()
+        for program in programs:
+            sleep(self._random.uniform(0.0, 0.5))
+            self._history.start(program.again)
 
     def database_away(self, _sleep: Callable[[float], None]) -> None:
-        self._world.database.away_until = self._world.scheduler.now + int(self._random.uniform(0.1, 5.0) * SECOND)
+        self._world.database.away_until = self._until(0.1, 5.0)
+
+    # --------------------------------------------------------------------------------------------------------- folders
 
     def disk_fails(self, sleep: Callable[[float], None]) -> None:
         self._world.files.failing = self._random.choice((errno.EIO, errno.ENOSPC))
@@ -60,3 +86,34 @@ class Fate:
                 del files.contents[path]
             else:
                 files.contents[path] = self._random.choice((b"", b"{}", b"mine"))
+
+    # --------------------------------------------------------------------------------------------------------- rebuilds
+
+    def rebuild(self, _sleep: Callable[[float], None]) -> None:
+        self._history.rebuild(None)
+
+    def rebuild_group(self, _sleep: Callable[[float], None]) -> None:
+        self._history.rebuild("elm")
+
+    def rebuild_killed(self, sleep: Callable[[float], None]) -> None:
+        run = self._history.rebuild(self._random.choice((None, "elm")))
+        sleep(self._random.choice((0.005, 0.05, 0.5, 2.0)) * self._random.random())
+        run.process.kill()
+
+    # ---------------------------------------------------------------------------------------------------------- broker
+
+    def broker_away(self, _sleep: Callable[[float], None]) -> None:
+        self._world.broker.away_until = self._until(0.1, 8.0)
+
+    def retention(self, _sleep: Callable[[float], None]) -> None:
+        self._world.broker.retain()
+
+    def topic_made_again(self, _sleep: Callable[[float], None]) -> None:
+        self._world.broker.make_again()
+
+    def partitions_added(self, _sleep: Callable[[float], None]) -> None:
+        self._world.broker.grow()
+
+    def rebalance(self, _sleep: Callable[[float], None]) -> None:
+        """The coordinator moves all partitions about."""
+        self._world.broker.group.shuffle()

@@ -1,13 +1,17 @@
 """One history: a world, its people and its faults; then quiet, and what must be true at rest."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from simulation.changes import Town
-from simulation.daemons import Daemon, FlushTimes, Place, tail_source
+from simulation.daemons import Daemon, FlushTimes, Place, log_source, tail_source
 from simulation.faults import Fate
 from simulation.plan import Plan
+from simulation.processes import Process
+from simulation.rebuilds import RebuildProgram
 from simulation.recount import expected, wrong_announcements, wrong_files
+from simulation.relays import RelayProgram
 from simulation.scheduler import SECOND, Trace
 from simulation.world import World
 
@@ -16,10 +20,10 @@ from projections.profile_key import ProfileKey
 from snapshot.files.ownership import file_name
 from snapshot.schema import SignalProfileSnapshot
 
-PROFILES = Place("/profiles", None)
+PLACES = {None: Place("/profiles", None), "elm": Place("/elm", "elm")}
 TIMES = FlushTimes(lease=4.0, retry=1.0)
 SWEEP_SECONDS = 2.0
-_QUIET_SECONDS = 90.0
+_QUIET_SECONDS = 150.0
 _AGAIN_SECONDS = 2 * SWEEP_SECONDS
 
 
@@ -32,6 +36,13 @@ class Outcome(NamedTuple):
     checksum: int
 
 
+class Program(NamedTuple):
+    """Something that is to run all the time; `again` starts it once more after it was killed."""
+
+    process: Process
+    again: "Callable[[], Program]"
+
+
 class History:
     """Runs one plan."""
 
@@ -40,25 +51,52 @@ class History:
         self.trace = trace
         self.world = World(plan, trace)
         self.world.files.changed = self._file_changed
-        self.daemons: list[Daemon] = []
+        self.programs: list[Program] = []
+        self._rebuilt: set[str | None] = set()
+        """The scopes of the folders that were written to by any run."""
         self._names: dict[str, ProfileKey] = {}
         self._faults_left = 1
+        self._settings = TailSettings(batch=plan.batch, sweep_interval=SWEEP_SECONDS, lease=2.0)
 
     def run(self) -> Outcome:
         """Everything, to the end or to the first violation."""
         world = self.world
         Town(world.database, world.random, self.plan).settle()
-        for _ in range(self.plan.daemons):
-            self.start_daemon()
+        for _ in range(self.plan.relays):
+            self.start(self._relay)
+        for slug in self.plan.folders:
+            self.start(partial(self._daemon, slug))
         self._people()
         world.scheduler.run()
         return Outcome(world.violation, self.trace.steps, world.scheduler.now / SECOND, self.trace.checksum)
 
-    def start_daemon(self) -> None:
-        process = self.world.process("daemon")
-        outside = self.world.outside(process)
-        settings = TailSettings(batch=self.plan.batch, sweep_interval=SWEEP_SECONDS, lease=2.0)
-        self.daemons.append(Daemon(outside, PROFILES, TIMES, tail_source(outside, settings)))
+    # ------------------------------------------------------------------------------------------------------ programs
+
+    def start(self, program: Callable[[], Program]) -> None:
+        self.programs.append(program())
+
+    def end(self, program: Program) -> None:
+        """As kill -9 does."""
+        self.programs.remove(program)
+        program.process.kill()
+
+    def _daemon(self, slug: str | None) -> Program:
+        outside = self.world.outside(self.world.process("daemon"))
+        broker, batch = self.world.broker, self.plan.batch
+        source = log_source(outside, broker, batch) if self.plan.relays else tail_source(outside, self._settings)
+        return Program(Daemon(outside, PLACES[slug], TIMES, source).process, partial(self._daemon, slug))
+
+    def _relay(self) -> Program:
+        outside = self.world.outside(self.world.process("relay"))
+        sender = self.world.sender(outside.process)
+        relay = RelayProgram(outside, sender, self._settings, self.world.database.true_clock)
+        return Program(relay.process, self._relay)
+
+    def rebuild(self, slug: str | None, *, prune_all: bool = False) -> RebuildProgram:
+        """Begin a run."""
+        self._rebuilt.add(slug)
+        outside = self.world.outside(self.world.process("rebuild"))
+        return RebuildProgram(outside, PLACES[slug], TIMES, prune_all=prune_all)
 
     # ------------------------------------------------------------------------------------------------- what happens
 
@@ -110,27 +148,62 @@ class History:
         while self._faults_left or world.database.busy:
             sleep(0.5)
         world.troubled = False
-        deadline = world.scheduler.now + int(_QUIET_SECONDS * SECOND)
+        wrong = self._settled(sleep)
+        if wrong and world.checks.may_be_blocked:
+            self._confirm(sleep)
+            wrong = self._settled(sleep)
+        if not wrong:
+            wrong = self._rebuilt_right(sleep)
+        if wrong:
+            world.violated("; ".join(wrong))
+        world.scheduler.halt()
+
+    def _settled(self, sleep: Callable[[float], None]) -> list[str]:
+        """Wait; what is wrong in the end."""
+        scheduler = self.world.scheduler
+        deadline = scheduler.now + int(_QUIET_SECONDS * SECOND)
         right_since: int | None = None
-        right = expected(world.database.tables)
+        right = expected(self.world.database.tables)
         while True:
             sleep(0.5)
-            wrong = self._wrong(right)
-            right_since = None if wrong else right_since or world.scheduler.now
-            if right_since is not None and world.scheduler.now - right_since > _AGAIN_SECONDS * SECOND:
-                world.scheduler.halt()
-                return
-            if world.scheduler.now > deadline:
-                if world.checks.may_be_blocked:
-                    world.scheduler.halt()
-                    return
-                world.violated("; ".join(wrong) or "it is not quiet")
-                return
+            wrong = self._wrong(right, set(self.plan.folders))
+            right_since = None if wrong else right_since or scheduler.now
+            if right_since is not None and scheduler.now - right_since > _AGAIN_SECONDS * SECOND:
+                return []
+            if scheduler.now > deadline:
+                return wrong or ["it is not quiet"]
 
-    def _wrong(self, right: dict[ProfileKey, SignalProfileSnapshot]) -> list[str]:
+    def _confirm(self, sleep: Callable[[float], None]) -> None:
+        """An operator says that everything that disappeared was meant."""
+        self._ran(None, sleep, prune_all=True)
+
+    def _rebuilt_right(self, sleep: Callable[[float], None]) -> list[str]:
+        """The folders that no daemon keeps are right after a run."""
+        for slug in sorted(self._rebuilt - set(self.plan.folders), key=str):
+            self._ran(slug, sleep, prune_all=True)
+            wrong = self._wrong(expected(self.world.database.tables), {slug})
+            if wrong:
+                return wrong
+        return []
+
+    def _ran(self, slug: str | None, sleep: Callable[[float], None], *, prune_all: bool) -> None:
+        run = self.rebuild(slug, prune_all=prune_all)
+        while not run.ended:
+            sleep(0.5)
+        if run.report is None and slug is not None and self._is_known(slug):
+            self.world.violated(f"snapshot-rebuild@{slug} could not run")
+
+    def _is_known(self, slug: str) -> bool:
+        return any(group == slug for _, group in self.world.database.tables.members)
+
+    def _wrong(self, right: dict[ProfileKey, SignalProfileSnapshot], folders: set[str | None]) -> list[str]:
         world = self.world
-        wrong = wrong_files(right, world.files, PROFILES.path, PROFILES.group_slug, {})
-        return wrong + wrong_announcements(right, world.topic)
+        found: list[str] = []
+        for slug in sorted(folders, key=str):
+            found += wrong_files(right, world.files, PLACES[slug].path, slug, {})
+        return found + wrong_announcements(right, world.topic)
+
+    # -------------------------------------------------------------------------------------------------- what is shown
 
     def _file_changed(self, path: str, content: bytes | None, who: str) -> None:
         key = self._key_of(path)
@@ -141,7 +214,9 @@ class History:
         """Whose file it is; only profiles that were read are written."""
         if path not in self._names:
             for key in self.world.checks.known:
-                self._names[f"{PROFILES.path}/{file_name(key, PROFILES.group_slug)}"] = key
+                for place in PLACES.values():
+                    if place.group_slug in (None, key.group_slug):
+                        self._names[f"{place.path}/{file_name(key, place.group_slug)}"] = key
         return self._names.get(path)
 
 

@@ -11,10 +11,11 @@ CHANGES = (
     *("comment", "comments", "edit", "delete", "restore", "hard_delete", "move", "analyse", "analyse_again"),
     *("unanalyse", "join", "leave", "rename_group", "rename_request", "below_the_head"),
 )
-FAULTS = ("stop", "kill", "store_away", "store_falls_back", "database_away", "disk_fails", "file_touched")
-
-UNFIXED = frozenset({4})
-"""Specimens of issue 10 that are not fixed yet: `draw` leaves out what they need, `simulation.specimens` has it."""
+FAULTS = (
+    *("stop", "zombie", "kill", "store_away", "store_falls_back", "store_lost", "database_away", "disk_fails"),
+    *("file_touched", "rebuild", "rebuild_group", "rebuild_killed"),
+)
+BROKER_FAULTS = ("broker_away", "retention", "topic_made_again", "partitions_added", "rebalance")
 
 
 @dataclass
@@ -36,23 +37,19 @@ class Plan:
     rolled_back: float = 0.1
     lost_commands: float = 0.0
     lost_announcements: float = 0.0
+    lost_events: float = 0.0
     batch: int = 5
-    daemons: int = 1
+    relays: int = 0
+    """None: the tail works in the daemons."""
+    partitions: int = 2
+    folders: tuple[str | None, ...] = (None,)
+    """For each daemon the group that its folder is for; None: all."""
 
 
 def draw(seed: int) -> Plan:
-    """The plan of a seed, without what is known to fail."""
-    plan = draw_all(seed)
-    loses = {"store_falls_back"} & plan.fault_weights.keys()
-    if 4 in UNFIXED and loses:
-        plan.lost_commands = 0.0
-        plan.fault_weights.pop("kill", None)
-    return plan
-
-
-def draw_all(seed: int) -> Plan:
-    """The plan of a seed, whatever may come of it."""
+    """The plan of a seed."""
     random = Random(f"plan {seed}")  # noqa: S311 - nothing secret is drawn
+    relays = random.choice((0, 0, 1, 2))
     return Plan(
         seed,
         one_writer=random.random() < 0.4,
@@ -63,14 +60,17 @@ def draw_all(seed: int) -> Plan:
         faults=random.choice((0, 1, 2, 4, 6)),
         busy_seconds=random.choice((8.0, 15.0, 25.0)),
         change_weights=_swarm(random, CHANGES),
-        fault_weights=_swarm(random, FAULTS),
+        fault_weights=_swarm(random, FAULTS + (BROKER_FAULTS if relays else ())),
         slowness=random.choice((20.0, 100.0, 500.0)),
         late_commit=random.choice((0.0, 0.2, 0.5)),
         rolled_back=random.choice((0.0, 0.1, 0.3)),
         lost_commands=random.choice((0.0, 0.0, 0.01, 0.05)),
         lost_announcements=random.choice((0.0, 0.0, 0.1)),
+        lost_events=random.choice((0.0, 0.02, 0.2)) if relays else 0.0,
         batch=random.choice((2, 5, 100)),
-        daemons=random.choice((1, 1, 2)),
+        relays=relays,
+        partitions=random.choice((1, 2, 4)),
+        folders=random.choice(((None,), (None,), (None, None), (None, "elm"))),
     )
 
 

@@ -47,7 +47,7 @@ class Process:
         self._scheduler = scheduler
         self._random = random
         self._tasks: list[Task] = []
-        self._tokens = 0
+        self._heard_at = scheduler.now
 
     def start(self, name: str, work: Callable[[], None]) -> None:
         whole = f"{self.name}.{name}"
@@ -57,11 +57,13 @@ class Process:
         """Something outside is asked: others may come first."""
         if self.dead:
             raise KilledError
+        self._heard_at = self._scheduler.now
         self._scheduler.pause(int(self.slowness * min((self._random.random() + 1e-9) ** -1.1, 40_000.0)), what)
 
     def sleep(self, seconds: float) -> None:
         if self.dead:
             raise KilledError
+        self._heard_at = self._scheduler.now
         self._scheduler.pause(max(1, int(seconds * SECOND)), "wakes")
 
     def now(self) -> float:
@@ -73,8 +75,11 @@ class Process:
 
     def token(self) -> str:
         """Sixteen hex digits that nobody else has."""
-        self._tokens += 1
         return f"{self._random.getrandbits(64):016x}"
+
+    def silent_for(self, seconds: float) -> bool:
+        """Whether it has neither called anything nor gone to sleep for so long."""
+        return self._scheduler.now - self._heard_at > seconds * SECOND
 
     def stop(self, seconds: float) -> None:
         """As SIGSTOP does, and SIGCONT after so long."""

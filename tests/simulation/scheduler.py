@@ -11,6 +11,8 @@ from zlib import crc32
 from greenlet import getcurrent, greenlet
 
 SECOND = 1_000_000
+MOST_STEPS = 200_000
+"""No history needs so many: something is turning without a rest."""
 
 
 class KilledError(BaseException):
@@ -53,6 +55,7 @@ class Scheduler:
         self._number = 0
         self._current: Task | None = None
         self._halted = False
+        self.endless: Callable[[], None] = self.halt
 
     def spawn(self, name: str, work: Callable[[], None], failed: Callable[[BaseException], None]) -> Task:
         """Have this done beside everything else; `failed` gets what it raises, but for KilledError."""
@@ -92,6 +95,8 @@ class Scheduler:
         self._hub = getcurrent()
         self._halted = False
         while self._waiting and not self._halted:
+            if self.trace.steps > MOST_STEPS:
+                self.endless()
             at, _, task = heappop(self._waiting)
             if task.ended:
                 continue

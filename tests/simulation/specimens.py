@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from simulation.plan import Plan, draw_all
+from simulation.plan import Plan, draw
 
 
 class Specimen(NamedTuple):
@@ -15,7 +15,7 @@ class Specimen(NamedTuple):
 
 def _unannounced_end(seed: int) -> Plan:
     """4: a store that lost what was announced, flushes that are done twice, and profiles that end."""
-    plan = draw_all(seed)
+    plan = draw(seed)
     plan.users, plan.comments, plan.lost_commands, plan.faults = 2, 5, 0.05, 4
     plan.fault_weights = {"store_falls_back": 3.0, "kill": 1.0}
     plan.change_weights = {"leave": 3.0, "join": 3.0, "comment": 1.0}

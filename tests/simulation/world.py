@@ -1,11 +1,14 @@
 """Everything outside the product: database, store, disk and topic, and the processes that call them."""
 
+from collections.abc import Callable
 from random import Random
 
+from simulation.broker import Broker
 from simulation.checks import Checks
 from simulation.daemons import Outside
 from simulation.database import WhiteBalloon
 from simulation.disk import Disk, Files
+from simulation.log_source import LogSender
 from simulation.plan import Plan
 from simulation.processes import Process
 from simulation.reading import Reader
@@ -26,8 +29,10 @@ class World:
         self.plan = plan
         self.random = Random(f"world {plan.seed}")  # noqa: S311 - nothing secret is drawn
         self.scheduler = Scheduler(trace)
+        self.scheduler.endless = lambda: self.violated("it has no end: something turns without a rest")
         self.database = WhiteBalloon(self._now, one_writer=plan.one_writer)
         self.storage = Storage(self._now, DEBOUNCE)
+        self.broker = Broker(self._now, self.random, plan.partitions)
         self.files = Files()
         self.topic = Announcements()
         self.violation: str | None = None
@@ -67,8 +72,26 @@ class World:
             Announcer(self.topic, process, self._lost),
         )
 
+    def sender(self, process: Process) -> LogSender:
+        """A producer of its own."""
+        return LogSender(self.broker, process, self._undelivered, self._later)
+
+    def _later(self, seconds: float, act: Callable[[], object]) -> None:
+        network = self.process("network")
+
+        def work() -> None:
+            network.sleep(seconds)
+            act()
+
+        network.start("late", work)
+
+    def _undelivered(self, _name: str) -> Trouble | None:
+        return self._draw(self.plan.lost_events)
+
     def _trouble(self, _name: str) -> Trouble | None:
-        chance = self.plan.lost_commands
+        return self._draw(self.plan.lost_commands)
+
+    def _draw(self, chance: float) -> Trouble | None:
         if not (chance and self.troubled) or self.random.random() >= chance:
             return None
         return self.random.choice(_TROUBLES)

@@ -1,0 +1,50 @@
+"""`snapshot-rebuild` as `snapshot.rebuild.command` wires it, in one process."""
+
+from simulation.daemons import FlushTimes, Outside, Place, open_flusher
+
+from projections.database.errors import DatabaseUnavailableError
+from projections.errors import OperatorError
+from projections.projection import Projection
+from projections.store.protocol import StoreUnavailableError
+from snapshot.cli.groups import refuse_unknown_group
+from snapshot.processes.spawn import Inline
+from snapshot.rebuild.rebuild import Order, Rebuild
+from snapshot.rebuild.report import Report
+from snapshot.rebuild.tasks import Output, RebuildContext
+from snapshot.reconcile.reconcile import Scope
+from snapshot.runtime.progress import NoProgress
+
+_LAG_SECONDS = 10.0
+
+
+class RebuildProgram:
+    """One run over all users; `report` once it has ended, None where it could not run (exit code 2)."""
+
+    def __init__(self, outside: Outside, place: Place, times: FlushTimes, *, prune_all: bool = False) -> None:
+        self.process = outside.process
+        self.ended = False
+        self.report: Report | None = None
+        self._outside = outside
+        self._place = place
+        self._times = times
+        self._prune_all = prune_all
+        self.process.start("main", self._main)
+
+    def _main(self) -> None:
+        try:
+            self.report = self._run()
+        except (StoreUnavailableError, DatabaseUnavailableError, OperatorError, OSError):
+            self.report = None
+        self.ended = True
+
+    def _run(self) -> Report:
+        outside, process = self._outside, self.process
+        projection = Projection(outside.store, lambda: bytes.fromhex(process.token()))
+        refuse_unknown_group(self._place.group_slug, outside.database.groups(), outside.store)
+        folder, flusher = open_flusher(outside, self._place, self._times)
+        scope = Scope(self._place.group_slug, deep=process.draw() < 0.3)
+        work = RebuildContext(projection, outside.database, scope, Output(folder, flusher))
+        order = Order(None, prune_all=self._prune_all, lag_seconds=_LAG_SECONDS)
+        pool = Inline(work)
+        rebuild = Rebuild(work, pool, order, NoProgress(), now=process.now, sleep=process.sleep, token=process.token())
+        return rebuild.run()
