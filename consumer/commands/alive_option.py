@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
+from snapshot.cli.options import folder
+
 AliveFile = Annotated[
     Path | None,
     typer.Option(
         "--alive-file",
+        parser=folder,
         envvar="SNAPSHOT_ALIVE_FILE",
         metavar="PATH",
         help="Touched every second while all threads go round; a health check looks at its age.",

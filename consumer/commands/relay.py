@@ -28,13 +28,14 @@ from projections.database.database import open_databases
 from projections.errors import OperatorError
 from projections.projection import Projection
 from snapshot.cli.command import command
-from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions
+from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions, folder
 from snapshot.cli.resources import OpenStore, open_metrics, open_store
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime import logs
 from snapshot.runtime.metrics import Metrics
 from snapshot.runtime.progress import progress_bar
+from snapshot.runtime.stdio import say
 
 log = structlog.get_logger()
 
@@ -67,6 +68,8 @@ class RelayOptions:
         Path,
         typer.Option(
             envvar="SNAPSHOT_STORAGE_DIR",
+            parser=folder,
+            metavar="PATH",
             help="Contains the embedded Redis, without REDIS_URL.",
             rich_help_panel="Files",
         ),
@@ -97,7 +100,7 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
         _open_relay(database, kafka.settings, options, tail.settings(batch=_BATCH), opened, opened_metrics) as relay,
     ):
         signals.call(stopping.set)
-        typer.echo(f"{_run(relay, opened, stopping, options)} events published")
+        say(f"{_run(relay, opened, stopping, options)} events published")
 
 
 def _run(relay: Relay, opened: OpenStore, stopping: threading.Event, options: RelayOptions) -> int:

@@ -6,6 +6,7 @@ stopped, leaves the file as it was.
 
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -55,16 +56,19 @@ class Liveness:
             _touch(self._path)
 
     def close(self) -> None:
-        """Take the file away."""
+        """Take the file away; ours is empty, and what is not is somebody else's."""
         with suppress(OSError):
-            self._path.unlink()
+            found = self._path.lstat()
+            if stat.S_ISREG(found.st_mode) and not found.st_size:
+                self._path.unlink()
 
 
 def _touch(path: Path) -> None:
-    """A file of that name that is none, or a link, is left alone."""
+    """What is no regular file, or a link, is left alone."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     file = os.open(path, flags, 0o640)
     try:
-        os.utime(file)
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            os.utime(file)
     finally:
         os.close(file)

@@ -178,7 +178,11 @@ def open_reader(url: str, variable: str, timeout: float) -> Reader:
     if parsed.get_backend_name() == "sqlite":
         path = _path(parsed, variable)
         return Reader(_sqlite_engine(path), DatabaseLocation(variable, f"sqlite:///{path}", path), timeout)
-    return Reader(_postgres_engine(parsed), DatabaseLocation(variable, mask(parsed.render_as_string())), timeout)
+    try:
+        engine = _postgres_engine(parsed)
+    except ArgumentError:  # of hosts and ports in the URL's query
+        raise OperatorError(f"{variable} is not a database URL; write {EXAMPLES}") from None
+    return Reader(engine, DatabaseLocation(variable, mask(parsed.render_as_string())), timeout)
 
 
 def _parsed(url: str, variable: str) -> URL:

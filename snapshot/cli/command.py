@@ -7,6 +7,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import typer
 
@@ -19,6 +20,9 @@ from snapshot.runtime import logs, stdio
 
 COULD_NOT_RUN = 2
 INTERRUPTED = 130
+_LONGEST = 60
+_UsageError = typer.BadParameter.__mro__[1]
+"""What every wrong flag is to typer, which has click or a copy of its own."""
 _PACKAGE = "signal-identity-snapshotter"
 
 
@@ -29,7 +33,7 @@ def command(function: Callable[..., None], name: str) -> Callable[[], None]:
     return lambda: run(app)
 
 
-def run(app: Callable[[], None]) -> None:
+def run(app: Callable[..., object]) -> None:
     """Run a Typer app; whatever goes wrong becomes one line on standard error and an exit code.
 
     A mistake of ours ends with 2, too: Python's own 1 would mean `drift repaired`.
@@ -38,12 +42,16 @@ def run(app: Callable[[], None]) -> None:
     try:
         with one_line_errors():
             logs.configure_from(os.environ, sys.stderr)
-            app()
+            code = app(standalone_mode=False)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - whatever it is, the exit code must not say that the run came to its end
-        _report_bug(error)
+        if isinstance(error, _UsageError):
+            _say_usage(error)
+        else:
+            _report_bug(error)
         sys.exit(COULD_NOT_RUN)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 @contextmanager
@@ -61,6 +69,18 @@ def one_line_errors() -> Iterator[None]:
 def _fail(text: str, error: Exception) -> None:
     sys.stderr.write(f"{mask_urls(' '.join(text.splitlines()))}\n")
     raise SystemExit(COULD_NOT_RUN) from error
+
+
+def _say_usage(error: Any) -> None:  # noqa: ANN401 - typer's
+    """Say in one line which flag is wrong; where there are none at all, print the help."""
+    text = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":  # typer has printed it, click has not
+        sys.stderr.write(text)
+        return
+    faults: list[Any] = getattr(error.__cause__, "errors", list)()  # typer's newer versions leave the value out
+    given = f", not {str(faults[0]['input'])[:_LONGEST]!r}" if faults else ""
+    path = error.ctx.command_path if error.ctx is not None else "the command's"
+    sys.stderr.write(f"{mask_urls(' '.join(text.split())).rstrip('.')}{given}; see {path} --help\n")
 
 
 def _report_bug(error: Exception) -> None:

@@ -46,10 +46,10 @@ class DatabaseOptions:
     ] = "sqlite:///data/comment_llm_insights.db"
 
 
-def _folder(given: str | Path) -> Path:
+def folder(given: str | Path) -> Path:
     """A flag given an empty variable (`--output-dir "$DIR"`) does not mean the current folder."""
     if not str(given).strip():
-        raise typer.BadParameter("is empty; write . for the current folder")
+        raise typer.BadParameter("is empty; write a path, such as . for the current folder")
     return Path(given)
 
 
@@ -67,7 +67,7 @@ class FileOptions:
         Path,
         typer.Option(
             envvar="SNAPSHOT_STORAGE_DIR",
-            parser=_folder,
+            parser=folder,
             metavar="PATH",
             help="Folder for signal_profiles/, the run log and, without REDIS_URL, a private Redis.",
             rich_help_panel="Files",
@@ -77,7 +77,7 @@ class FileOptions:
         Path | None,
         typer.Option(
             envvar="SNAPSHOT_OUTPUT_DIR",
-            parser=_folder,
+            parser=folder,
             metavar="PATH",
             help="Folder for the profiles only.",
             show_default="signal_profiles in the storage folder",

@@ -63,8 +63,8 @@ def probe(settings: KafkaSettings, seconds: float = 2.0) -> None:
     for address in addresses(settings.bootstrap_servers):
         try:
             socket.create_connection(address, seconds).close()
-        except OSError as error:
-            reasons.append(f"{address.host}:{address.port}: {error.strerror or error}")
+        except (OSError, UnicodeError) as error:  # the latter of a name that none can be: its labels are too long
+            reasons.append(f"{address.host}:{address.port}: {getattr(error, 'strerror', None) or error}")
         else:
             return
     raise OperatorError(

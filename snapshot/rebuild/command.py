@@ -79,6 +79,7 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
         float,
         typer.Option(
             min=0.0,
+            max=86_400.0,
             callback=finite,
             help="Seconds to wait for the tail before a difference that may be lag is reported as undecided.",
         ),

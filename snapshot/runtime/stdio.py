@@ -42,6 +42,11 @@ def prepare() -> None:
         sys.stderr = io.TextIOWrapper(raw, encoding=_encoding(), errors="backslashreplace", line_buffering=True)
 
 
+def say(text: str) -> bool:
+    """Print a line as `print_safely` does."""
+    return print_safely(lambda: print(text))  # noqa: T201 - standard output is what it is for
+
+
 def print_safely(write: Callable[[], object]) -> bool:
     """Call what prints to standard output; False where it is no longer read, as by `head`, which is no failure.
 

@@ -18,6 +18,7 @@ from snapshot.cli.options import FileOptions, KafkaOptions, StoreOptions, with_o
 from snapshot.cli.resources import open_store
 from snapshot.kafka.producer import Message, Producer
 from snapshot.kafka.settings import KafkaSettings
+from snapshot.runtime.stdio import say
 
 app = typer.Typer(no_args_is_help=True, help="Messages that were no events: list, show, replay, drop them.")
 
@@ -30,15 +31,15 @@ def list_command(files: FileOptions, kafka: KafkaOptions) -> None:
     """List the dead letters: where each came from, when it was kept, and why it is no event."""
     found = _distinct(_kept(files, kafka))
     for one in found:
-        typer.echo(f"{one.id}  {one.time}  {one.message.error}")
+        say(f"{one.id}  {one.time}  {one.message.error}")
     if not found:
-        typer.echo("no dead letters")
+        say("no dead letters")
 
 
 def show_command(files: FileOptions, kafka: KafkaOptions, ids: _Ids = None) -> None:
     """Show dead letters whole, as JSON."""
     for one in _chosen(_kept(files, kafka), ids, everything=False):
-        typer.echo(json.dumps(as_record(one), indent=2, ensure_ascii=False))
+        say(json.dumps(as_record(one), indent=2, ensure_ascii=False))
 
 
 def replay_command(
@@ -61,13 +62,13 @@ def replay_command(
             letters.append(one)
         except InvalidEventError as error:
             refused += 1
-            typer.echo(f"{one.id} is still no event: {error}")
+            say(f"{one.id} is still no event: {error}")
     if kafka.settings is not None:
         _publish(kafka.settings, letters)
     elif events:
         with open_store(store, files) as opened:
             Projection(opened.store).apply(events)
-    typer.echo(f"{len(letters)} replayed, {refused} are still no events; remove what was replayed with `drop`")
+    say(f"{len(letters)} replayed, {refused} are still no events; remove what was replayed with `drop`")
     if refused:
         raise typer.Exit(1)
 
@@ -82,7 +83,7 @@ def drop_command(
     kept = _kept(files, kafka)
     chosen = {one.id for one in _chosen(kept, ids, everything=everything)}
     kept.drop(lambda one: one.id in chosen)
-    typer.echo(f"{len(chosen)} dropped")
+    say(f"{len(chosen)} dropped")
 
 
 def _kept(files: FileOptions, kafka: KafkaOptions) -> KeptDeadLetters:

@@ -20,6 +20,7 @@ from consumer.commands.admin import demo_database
 from consumer.daemon.daemon import Daemon, DaemonSettings, open_daemon
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
+from snapshot.cli import options
 from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
 from snapshot.files.ownership import file_name
 from snapshot.runtime import logs
@@ -37,9 +38,12 @@ _BODY = (
 
 
 def demo_command(
-    folder: Annotated[Path, typer.Option(help="Folder for the demo's database and files; cleared at each run.")] = Path(
-        "demo"
-    ),
+    folder: Annotated[
+        Path,
+        typer.Option(
+            parser=options.folder, metavar="PATH", help="Folder for the demo's database and files; cleared at each run."
+        ),
+    ] = Path("demo"),
 ) -> None:
     """Create a small database, show its profiles, add a comment and show the one profile that changes."""
     logs.configure(sys.stderr, level="warning")  # the demo itself says what happens

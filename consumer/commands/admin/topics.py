@@ -7,15 +7,18 @@ import typer
 from consumer.kafka.topics import ensure_topics
 from projections.errors import OperatorError
 from snapshot.cli.options import KafkaOptions
+from snapshot.runtime.stdio import say
 
 
 def topics_command(
     kafka: KafkaOptions,
     partitions: Annotated[
-        int | None, typer.Option(min=1, help="Partitions of the event topics.", show_default="6, or as they are")
+        int | None,
+        typer.Option(min=1, max=10_000, help="Partitions of the event topics.", show_default="6, or as they are"),
     ] = None,
     replication: Annotated[
-        int | None, typer.Option(min=1, help="Replicas of each new topic.", show_default="the broker's own")
+        int | None,
+        typer.Option(min=1, max=2**15 - 1, help="Replicas of each new topic.", show_default="the broker's own"),
     ] = None,
 ) -> None:
     """Create the topics that are missing; report how existing ones differ from what they should be (exit code 1)."""
@@ -24,14 +27,14 @@ def topics_command(
         raise OperatorError("KAFKA_BOOTSTRAP_SERVERS is not set: set it to host:port")
     found = ensure_topics(settings, partitions=partitions, replication=replication)
     for name in found.created:
-        typer.echo(f"created {name}")
+        say(f"created {name}")
     for difference in found.differences:
-        typer.echo(difference)
+        say(difference)
     if found.differences:
-        typer.echo(
+        say(
             "existing topics were left as they are: change settings with kafka-configs.sh --alter, add partitions "
             "with kafka-topics.sh --alter (they can't be reduced), replicas with kafka-reassign-partitions.sh"
         )
         raise typer.Exit(1)
     if not found.created:
-        typer.echo("all topics exist and are configured as they should be")
+        say("all topics exist and are configured as they should be")

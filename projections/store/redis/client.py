@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
@@ -34,7 +35,7 @@ def connect(url: str) -> redis.Redis:
             raise ValueError("what we store is bytes")  # noqa: TRY301 - the refusal of all that can't be meant
         if urlsplit(url).scheme != "unix":
             int(urlsplit(url).path.strip("/") or "0")  # redis-py takes database 0 for whatever is no number
-    except (TypeError, ValueError) as error:
+    except (redis.RedisError, AttributeError, TypeError, ValueError) as error:
         raise OperatorError(
             f"REDIS_URL {mask(url)} is not usable; write redis://host:6379/0, rediss://user:password@host "
             "or unix:///path/to/redis.sock"
@@ -48,19 +49,7 @@ def check(client: redis.Redis, url: str) -> None:
     `url` is without password.
     Raises OperatorError, or StoreUnavailableError while it loads its data.
     """
-    try:
-        facts = client.info()
-        policy = _policy(client, facts)
-    except redis.AuthenticationError as error:
-        raise OperatorError(
-            f"Redis at {url} refuses the password ({error}); correct it in REDIS_URL: redis://:password@host"
-        ) from error
-    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-        raise OperatorError(
-            f"no Redis answers at {url} ({error}); start it, or correct REDIS_URL, or leave it out"
-        ) from error
-    except redis.ResponseError as error:
-        raise OperatorError(f"Redis at {url} refuses a command that this program needs: {error}") from error
+    facts, policy = _facts(client, url)
     if facts.get("loading"):  # INFO and CONFIG are answered even then
         raise StoreUnavailableError(f"Redis at {url} is loading its data; wait")
     version = str(facts.get("redis_version", "0"))
@@ -79,6 +68,32 @@ def check(client: redis.Redis, url: str) -> None:
         log.warning("Redis does not tell its maxmemory-policy; make sure that it is noeviction", url=url)
     if not facts.get("aof_enabled"):
         log.warning("Redis keeps no append-only file; after its restart profiles are rebuilt: set appendonly", url=url)
+
+
+def _facts(client: redis.Redis, url: str) -> tuple[dict[str, Any], str]:
+    """What INFO tells, and the eviction policy; redis-py reads some options of the URL only now."""
+    try:
+        facts = client.info()
+        return facts, _policy(client, facts)
+    except redis.AuthenticationError as error:
+        raise OperatorError(
+            f"Redis at {url} refuses the password ({error}); correct it in REDIS_URL: redis://:password@host"
+        ) from error
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        raise OperatorError(
+            f"no Redis answers at {url} ({error}); start it, or correct REDIS_URL, or leave it out"
+        ) from error
+    except redis.ResponseError as error:
+        raise OperatorError(f"Redis at {url} refuses a command that this program needs: {error}") from error
+    except redis.InvalidResponse as error:
+        raise OperatorError(f"what answers at {url} is no Redis ({error}); correct REDIS_URL") from error
+    except (
+        redis.RedisError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise OperatorError(f"an option of REDIS_URL {url} is not usable ({error}); correct or remove it") from error
 
 
 def _policy(client: redis.Redis, facts: Mapping[str, object]) -> str:

@@ -61,7 +61,7 @@ def passing_faults() -> Iterator[None]:
     """
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
+    except (redis.ConnectionError, redis.TimeoutError, redis.InvalidResponse) as error:
         raise StoreUnavailableError(
             f"Redis does not answer ({error}); is it running where REDIS_URL points?"
         ) from error

@@ -88,9 +88,15 @@ def test_what_lies_there_and_is_no_file_is_left_alone(tmp_path: Path) -> None:
     os.utime(tmp_path / "target", (1, 1))
     (tmp_path / "link").symlink_to(tmp_path / "target")
     os.mkfifo(tmp_path / "fifo")
-    for name in ("link", "fifo"):
-        Liveness(tmp_path / name, Clock()).show()
+    for name in ("link", "fifo", "target"):
+        liveness = Liveness(tmp_path / name, Clock())
+        if name != "target":
+            liveness.show()
+        liveness.close()
+    assert (tmp_path / "target").read_text() == "dear"
     assert (tmp_path / "target").stat().st_mtime == 1
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "fifo").is_fifo()
     Liveness(tmp_path / "missing" / "alive", Clock()).show()
 
 

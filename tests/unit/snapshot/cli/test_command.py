@@ -2,11 +2,14 @@
 
 import errno
 import importlib.metadata
+import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import typer
 
 from projections.errors import OperatorError
 from snapshot.cli.command import run
@@ -39,7 +42,7 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_only_a_run_that_came_to_its_end_ends_with_1(
     error: BaseException, code: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def app() -> None:
+    def app(**_: object) -> None:
         raise error
 
     with pytest.raises(SystemExit) as ended:
@@ -56,7 +59,7 @@ def test_a_mistake_of_ours_is_one_line_and_its_traceback_a_file(
     flags = ["--kafka-sasl-password", "sesame", "--kafka-ssl-password=sesame", "--database-url", "password=sesame"]
     monkeypatch.setattr(sys, "argv", ["snapshot-rebuild", *flags, "--all"])
 
-    def app() -> None:
+    def app(**_: object) -> None:
         raise RuntimeError("a mistake\nof ours")
 
     with pytest.raises(SystemExit):
@@ -80,7 +83,7 @@ def test_where_no_file_can_be_written_the_traceback_is_printed(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
 
-    def app() -> None:
+    def app(**_: object) -> None:
         raise RuntimeError("a mistake of ours")
 
     with pytest.raises(SystemExit) as ended:
@@ -89,3 +92,30 @@ def test_where_no_file_can_be_written_the_traceback_is_printed(
     said = capsys.readouterr().err
     assert said.startswith("this is a bug in signal-identity-snapshotter ")
     assert "Traceback (most recent call last):" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--count", "many"], r"'--count'.*many.*see .* --help"),
+        (["--count", "0"], r"'--count'.*0.*see .* --help"),
+        (["--count"], "'--count'"),
+        (["--coutn", "1"], "--coutn"),
+        (["here"], "here"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_with_its_value(
+    words: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def counted(count: Annotated[int, typer.Option(min=1)] = 1) -> None:
+        raise AssertionError(count)
+
+    monkeypatch.setattr(sys, "argv", ["counted", *words])
+    with pytest.raises(SystemExit) as ended:
+        run(app)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(says, line)

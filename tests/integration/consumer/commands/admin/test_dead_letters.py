@@ -1,6 +1,8 @@
 """`snapshot-admin dead-letters` on real Kafka, and on the file where there is none."""
 
 import json
+import os
+import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from consumer.source import Invalid
 from projections.comments.events import CommentCreated, encode
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
-from support.commands import Started, on, run
+from support.commands import HERE, Started, environment, on, run
 from support.kafka_topics import everything, put
 from support.whiteballoon import START
 
@@ -194,3 +196,21 @@ def test_the_consumer_waits_while_dead_letters_can_not_be_kept(
     assert "malformed" in logged["reason"]
     [dead] = everything(fresh_kafka, DEAD)
     assert dead.value == b"{not json"
+
+
+def test_a_reader_that_leaves_early_is_no_failure(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words: list[str | Path] = [HERE / "snapshot-admin", "dead-letters", "list", "--storage-dir", tmp_path]
+    ended = subprocess.run(words, env=environment(), stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_list_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    words: list[str | Path] = [HERE / "snapshot-admin", "dead-letters", "list", "--storage-dir", tmp_path]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(words, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("standard output can't be written (No space left on device)")
+    assert len(ended.stderr.splitlines()) == 1

@@ -1,7 +1,12 @@
+import socket
+import threading
+
 import pytest
 
 from projections.errors import OperatorError
-from projections.store.redis.client import connect
+from projections.store.protocol import StoreUnavailableError
+from projections.store.redis.client import check, connect
+from projections.store.redis.scripts import ask
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,44 @@ def test_a_url_that_can_be_meant_is_taken(url: str) -> None:
 def test_a_url_that_cannot_be_meant_is_refused_with_the_way_out(url: str) -> None:
     with pytest.raises(OperatorError, match="write redis://host:6379/0"):
         connect(url)
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["protocol=9", "retry=3", "retry_on_error=1", "socket_connect_timeout=-1", "event_dispatcher=x"],
+)
+def test_an_option_that_no_url_can_give_is_refused_at_the_latest_when_connecting(options: str) -> None:
+    url = f"redis://127.0.0.1:1?{options}"
+
+    def use() -> None:
+        check(connect(url), url)
+
+    with pytest.raises(OperatorError, match="REDIS_URL redis://"):
+        use()
+
+
+def test_what_answers_and_is_no_redis_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}"
+        client = connect(url)
+        answering = threading.Thread(target=_answer_as_a_web_server, args=(server,))
+        answering.start()
+        with pytest.raises(OperatorError, match=f"what answers at {url} is no Redis"):
+            check(client, url)
+        answering.join()
+
+
+def test_garbage_between_answers_passes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=_answer_as_a_web_server, args=(server,))
+        answering.start()
+        with pytest.raises(StoreUnavailableError):
+            ask(connect(f"redis://127.0.0.1:{server.getsockname()[1]}"), [("PING",)])
+        answering.join()
+
+
+def _answer_as_a_web_server(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
