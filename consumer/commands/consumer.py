@@ -20,7 +20,7 @@ from snapshot.cli.options import (
     environment_of,
 )
 from snapshot.cli.resources import open_metrics
-from snapshot.runtime.stdio import say
+from snapshot.runtime.stdio import print_line
 
 _PANEL = "Kafka"
 
@@ -83,7 +83,7 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
 
 def _print_summary(summary: Summary) -> None:
     flushed = summary.flushed
-    say(
+    print_line(
         f"{summary.events} events applied; profiles: {flushed.written} written, {flushed.removed} removed, "
         f"{flushed.unchanged} unchanged; {flushed.announced} announced"
     )

@@ -35,7 +35,7 @@ from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime import logs
 from snapshot.runtime.metrics import Metrics
 from snapshot.runtime.progress import progress_bar
-from snapshot.runtime.stdio import say
+from snapshot.runtime.stdio import print_line
 
 log = structlog.get_logger()
 
@@ -100,7 +100,7 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
         _open_relay(database, kafka.settings, options, tail.settings(batch=_BATCH), opened, opened_metrics) as relay,
     ):
         signals.call(stopping.set)
-        say(f"{_run(relay, opened, stopping, options)} events published")
+        print_line(f"{_run(relay, opened, stopping, options)} events published")
 
 
 def _run(relay: Relay, opened: OpenStore, stopping: threading.Event, options: RelayOptions) -> int:

@@ -56,7 +56,7 @@ class Liveness:
             _touch(self._path)
 
     def close(self) -> None:
-        """Take the file away; ours is empty, and what is not is somebody else's."""
+        """Take the file away; ours is empty, what is not is another program's."""
         with suppress(OSError):
             found = self._path.lstat()
             if stat.S_ISREG(found.st_mode) and not found.st_size:

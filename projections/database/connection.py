@@ -177,6 +177,8 @@ def open_reader(url: str, variable: str, timeout: float) -> Reader:
     parsed = _parsed(url, variable)
     if parsed.get_backend_name() == "sqlite":
         path = _path(parsed, variable)
+        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # noqa: PTH110, PTH112, PTH113
+            raise OperatorError(f"{variable} (sqlite:///{path}) is a pipe or a device; write {EXAMPLES}")
         return Reader(_sqlite_engine(path), DatabaseLocation(variable, f"sqlite:///{path}", path), timeout)
     try:
         engine = _postgres_engine(parsed)

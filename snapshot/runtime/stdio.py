@@ -42,7 +42,7 @@ def prepare() -> None:
         sys.stderr = io.TextIOWrapper(raw, encoding=_encoding(), errors="backslashreplace", line_buffering=True)
 
 
-def say(text: str) -> bool:
+def print_line(text: str) -> bool:
     """Print a line as `print_safely` does."""
     return print_safely(lambda: print(text))  # noqa: T201 - standard output is what it is for
 

@@ -18,7 +18,7 @@ from snapshot.cli.options import FileOptions, KafkaOptions, StoreOptions, with_o
 from snapshot.cli.resources import open_store
 from snapshot.kafka.producer import Message, Producer
 from snapshot.kafka.settings import KafkaSettings
-from snapshot.runtime.stdio import say
+from snapshot.runtime.stdio import print_line
 
 app = typer.Typer(no_args_is_help=True, help="Messages that were no events: list, show, replay, drop them.")
 
@@ -31,15 +31,15 @@ def list_command(files: FileOptions, kafka: KafkaOptions) -> None:
     """List the dead letters: where each came from, when it was kept, and why it is no event."""
     found = _distinct(_kept(files, kafka))
     for one in found:
-        say(f"{one.id}  {one.time}  {one.message.error}")
+        print_line(f"{one.id}  {one.time}  {one.message.error}")
     if not found:
-        say("no dead letters")
+        print_line("no dead letters")
 
 
 def show_command(files: FileOptions, kafka: KafkaOptions, ids: _Ids = None) -> None:
     """Show dead letters whole, as JSON."""
     for one in _chosen(_kept(files, kafka), ids, everything=False):
-        say(json.dumps(as_record(one), indent=2, ensure_ascii=False))
+        print_line(json.dumps(as_record(one), indent=2, ensure_ascii=False))
 
 
 def replay_command(
@@ -62,13 +62,13 @@ def replay_command(
             letters.append(one)
         except InvalidEventError as error:
             refused += 1
-            say(f"{one.id} is still no event: {error}")
+            print_line(f"{one.id} is still no event: {error}")
     if kafka.settings is not None:
         _publish(kafka.settings, letters)
     elif events:
         with open_store(store, files) as opened:
             Projection(opened.store).apply(events)
-    say(f"{len(letters)} replayed, {refused} are still no events; remove what was replayed with `drop`")
+    print_line(f"{len(letters)} replayed, {refused} are still no events; remove what was replayed with `drop`")
     if refused:
         raise typer.Exit(1)
 
@@ -83,7 +83,7 @@ def drop_command(
     kept = _kept(files, kafka)
     chosen = {one.id for one in _chosen(kept, ids, everything=everything)}
     kept.drop(lambda one: one.id in chosen)
-    say(f"{len(chosen)} dropped")
+    print_line(f"{len(chosen)} dropped")
 
 
 def _kept(files: FileOptions, kafka: KafkaOptions) -> KeptDeadLetters:

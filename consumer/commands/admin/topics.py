@@ -7,7 +7,7 @@ import typer
 from consumer.kafka.topics import ensure_topics
 from projections.errors import OperatorError
 from snapshot.cli.options import KafkaOptions
-from snapshot.runtime.stdio import say
+from snapshot.runtime.stdio import print_line
 
 
 def topics_command(
@@ -27,14 +27,14 @@ def topics_command(
         raise OperatorError("KAFKA_BOOTSTRAP_SERVERS is not set: set it to host:port")
     found = ensure_topics(settings, partitions=partitions, replication=replication)
     for name in found.created:
-        say(f"created {name}")
+        print_line(f"created {name}")
     for difference in found.differences:
-        say(difference)
+        print_line(difference)
     if found.differences:
-        say(
+        print_line(
             "existing topics were left as they are: change settings with kafka-configs.sh --alter, add partitions "
             "with kafka-topics.sh --alter (they can't be reduced), replicas with kafka-reassign-partitions.sh"
         )
         raise typer.Exit(1)
     if not found.created:
-        say("all topics exist and are configured as they should be")
+        print_line("all topics exist and are configured as they should be")

@@ -67,6 +67,15 @@ def test_a_host_that_does_not_exist(caplog: pytest.LogCaptureFixture, capfd: pyt
     assert "kafka.invalid:9092" in message_of(KafkaSettings(bootstrap_servers="kafka.invalid:9092"), caplog, capfd)
 
 
+def test_a_server_that_never_answers_a_tls_handshake(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        servers = f"127.0.0.1:{silent.getsockname()[1]}"
+        text = message_of(KafkaSettings(bootstrap_servers=servers, security_protocol="SSL"), caplog, capfd)
+    assert f"KAFKA_BOOTSTRAP_SERVERS={servers} is open but doesn't answer as Kafka" in text
+
+
 def test_a_server_that_is_no_kafka(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         servers = f"127.0.0.1:{silent.getsockname()[1]}"

@@ -112,6 +112,7 @@ def test_a_file_that_vanishes_later_may_come_back(wb: WhiteBalloon, opened: Open
         ("data/secret.db", "DATABASE_URL is not a database URL; write sqlite:///"),
         ("postgresql://ann:secret@host:port/wb", "DATABASE_URL is not a database URL"),
         ("", "DATABASE_URL is not a database URL"),
+        ("sqlite:////dev/zero", "is a pipe or a device; write sqlite:///"),
         ("postgresql://host/wb?port=secret", "DATABASE_URL is not a database URL"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
