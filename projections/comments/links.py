@@ -109,7 +109,7 @@ def canonical(url: str) -> str:
     scheme, authority, path, query, fragment = parts.groups()
     scheme = scheme.lower()
     host, port = _host(authority)
-    if port and port[1:].lstrip("0") in _DEFAULT_PORTS[scheme]:
+    if port and (port[1:].lstrip("0") or port[1:2]) in _DEFAULT_PORTS[scheme]:
         port = ""
     if not path.startswith(("/", "\\")):
         path = "/" + path

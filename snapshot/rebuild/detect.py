@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from projections.database.database import Database
 from projections.paging import pages
 from projections.profile_key import HIGHEST_ID, ProfileKey
 from snapshot.deletion_guard import LEAST, PendingDeletions, Totals, reason_to_block
@@ -24,9 +25,23 @@ from snapshot.reconcile.reconcile import FEW, cut, user_ranges
 from snapshot.runtime.progress import ProgressBar
 
 _IDS_A_TASK = 50_000
+_RANGES_A_WIDTH = 1_000
+"""After so many ranges, each is twice as wide: where ids lie far apart, that bounds their number."""
 _HEADS_A_TASK = 1_000
 _MAX_SIGHTINGS = 200_000
 """Some 100 MB. Of what differs beyond, it takes the tail longer to tell drift from lag, or it stays undecided."""
+
+
+def id_ranges(database: Database, pass_id: int) -> Iterator[IdRange]:
+    """Cut all comments by their ids, from each one that is there: ids may lie as far apart as they like."""
+    after, ranges = 0, 0
+    while rows := database.comments_after(after, 1):
+        low = rows[0].comment_id
+        after = low + (_IDS_A_TASK << ranges // _RANGES_A_WIDTH) - 1
+        ranges += 1
+        yield IdRange(low, after, pass_id)
+        if after >= HIGHEST_ID:
+            return
 
 
 class DetectionResult(msgspec.Struct):
@@ -144,8 +159,7 @@ class Detection:
 
     def _sums(self, phase: str) -> Iterator[Sums]:
         """Sum all rows up by ascending id."""
-        highest, pass_id = self._work.database.heads().comment_id, self._work.store.clock()
-        ids = [IdRange(low, low + _IDS_A_TASK - 1, pass_id) for low in range(0, highest + 1, _IDS_A_TASK)]
+        ids = list(id_ranges(self._work.database, self._work.store.clock()))
         self._bar.phase(phase, len(ids))
         for one in self._pool.map(tasks.sum_ids, ids):
             yield one
