@@ -21,7 +21,7 @@ from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from snapshot.deletion_guard import Cause, PendingDeletions, Totals, blocked_message, cause_of, reason_to_block
 from snapshot.direct import direct_snapshots
-from snapshot.files.folder import ProfileFolder
+from snapshot.files.folder import ProfileFolder, why_taken
 from snapshot.files.ownership import file_name, owned, user_of
 from snapshot.files.staging import Place, Prepared, Staging
 from snapshot.processes import fork
@@ -181,10 +181,16 @@ class Export:
         """Do steps 2 to 5. Raises OperatorError where the deletion guard blocks, or the folder can't be written."""
         try:
             part = self._prepared(fork.map_forked(self._preparation, ranges, processes), progress)
+            self._refuse_clashing(part.names)
             stale = list(self._stale(set(part.names)))
             if not prune_all:
                 self._ask_guard(part.seen, stale)
             moved = self._staging.move(part.prepared, [one.place for one in stale])
+        except IsADirectoryError as error:
+            self._abandon()
+            raise OperatorError(
+                f"{error.filename} is a folder in a profile's place: remove it and run again; the others were written"
+            ) from error
         except OSError as error:
             self._abandon()
             raise OperatorError(
@@ -239,6 +245,10 @@ class Export:
         """Whether this run would have written a file of that name, were there such a profile."""
         user_id = user_of(name)
         return user_id is not None and (self._users is None or user_id in self._users)
+
+    def _refuse_clashing(self, names: Iterable[str]) -> None:
+        for name, other in self._folder.clashing(names).items():
+            raise OperatorError(f"{why_taken(name, other)}; nothing was changed")
 
     def _ask_guard(self, seen: Seen, stale: Sequence[Stale]) -> None:
         """Step 4: files against what they would become."""

@@ -53,7 +53,13 @@ def _snapshot(database: DatabaseOptions, files: FileOptions, metrics: MetricOpti
         logs.configure(sys.stderr, libraries=False)
     with (
         one_line_errors(),  # here as well as in `run`, as other programs mount the command
-        RunLog(files.storage_dir, NAME, group_slug=files.group_slug, dry_run=options.dry_run) as run,
+        RunLog(
+            files.storage_dir,
+            NAME,
+            group_slug=files.group_slug,
+            dry_run=options.dry_run,
+            file_mode=files.disk.file_mode,
+        ) as run,
     ):
         open_database = _opener(database, files, options)
         selection = _select(open_database, files.group_slug, users)

@@ -29,7 +29,7 @@ from projections.errors import OperatorError
 from projections.projection import Projection
 from snapshot.cli.command import command
 from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions, folder
-from snapshot.cli.resources import OpenStore, open_metrics, open_store
+from snapshot.cli.resources import OpenStore, make_storage, open_metrics, open_store
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime import logs
@@ -93,10 +93,13 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
             "database itself"
         )
     stopping = threading.Event()
+    files = FileOptions(options.storage_dir)
+    if options.alive_file is None:
+        make_storage(files)
     with (
         handle_signals() as signals,
         open_metrics(metrics) as opened_metrics,
-        open_store(store, FileOptions(options.storage_dir)) as opened,
+        open_store(store, files) as opened,
         _open_relay(database, kafka.settings, options, tail.settings(batch=_BATCH), opened, opened_metrics) as relay,
     ):
         signals.call(stopping.set)

@@ -225,7 +225,8 @@ def _source(
 ) -> tuple[Source, DeadLetters]:
     if settings.kafka is None:
         database = stack.enter_context(_database(settings, projection.store))
-        dead_letters = FileDeadLetters(settings.files.storage_dir / FILE_NAME, lambda: datetime.now(UTC))
+        files = settings.files
+        dead_letters = FileDeadLetters(files.storage_dir / FILE_NAME, lambda: datetime.now(UTC), files.disk.file_mode)
         return DatabaseTail(projection, database, settings.tail, metrics=metrics), dead_letters
     for difference in ensure_topics(settings.kafka).differences:
         log.warning("a topic is not configured as it should be", difference=difference)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from consumer.dead_letters.dead_letters import DeadLetter, DeadLetterError
 from consumer.source import Invalid
 from projections.decoding import JsonDecoder
 from projections.errors import OperatorError
+from snapshot.files.disk import FILE_MODE, open_regular
 from snapshot.files.jsonl import append_lines, remove_lines
 
 FILE_NAME = "dead-letters.jsonl"
@@ -49,28 +51,29 @@ class FileDeadLetters:
     Text stands as it is under `key` and `value`, other bytes as base64 under `key_base64` and `value_base64`.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
+    def __init__(self, path: Path, now: Callable[[], datetime], file_mode: int = FILE_MODE) -> None:
         self._path = path
         self._now = now
+        self._file_mode = file_mode
 
     def send(self, invalid: Sequence[Invalid]) -> None:
         """Return only when all are on the disk; raise DeadLetterError otherwise."""
         time = self._now().isoformat()
         lines = [json.dumps(as_record(DeadLetter(one, time)), sort_keys=True).encode() for one in invalid]
         try:
-            append_lines(self._path, lines)
+            append_lines(self._path, lines, self._file_mode)
         except OSError as error:
             raise DeadLetterError(f"{self._path} did not accept a dead letter: {error}") from error
 
     def letters(self) -> Iterator[DeadLetter]:
         """All of them, the oldest first. A line that is none, as one torn by a crash, is passed over."""
-        if not self._path.exists():
-            return
         try:
-            with self._path.open("rb") as lines:
+            with os.fdopen(open_regular(str(self._path), os.O_RDONLY), "rb") as lines:
                 yield from filter(None, map(_read, lines))
+        except FileNotFoundError:
+            return
         except OSError as error:
-            raise OperatorError(f"{self._path} can't be read ({error.strerror}): correct its permissions") from error
+            raise OperatorError(f"{self._path} can't be read ({error.strerror}): fix that and run again") from error
 
     def drop(self, unwanted: Callable[[DeadLetter], bool]) -> int:
         """Remove some of those that are there now; how many that were."""

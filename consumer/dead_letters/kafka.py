@@ -47,19 +47,18 @@ def as_message(one: DeadLetter) -> Message:
     message = one.message
     # Kafka refuses a message without key and value; an empty value means the same to a reader.
     value = b"" if message.key is None and message.value is None else message.value
-    return Message(dead_topic(message.topic), message.key, value, [*message.headers, *_headers(one)])
+    return Message(dead_topic(message.topic), message.key, value, [*_foreign(message), *_headers(one)])
 
 
 def read_message(invalid: Invalid) -> DeadLetter:
     """Read a message of a dead letter topic; one that another program put there has its own place as its origin."""
     said = {name[len(_PREFIX) :]: value.decode(errors="replace") for name, value in invalid.headers if _ours(name)}
-    headers = [(name, value) for name, value in invalid.headers if not _ours(name)]
     return DeadLetter(
         invalid._replace(
             topic=said.get("topic", invalid.topic),
             partition=_number(said.get("partition"), invalid.partition),
             offset=_number(said.get("offset"), invalid.offset),
-            headers=headers,
+            headers=_foreign(invalid),
             error=said.get("error", invalid.error),
         ),
         said.get("time", ""),
@@ -69,10 +68,11 @@ def read_message(invalid: Invalid) -> DeadLetter:
 
 def _cut(one: DeadLetter, size: int) -> Message:
     message, value, key = one.message, one.message.value or b"", one.message.key
-    headers = [*message.headers, *_headers(one._replace(truncated=len(value)))]
+    headers = _headers(one._replace(truncated=len(value)))
     if size == _CUTS[-1]:  # what is too large may be the key or the headers as well
-        headers = headers[len(message.headers) :]
         key = key and key[:size]
+    else:
+        headers = [*_foreign(message), *headers]
     return Message(dead_topic(message.topic), key, value[:size], headers)
 
 
@@ -86,6 +86,11 @@ def _headers(one: DeadLetter) -> list[tuple[str, bytes]]:
         "truncated": None if one.truncated is None else str(one.truncated),
     }
     return [(_PREFIX + name, text.encode(errors="replace")) for name, text in facts.items() if text is not None]
+
+
+def _foreign(message: Invalid) -> list[tuple[str, bytes]]:
+    """The headers that it came with, without any that would pass for ours."""
+    return [(name, value) for name, value in message.headers if not _ours(name)]
 
 
 def _ours(name: str) -> bool:

@@ -50,6 +50,7 @@ def open_store(options: StoreOptions, files: FileOptions) -> Iterator[OpenStore]
         with _connected(options.redis_url, options.debounce) as store:
             yield OpenStore(store, lambda: None)
         return
+    make_storage(files)
     with embedded.using(files.storage_dir) as url, _connected(url, options.debounce) as store:
         yield OpenStore(store, lambda: _restart_embedded(files))
 

@@ -15,6 +15,7 @@ import typer
 
 from projections.errors import OperatorError
 from projections.masking import mask_urls
+from snapshot.files.disk import FILE_MODE
 from snapshot.files.jsonl import append_lines
 
 log = structlog.get_logger()
@@ -62,10 +63,12 @@ class RunLog:
         *,
         group_slug: str | None = None,
         dry_run: bool = False,
+        file_mode: int = FILE_MODE,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = storage / FILE_NAME
+        self._file_mode = file_mode
         self._clock = clock
         self._monotonic = monotonic
         self._handlers: dict[signal.Signals, Any] = {}
@@ -86,7 +89,7 @@ class RunLog:
             self.entry.error = _printable(reason)
         self.entry.finished, self.entry.seconds = _stamp(self._clock()), self.seconds
         try:
-            append_lines(self._place, [_encode(self.entry)])
+            append_lines(self._place, [_encode(self.entry)], self._file_mode)
         except OSError as cause:
             log.warning("the run log can't be written", file=str(self._place), reason=cause.strerror)
 

@@ -94,12 +94,15 @@ def _kind(path: str) -> int:
         return 0
 
 
-def _keep_mode(handle: int, like: str) -> None:
-    """Give a new file the mode of the one that it will replace."""
+def keep_mode(handle: int, like: str) -> None:
+    """Give a new file the mode and, as far as we may, the owner and the group of the one that it will replace."""
     with suppress(OSError):  # nothing is replaced, or the file system keeps no modes
-        before = os.lstat(like).st_mode
-        if stat.S_ISREG(before):
-            os.fchmod(handle, stat.S_IMODE(before))
+        before, now = os.lstat(like), os.fstat(handle)
+        if stat.S_ISREG(before.st_mode):
+            if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+                with suppress(PermissionError):
+                    os.fchown(handle, before.st_uid, before.st_gid)
+            os.fchmod(handle, stat.S_IMODE(before.st_mode))
 
 
 def make_folders(path: str, file_mode: int = FILE_MODE) -> None:
@@ -149,7 +152,7 @@ class LocalDisk:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self.file_mode)
         try:
             if like is not None:
-                _keep_mode(handle, like)
+                keep_mode(handle, like)
             left = memoryview(content)
             while left:
                 left = left[os.write(handle, left) :]

@@ -7,7 +7,7 @@ reader, or a crash, never meets half a file. Few are flushed one by one, by seve
 import errno
 import os
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -56,6 +56,11 @@ def _not_started() -> NotStartedError:
 def differs(on_disk: str, expected: str) -> bool:
     """Whether a file has another hash than it should have; where none should be, what is not ours may lie."""
     return on_disk != expected and (on_disk, expected) != (DAMAGED, NO_FILE)
+
+
+def why_taken(name: str, other: str) -> str:
+    """What is said of two profiles that would have one file."""
+    return f"{other} and {name} are one file on a file system that ignores case: use another, or a folder a group"
 
 
 _Contents = Mapping[ProfileKey, bytes | None]
@@ -110,7 +115,10 @@ class ProfileFolder:
         Only what is ours is removed (else ForeignFileError); `noted` are profiles that the journal names. Once it is
         `enough`, no more are begun (NotStartedError).
         """
-        refused = {key: error for key, content in contents.items() if (error := self._refusal(key, content, noted))}
+        clashing = self.clashing(self.name(key) for key, content in contents.items() if content is not None)
+        refused = {
+            key: error for key, content in contents.items() if (error := self._refusal(key, content, noted, clashing))
+        }
         accepted = {key: content for key, content in contents.items() if key not in refused}
         errors = (self._put_together if self.flushes_all(len(accepted)) else self._put_each)(accepted, enough)
         if len(errors) < len(accepted):
@@ -121,12 +129,23 @@ class ProfileFolder:
                 errors = {key: errors.get(key, unsafe) for key in accepted}
         return refused | errors
 
-    def _refusal(self, key: ProfileKey, content: bytes | None, noted: Container[ProfileKey]) -> OSError | None:
+    def clashing(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of the names that would be one file with an earlier one, and that one."""
+        if not self._ignores_case:
+            return {}
+        first: dict[str, str] = {}
+        return {name: other for name in names if (other := first.setdefault(name.casefold(), name)) != name}
+
+    def _refusal(
+        self, key: ProfileKey, content: bytes | None, noted: Container[ProfileKey], clashing: Mapping[str, str]
+    ) -> OSError | None:
         name = self.name(key)
         path = f"{self.path}/{name}"
         if content is None:
             proven = self.owned(name) is not None or (key in noted and self.disk.is_file(path))
             return None if proven or not self.disk.exists(path) else ForeignFileError(errno.EPERM, "is not ours", path)
+        if name in clashing:
+            return NameTakenError(errno.EEXIST, why_taken(name, clashing[name]), path)
         return self._taken(name, path) if self._ignores_case else None
 
     def _taken(self, name: str, path: str) -> NameTakenError | None:
@@ -138,8 +157,7 @@ class ProfileFolder:
         theirs = self.name(ProfileKey(other.user_id, other.group_slug))
         if theirs == name or theirs.casefold() != name.casefold():
             return None
-        why = f"{theirs} and {name} are one file on a file system that ignores case: use another, or a folder a group"
-        return NameTakenError(errno.EEXIST, why, path)
+        return NameTakenError(errno.EEXIST, why_taken(name, theirs), path)
 
     def flushes_all(self, files: int) -> bool:
         """Whether writing so many files flushes all that was written before on the same file system."""
@@ -251,7 +269,8 @@ def open_folder(
 
 def _reason(path: Path, error: OSError) -> str:
     files = [place for place in (path, *path.parents) if os.path.isfile(place)]  # noqa: PTH113 - pathlib may raise
-    return f"{files[0]} is a file, not a folder" if files else error.strerror or str(error)
+    of_marker = f"{MARKER}: " if str(error.filename).endswith(MARKER) else ""
+    return f"{files[0]} is a file, not a folder" if files else of_marker + (error.strerror or str(error))
 
 
 def _scope(group_slug: str | None) -> str:

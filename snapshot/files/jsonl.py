@@ -4,10 +4,10 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from snapshot.files.disk import FILE_MODE, LOCAL, make_folders, open_regular, sync
+from snapshot.files.disk import FILE_MODE, LOCAL, keep_mode, make_folders, open_regular, sync
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 """What file systems answer that can't lock: some of other machines, some of virtual ones."""
@@ -51,7 +51,7 @@ def remove_lines(path: Path, unwanted: Callable[[bytes], bool]) -> int:
         rest = f"{path.parent}/.{path.name}.tmp"  # always the same, so that what a crash leaves is overwritten
         LOCAL.remove(rest)
         try:
-            removed = _copy(file, rest, unwanted)
+            removed = _copy(file, str(path), rest, unwanted)
             if removed:
                 LOCAL.replace(rest, str(path))
                 LOCAL.flush(str(path.parent))
@@ -60,12 +60,11 @@ def remove_lines(path: Path, unwanted: Callable[[bytes], bool]) -> int:
     return removed
 
 
-def _copy(file: int, rest: str, unwanted: Callable[[bytes], bool]) -> int:
+def _copy(file: int, path: str, rest: str, unwanted: Callable[[bytes], bool]) -> int:
     removed = 0
     handle = os.open(rest, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as kept, os.fdopen(file, "rb", closefd=False) as lines:
-        with suppress(OSError):  # a file system without modes
-            os.fchmod(handle, os.fstat(file).st_mode & 0o777)
+        keep_mode(handle, path)
         for line in lines:
             if unwanted(line):
                 removed += 1

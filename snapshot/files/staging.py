@@ -4,6 +4,7 @@ Until they are moved nothing has changed, so a run can still think better of it;
 the folder's next user sweeps away. One flush of the file system costs a small part of thousands of single ones.
 """
 
+import errno
 import itertools
 import os
 from collections.abc import Sequence
@@ -74,13 +75,17 @@ class Staging:
         """Flush all prepared files and move them to their places; remove others.
 
         A file that is no longer as it was seen is left alone: whoever wrote it meanwhile had read the database later.
+        A folder in a file's place doesn't hold the others: IsADirectoryError comes when they are moved.
         """
         self._disk.flush_together(self._folder, [f"{self._folder}/{waiting}" for _, waiting in files])
-        left = [waiting for place, waiting in files if not self._replace(place, waiting)]
+        folders = [place.name for place, _ in files if self._disk.is_folder(f"{self._folder}/{place.name}")]
+        left = [waiting for place, waiting in files if place.name in folders or not self._replace(place, waiting)]
         for waiting in left:
             os.unlink(f"{self._folder}/{waiting}")  # noqa: PTH108 - see `current`
         ended = sum(self._unlink(place) for place in removed)
         self._disk.flush(self._folder)
+        if folders:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), f"{self._folder}/{folders[0]}")
         return Moved(len(files) - len(left), ended, len(left) + len(removed) - ended)
 
     def abandon(self) -> None:

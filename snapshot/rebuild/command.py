@@ -96,7 +96,13 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
     settings = RebuildSettings(database, files, store, kafka.settings, deep, options.dry_run, options.prune_all)
     with (
         _interruption_reported(),
-        RunLog(files.storage_dir, NAME, group_slug=files.group_slug, dry_run=options.dry_run) as run,
+        RunLog(
+            files.storage_dir,
+            NAME,
+            group_slug=files.group_slug,
+            dry_run=options.dry_run,
+            file_mode=files.disk.file_mode,
+        ) as run,
     ):
         with measured(metrics, run) as counts:
             report = rebuild(settings, order, options.workers)

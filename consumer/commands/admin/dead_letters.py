@@ -90,7 +90,7 @@ def _kept(files: FileOptions, kafka: KafkaOptions) -> KeptDeadLetters:
     settings = kafka.settings
     if settings is not None:
         return KeptOnKafka(settings)
-    return FileDeadLetters(files.storage_dir / FILE_NAME, lambda: datetime.now(UTC))
+    return FileDeadLetters(files.storage_dir / FILE_NAME, lambda: datetime.now(UTC), files.disk.file_mode)
 
 
 def _distinct(kept: KeptDeadLetters) -> list[DeadLetter]:

@@ -237,6 +237,8 @@ def _private_folder(folder: Path) -> Path:
     try:
         folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         if stat.S_IMODE(folder.stat().st_mode) != _PRIVATE:
+            if folder.is_symlink():
+                raise OperatorError(f"{folder} is a link to a folder that is open to others: make that 0700")
             folder.chmod(_PRIVATE)
     except OSError as error:
         raise OperatorError(f"can't use {folder} for the embedded Redis: {error.strerror}; {_FIX}") from error
@@ -244,10 +246,11 @@ def _private_folder(folder: Path) -> Path:
 
 
 def _opened(path: Path) -> IO[str]:
+    """Open a lock file. A link is not followed: what it points to would be emptied."""
     try:
-        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8")
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+", encoding="utf-8")
     except OSError as error:
-        raise OperatorError(f"can't write {path}: {error.strerror}; {_FIX}") from error
+        raise OperatorError(f"can't write {path}: {error.strerror or 'no regular file'}; {_FIX}") from error
 
 
 def _socket_path(folder: Path) -> Path:

@@ -12,7 +12,9 @@ import pytest
 from projections.database.database import Database, open_databases
 from projections.errors import OperatorError
 from snapshot.export import Export, Exported, ranges_of
+from snapshot.files.disk import LocalDisk
 from snapshot.files.folder import ProfileFolder, open_folder
+from snapshot.files.marker import MARKER
 from snapshot.files.staging import Moved, Place, Prepared, Staging
 from support.whiteballoon import WhiteBalloon
 
@@ -77,6 +79,32 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_left_lying_about(
     assert str(folder.path) in str(caught.value)
     assert not list(folder.path.glob("*.tmp"))
     assert list(folder.names()) == []
+
+
+def test_a_folder_in_a_profiles_place_is_named_and_the_others_are_written(
+    balloon: WhiteBalloon, folder: ProfileFolder
+) -> None:
+    (folder.path / "1-elm.json").mkdir()
+    with pytest.raises(OperatorError, match=r"1-elm\.json is a folder in a profile's place: remove it and run again"):
+        export(balloon, folder)
+    assert len(list(folder.names())) == 3
+
+
+def test_two_slugs_that_would_be_one_file_are_refused(balloon: WhiteBalloon, tmp_path: Path) -> None:
+    """The later one was once said to be another process'."""
+
+    class IgnoringCase(LocalDisk):
+        def exists(self, path: str) -> bool:
+            return super().exists(path) or path.endswith(MARKER.upper())
+
+    request, _ = balloon.add_group("ELM", "Elm Road", members=0)
+    balloon.join(1, "ELM", "Elm Road")
+    balloon.comment(1, request)
+    folder = open_folder(tmp_path / "others", None, disk=IgnoringCase())
+    with pytest.raises(OperatorError, match=r"1-(elm|ELM)\.json and 1-(elm|ELM)\.json are one file"):
+        export(balloon, folder)
+    assert list(folder.names()) == []
+    folder.close()
 
 
 @pytest.mark.parametrize(("renamed", "passes"), [(1, True), (2, False)])

@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from consumer.dead_letters.dead_letters import DeadLetterError
 from consumer.dead_letters.file import FileDeadLetters
 from consumer.source import Invalid
+from projections.errors import OperatorError
 
 HEADERS = [("ce_type", b"signal.comment-created"), ("raw", b"\xff")]
 
@@ -52,6 +54,25 @@ def test_a_file_that_cannot_be_written_is_an_error_and_not_a_loss(tmp_path: Path
     (tmp_path / "dead.jsonl").mkdir()
     with pytest.raises(DeadLetterError, match=r"dead\.jsonl did not accept a dead letter"):
         FileDeadLetters(tmp_path / "dead.jsonl", noon).send([invalid(b"1")])
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_only_a_regular_file_is_read(tmp_path: Path, kind: str) -> None:
+    """A FIFO of that name once held `snapshot-admin dead-letters list` for ever."""
+    path, other = tmp_path / "dead.jsonl", tmp_path / "other"
+    sent(other, [invalid(b"1")])
+    if kind == "link":
+        path.symlink_to(other)
+    else:
+        os.mkfifo(path)
+    with pytest.raises(OperatorError, match=r"can't be read \(is (a symbolic link|not a regular file)"):
+        next(FileDeadLetters(path, noon).letters())
+
+
+def test_the_file_has_the_mode_that_was_chosen(tmp_path: Path) -> None:
+    FileDeadLetters(tmp_path / "storage" / "dead.jsonl", noon, 0o600).send([invalid(b"1")])
+    assert (tmp_path / "storage" / "dead.jsonl").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "storage").stat().st_mode & 0o777 == 0o700
 
 
 def invalid(value: bytes | None) -> Invalid:

@@ -124,6 +124,15 @@ def test_a_folder_that_cannot_be_written_hides_no_error_and_fails_no_run(tmp_pat
     assert [line["event"] for line in (*logged, *logged_too)] == ["the run log can't be written"] * 2
 
 
+def test_it_has_the_mode_that_was_chosen(tmp_path: Path) -> None:
+    with RunLog(tmp_path / "storage", "wb", file_mode=0o600):
+        pass
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "storage", tmp_path / "storage" / FILE_NAME)] == [
+        0o700,
+        0o600,
+    ]
+
+
 def test_runs_at_once_leave_whole_lines(tmp_path: Path) -> None:
     together = threading.Barrier(8)
 

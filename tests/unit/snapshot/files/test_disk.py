@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from snapshot.cli.options import FileOptions
 from snapshot.files.disk import LARGEST, LOCAL, LocalDisk, folder_mode
 from snapshot.files.folder import DAMAGED, ForeignFileError, NameTakenError, ProfileFolder, open_folder
+from snapshot.files.jsonl import remove_lines
 from snapshot.files.marker import MARKER
 from snapshot.files.staging import Place, Staging
 from support.profile_files import profile_file, put_profile_file
@@ -76,7 +78,7 @@ def test_a_marker_that_is_a_link_is_refused_with_the_cause(tmp_path: Path) -> No
     (tmp_path / "elsewhere").write_bytes(b'{"id": "17ab", "group_slug": null}')
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / MARKER).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Exception, match="symbolic link"):
+    with pytest.raises(OperatorError, match=f"{MARKER}: is a symbolic link"):
         open_folder(tmp_path / "profiles", None)
 
 
@@ -130,6 +132,13 @@ def test_two_slugs_that_differ_in_case_only_are_refused_where_they_would_be_one_
     assert poor.write({ANN: profile_file(*ANN)}) == {}
 
 
+def test_of_two_such_slugs_in_one_batch_one_is_written(poor: ProfileFolder) -> None:
+    upper = ProfileKey(1, "LIONS")
+    errors = poor.write({ANN: profile_file(*ANN), upper: profile_file(*upper), ProfileKey(2, "LIONS"): b"x"})
+    assert [(key, type(error)) for key, error in errors.items()] == [(upper, NameTakenError)]
+    assert not poor.place(upper).exists()
+
+
 def test_a_flush_that_fails_for_another_reason_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fsync(_handle: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -181,3 +190,19 @@ def test_a_file_that_is_written_again_keeps_its_mode(
     name = folder.place(ANN).name
     staging.move([staging.prepare(Place(name, staging.current(name)[1]), b"three")])
     assert mode(folder.place(ANN)) == 0o664
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give files away")
+@pytest.mark.parametrize("files", [1, 40])
+def test_what_root_writes_again_stays_its_owners(folder: ProfileFolder, files: int) -> None:
+    """A drop of dead letters as root once left a file to which the daemon could not append."""
+    keys = [ProfileKey(user, "lions") for user in range(1, files + 1)]
+    folder.write(dict.fromkeys(keys, b"one"))
+    os.chown(folder.place(ANN), 10001, 10002)
+    folder.write(dict.fromkeys(keys, b"two"))
+    lines = folder.path / "lines.jsonl"
+    lines.write_bytes(b"one\ntwo\n")
+    os.chown(lines, 10001, 10002)
+    assert remove_lines(lines, lambda line: line == b"one\n") == 1
+    for path in (folder.place(ANN), lines):
+        assert (path.stat().st_uid, path.stat().st_gid) == (10001, 10002)

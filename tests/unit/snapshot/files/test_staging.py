@@ -38,6 +38,15 @@ def test_files_come_to_their_places_all_together(tmp_path: Path, staging: Stagin
     assert contents(tmp_path) == {f"{number}.json": b"%d" % number for number in range(files)}
 
 
+def test_a_folder_in_a_files_place_does_not_hold_the_others(tmp_path: Path, staging: Staging) -> None:
+    (tmp_path / "1.json").mkdir()
+    places = [prepared(staging, f"{number}.json", b"new") for number in range(3)]
+    with pytest.raises(IsADirectoryError, match=r"1\.json"):
+        staging.move(places)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.json", "1.json", "2.json"]
+    assert (tmp_path / "1.json").is_dir()
+
+
 def test_abandoned_files_leave_no_trace(tmp_path: Path, staging: Staging) -> None:
     (tmp_path / "1.json").write_bytes(b"old")
     prepared(staging, "1.json", b"new")

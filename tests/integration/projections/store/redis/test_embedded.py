@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -238,6 +239,25 @@ def test_a_storage_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "storage").write_text("")
     with pytest.raises(OperatorError, match="storage/redis for the embedded Redis: Not a directory; make room"):
         ensure_running(tmp_path / "storage")
+
+
+@pytest.mark.parametrize("name", ["lock", "users"])
+def test_nothing_behind_a_link_is_emptied_or_closed_to_others(tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(0o755)
+    (elsewhere / "dear").write_text("theirs")
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    (storage / "redis").symlink_to(elsewhere)
+    with pytest.raises(OperatorError, match="is a link to a folder that is open to others"), using(storage):
+        pass
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o755
+    (storage / "redis").unlink()
+    (storage / "redis").mkdir(0o700)
+    (storage / "redis" / name).symlink_to(elsewhere / "dear")
+    with pytest.raises(OperatorError, match=f"can't write .*{name}: "), using(storage):
+        pass
+    assert (elsewhere / "dear").read_text() == "theirs"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become another user")
