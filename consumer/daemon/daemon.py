@@ -15,7 +15,6 @@ from typing import NamedTuple
 import structlog
 
 from consumer.daemon.flush_worker import FlushWorker
-from consumer.daemon.known_store import expect_known_store
 from consumer.daemon.limit import ProgressLimit
 from consumer.daemon.liveness import Liveness, alive_file
 from consumer.daemon.recovery import RecoveryWorker
@@ -44,6 +43,7 @@ from snapshot.cli.resources import make_storage, open_announcer, open_store
 from snapshot.files.folder import open_folder
 from snapshot.files.marker import SeenInMarker
 from snapshot.flush.batch import Flushed
+from snapshot.flush.epochs import FolderEpochs, recover_lost
 from snapshot.flush.flusher import Flusher
 from snapshot.flush.scrub import Scrub
 from snapshot.kafka.producer import Producer
@@ -201,8 +201,8 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         announcer = stack.enter_context(open_announcer(settings.kafka, files))
         detector = RollbackDetector(opened.store)
         flusher = Flusher(projection, folder, announcer, metrics, detector=detector)
+        metrics.count("signal_glaze.losses", recover_lost(FolderEpochs(folder), opened.store, by_files=True))
         flusher.add_folder()
-        expect_known_store(folder, opened.store, detector)
         flush_worker = FlushWorker(flusher, Scrub(opened.store, folder), detector, time.monotonic)
         source, dead_letters = _source(settings, projection, metrics, stack)
         loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)

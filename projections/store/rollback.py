@@ -34,17 +34,12 @@ class RollbackDetector:
             states = self._store.bucket_states()
             rolled_back: dict[int, str] = {}
             for bucket, state in enumerate(states):
-                reason = _loss(self._seen.get(bucket), state)
+                reason = find_rollback(self._seen.get(bucket), state)
                 if reason is not None:
                     rolled_back[bucket] = reason
                 elif state is not None:
                     self._seen[bucket] = state
             return StatesRead(states, rolled_back)
-
-    def expect(self, states: Mapping[int, BucketState]) -> None:
-        """Take these for seen, as they were before this process began."""
-        with self._lock:
-            self._seen.update(states)
 
     def accept(self) -> list[BucketState | None]:
         """Take the present states as a new start: whatever was lost is being recovered."""
@@ -55,8 +50,8 @@ class RollbackDetector:
             return states
 
 
-def _loss(seen: BucketState | None, now: BucketState | None) -> str | None:
-    """How this is less than what was seen, if it is. A higher epoch: another process answers a loss already."""
+def find_rollback(seen: BucketState | None, now: BucketState | None) -> str | None:
+    """Name how this is less than what was seen, if it is. A higher epoch: another process answers a loss already."""
     if seen is None or (now is not None and now.epoch > seen.epoch):
         return None
     if now is None:

@@ -1,37 +1,47 @@
-"""With which epoch of each bucket a folder is in step; it is kept in the folder, so that a crash leaves none out."""
+"""What a folder knows of its store: for each bucket which epoch its files are in step with, and the count of writes.
 
-from collections.abc import Collection, Sequence
+It is kept in the folder. So a crash leaves no epoch out, and a store that was lost, or fell back, while no process ran
+is noticed by whoever opens both.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
+import structlog
 
 from projections.decoding import JsonDecoder
-from projections.store.protocol import BucketState, Store
-from projections.watermark import TAIL, holds, observe
+from projections.profile_key import BUCKETS
+from projections.projection import RULES_VERSION
+from projections.store.protocol import BucketState, InitialPositions, RecoveryGoal, Store
+from projections.store.rollback import find_rollback
 from snapshot.files.atomic import replace
 from snapshot.files.folder import ProfileFolder
 
+log = structlog.get_logger()
+
 EPOCHS = ".signal-profiles-epochs"
-"""The file in the folder that says for each bucket in which epoch its files were compared with the store."""
+"""The file in the folder that says for each bucket which instance, epoch and count of writes the folder has seen."""
 
 States = Sequence[BucketState | None]
 _decode = JsonDecoder(dict[int, str]).decode
+_SPELLED = re.compile(r"([^:]*)(?::([0-9]{1,18})(?::([0-9]{1,18}))?)?")
 
 
 class FolderEpochs:
-    """Which epochs one folder is in step with, as last read from there or noted."""
+    """The record in one folder; it is read anew each time, as several processes may flush there."""
 
     def __init__(self, folder: ProfileFolder) -> None:
         self._folder = folder
-        self._known: dict[int, str] | None = None
 
-    def known(self) -> dict[int, str]:
-        """For each bucket the instance and the epoch. Nothing where the file is missing or damaged."""
-        if self._known is None:
-            try:
-                self._known = _decode(self._folder.disk.read(f"{self._folder.path}/{EPOCHS}"))
-            except (OSError, msgspec.DecodeError):
-                self._known = {}  # then all are compared
-        return self._known
+    def known(self) -> dict[int, BucketState]:
+        """Of each bucket what was seen of its state. Nothing where the file is missing or damaged."""
+        try:
+            found = _decode(self._folder.disk.read(f"{self._folder.path}/{EPOCHS}"))
+        except (OSError, msgspec.DecodeError):
+            return {}  # then all are compared
+        return {bucket: _parse(text) for bucket, text in found.items() if 0 <= bucket < BUCKETS}
 
     def pending(self, states: States) -> list[int]:
         """The buckets that are in another epoch than the folder is in step with."""
@@ -39,52 +49,90 @@ class FolderEpochs:
         return [
             bucket
             for bucket, state in enumerate(states)
-            if state is not None and known.get(bucket) != spell_epoch(state)
-        ]
-
-    def of_another_store(self, states: States) -> list[int]:
-        """The buckets of which the folder shows what another store held: this one may have begun only now."""
-        known = self.known()
-        return [
-            bucket
-            for bucket, state in enumerate(states)
-            if state is not None and bucket in known and known[bucket].partition(":")[0] != state.instance_id
+            if state is not None and not _in_step(known.get(bucket), state)
         ]
 
     def record(self, states: States) -> None:
         """The folder is in step with the present epochs. Raises OSError."""
-        known = {bucket: spell_epoch(state) for bucket, state in enumerate(states) if state is not None}
-        replace(self._folder.path / EPOCHS, msgspec.json.encode(known) + b"\n", disk=self._folder.disk)
-        self._known = known
+        self._write({bucket: state for bucket, state in enumerate(states) if state is not None})
 
-    def reread(self) -> None:
-        """Another process, or another thread, may have noted something."""
-        self._known = None
+    def note_writes(self, states: States, *, flush: bool) -> None:
+        """Files are about to say what these states stand for: a store that holds less fell back. Raises OSError."""
+        known = self.known()
+        higher = {
+            bucket: state
+            for bucket, seen in known.items()
+            if (state := states[bucket]) is not None and _in_step(seen, state) and state.writes > seen.writes
+        }
+        if higher:
+            self._write(known | higher, flush=flush)
+
+    def forget(self, buckets: Collection[int]) -> None:
+        """The folder is in step with these buckets no more. Raises OSError."""
+        known = self.known()
+        self._write({bucket: seen for bucket, seen in known.items() if bucket not in buckets})
+
+    def lost(self, states: States, *, by_files: bool) -> Mapping[int, str]:
+        """Name the buckets that are less than what the folder was written from, and why.
+
+        `by_files`: snapshots in a folder without a record (`wb` wrote them, or an older version) count as well.
+        """
+        known = self.known()
+        if not known and by_files and any(self._folder.owned(name) is not None for name in self._folder.names()):
+            reason = "the folder has snapshots, and does not say of which store"
+            return {bucket: reason for bucket, state in enumerate(states) if state is None or not state.epoch}
+        losses = {bucket: find_rollback(seen, states[bucket]) for bucket, seen in known.items()}
+        return {bucket: reason for bucket, reason in losses.items() if reason is not None}
+
+    def _write(self, known: Mapping[int, BucketState], *, flush: bool = True) -> None:
+        content = msgspec.json.encode({bucket: _spell(seen) for bucket, seen in known.items()}) + b"\n"
+        replace(self._folder.path / EPOCHS, content, flush=flush, disk=self._folder.disk)
+
+
+def recover_lost(epochs: FolderEpochs, store: Store, *, by_files: bool = False) -> int:
+    """Raise the epochs of the buckets that lost what the folder was written from; how many did.
+
+    So nothing of them is shown before they are reconciled with the database. To be called before anything is flushed.
+    Raises StoreUnavailableError.
+    """
+    states = store.bucket_states()
+    lost = epochs.lost(states, by_files=by_files)
+    for bucket, reason in lost.items():
+        state = states[bucket]
+        seen, rules = (None, RULES_VERSION) if state is None else (state.epoch, state.rules_version)
+        goal = RecoveryGoal({}, reconcile=True, reason=reason)
+        store.raise_epoch(bucket, seen, goal, InitialPositions({}, {}, rules))  # or another process just did
+    if lost:
+        log.error(
+            "the store is not what the folder was written from; rebuilding it; affected profiles are not published "
+            "until then",
+            buckets=len(lost),
+            reasons=sorted(set(lost.values()))[:4],
+        )
+        with suppress(OSError):
+            epochs.forget(lost)  # the same epoch may come twice, where the store fell back to before it
+    return len(lost)
 
 
 def spell_epoch(state: BucketState | None) -> str:
-    """The instance and the epoch, as the file has them."""
+    """The instance and the epoch."""
     return "" if state is None else f"{state.instance_id}:{state.epoch}"
 
 
-def follows_the_tail(state: BucketState) -> bool:
-    """Whether the bucket is filled by the tail in process; else it is by Kafka's topics."""
-    return any(name.startswith(f"{TAIL}/") for name in state.positions)
+def complete(states: States, buckets: Collection[int]) -> bool:
+    """Whether these buckets hold the whole history: what was lost is reconciled with the database in a recovery."""
+    return all((state := states[bucket]) is None or state.recovery is None for bucket in buckets)
 
 
-def complete(store: Store, states: States, buckets: Collection[int]) -> bool:
-    """Whether these buckets hold the whole history.
+def _in_step(seen: BucketState | None, state: BucketState) -> bool:
+    return seen is not None and spell_epoch(seen) == spell_epoch(state) and seen.writes <= state.writes
 
-    One whose epoch was raised was reconciled with the database once it recovers no more. For one that was initialized,
-    the tail in process says so. Of Kafka's topics nothing does: what they held before may have been dropped.
-    """
-    mine = [state for bucket in buckets if (state := states[bucket]) is not None]
-    if any(state.recovery is not None for state in mine):
-        return False
-    initialized = [state for state in mine if not state.epoch]
-    if not all(map(follows_the_tail, initialized)):
-        return False
-    if not initialized:
-        return True
-    seen = observe(store)
-    return seen.passed(0) and all(holds(seen.positions[bucket], seen.tail.positions) for bucket in buckets if seen.tail)
+
+def _spell(state: BucketState) -> str:
+    return f"{spell_epoch(state)}:{state.writes}"
+
+
+def _parse(text: str) -> BucketState:
+    """What `_spell` wrote; a record of an older version has no count, a damaged one no number."""
+    instance_id, epoch, writes = _SPELLED.match(text).groups("0")  # type: ignore[union-attr]  # it matches anything
+    return BucketState(instance_id, int(epoch), "", int(writes), {}, {}, None)

@@ -30,6 +30,7 @@ from snapshot.build import build
 from snapshot.files.folder import NO_FILE, ForeignFileError, NotDurableError, NotStartedError, ProfileFolder
 from snapshot.flush.batch import FlushBatch, Flushed, Outcome, PendingSettlement, announcement, downstream_of
 from snapshot.flush.deferral import Deferral
+from snapshot.flush.epochs import FolderEpochs, States
 from snapshot.flush.failures import Failures
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.runtime.metrics import Metrics
@@ -72,6 +73,7 @@ class Flusher:
         self._now = now
         self._token = token
         self._deferral = Deferral(projection.store, folder, detector, retry / 5)
+        self._epochs = FolderEpochs(folder)
         self._journal = UnannouncedJournal(folder.path, folder.disk)
         self._failures = Failures(folder.place, now)
         self._claiming: FlushBatch | None = None
@@ -111,8 +113,8 @@ class Flusher:
             return Flushed()
         self._unfinished = PendingSettlement(batch.token, (), [(claim, 0.0) for claim in claims])
         self._read(batch, claims)  # steps 2 and 3
-        self._deferral.give_back(batch)
-        self._write(batch)  # steps 4 and 5
+        states = self._deferral.give_back(batch)
+        self._write(batch, states)  # steps 4 and 5
         self._announce(batch)  # step 6
         self._journal.announced([outcome.claim.key for outcome in batch.open()])
         self._end(batch.ending())  # step 7
@@ -164,7 +166,7 @@ class Flusher:
 
     # -------------------------------------------------------------------------------------------------- steps 4 and 5
 
-    def _write(self, batch: FlushBatch) -> None:
+    def _write(self, batch: FlushBatch, states: States) -> None:
         """Write for a quarter of the lease at most, so that a slow disk still leaves time to announce and settle."""
         changed = {outcome.claim.key: outcome for outcome in batch.open() if outcome.to_write}
         if not changed:
@@ -174,8 +176,9 @@ class Flusher:
         }
         try:
             unannounced = [key for key, outcome in changed.items() if outcome.to_announce]
-            new = sum(content is not None for content in contents.values())
-            self._journal.record(batch.token, unannounced, flush=not self._folder.flushes_all(new))
+            flush = not self._folder.flushes_all(sum(content is not None for content in contents.values()))
+            self._epochs.note_writes(states, flush=flush)
+            self._journal.record(batch.token, unannounced, flush=flush)
             errors = self._folder.write(contents, lambda: self._age(batch) > self._lease / 4, self._journal)
         except OSError as error:
             errors = dict.fromkeys(contents, error)

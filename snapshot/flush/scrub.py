@@ -13,11 +13,11 @@ from typing import NamedTuple
 import structlog
 
 from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
-from projections.store.protocol import BucketState, InitialPositions, RecoveryGoal, Store
+from projections.store.protocol import BucketState, Store
 from snapshot.files.check import BadFile
 from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder, differs
 from snapshot.files.orphans import orphan_files, removable
-from snapshot.flush.epochs import FolderEpochs, complete, follows_the_tail, spell_epoch
+from snapshot.flush.epochs import FolderEpochs, complete, spell_epoch
 from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class Scrub:
         self._mismatches: list[Mismatch] = []
         self._epochs = FolderEpochs(folder)
         self._compared_epochs: dict[int, str] = {}
-        """The epoch of each bucket whose files this process has compared."""
+        """The epoch of each bucket whose files this process has compared, until that is noted in the folder."""
         self._orphans_seen = False
         """Whether files lie there that the store does not know, perhaps because it does not have all yet."""
         self._warning = ThrottledWarning("the folder can't be used; retrying", now, level="error")
@@ -85,26 +85,25 @@ class Scrub:
         states = self._store.bucket_states()
         pending = self._epochs.pending(states)
         new = any(self._is_new(bucket, states) for bucket in pending)
-        return pending if new or complete(self._store, states, pending) else []
+        return pending if new or complete(states, pending) else []
 
     # -------------------------------------------------------------------------------------------------------- epochs
 
     def _check_epochs(self, states: list[BucketState | None]) -> list[ProfileKey]:
         """Compare the files of buckets in a new epoch at once; once nothing is left to wait for, note their epochs.
 
-        Orphan files wait until the history is complete, and so does a folder that shows what another store held.
+        Orphan files wait until the history is complete.
         """
         pending = self._epochs.pending(states)
         if not pending:
             return []
         found = self._compare_buckets([one for one in pending if self._is_new(one, states)], states)
-        another = self._epochs.of_another_store(states)
-        self._reconcile_unfillable(another, states)
-        if (self._orphans_seen or another) and not complete(self._store, states, pending):
+        if self._orphans_seen and not complete(states, pending):
             return found
         if self._orphans_seen:
             found += self._remove_orphans(pending)
         self._epochs.record(states)
+        self._compared_epochs.clear()  # the same may come again, where the store falls back to before it
         self._orphans_seen = False
         return found
 
@@ -115,23 +114,13 @@ class Scrub:
         if not buckets:
             return []
         keys = [key for key in self._scope(0, HIGHEST_ID) if bucket_of(key.user_id) in buckets]
-        # Those of which nothing is noted too: while orphan files wait for the tail, nothing is.
-        raised = {one for one in buckets if one in self._epochs.known() or _is_raised(states[one])}
+        # Those of which nothing is noted too: while orphan files wait for the recovery, nothing is.
+        known = self._epochs.known()
+        raised = {one for one in buckets if one in known or _is_raised(states[one])}
         found = self._repair(self._compare(keys), raised)
         self._orphans_seen = self._orphans_seen or bool(self._orphans(buckets))
         self._compared_epochs.update({bucket: spell_epoch(states[bucket]) for bucket in buckets})
         return found
-
-    def _reconcile_unfillable(self, buckets: Collection[int], states: list[BucketState | None]) -> None:
-        """Have lost buckets reconciled with the database, where no tail fills them: Kafka's topics may not hold all."""
-        for bucket in buckets:
-            state = states[bucket]
-            if state is None or state.epoch or state.recovery is not None or follows_the_tail(state):
-                continue
-            reason = f"the folder {self._folder.path} shows what another store held"
-            goal = RecoveryGoal({}, reconcile=True, reason=reason)
-            if self._store.raise_epoch(bucket, state.epoch, goal, InitialPositions({}, {}, state.rules_version)):
-                log.warning("the store was lost; reconciling the bucket before it is published", bucket=bucket)
 
     def _orphans(self, buckets: Collection[int]) -> list[BadFile]:
         return orphan_files(self._store, self._folder, frozenset(), lambda user: bucket_of(user) in buckets)

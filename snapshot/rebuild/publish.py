@@ -5,7 +5,8 @@ heads; 4 what is wrong there is flushed again.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from projections.codec import read_registers
@@ -13,12 +14,13 @@ from projections.comments.register import GONE
 from projections.errors import OperatorError
 from projections.paging import pages
 from projections.profile_key import BUCKETS, ProfileKey
-from projections.store.protocol import ABSENT, Store
+from projections.store.protocol import ABSENT, BucketState, Store
 from projections.watermark import tail_is_running
 from snapshot.deletion_guard import LEAST, too_many
 from snapshot.files.check import BadFile, FileCheck, bad_file
 from snapshot.files.orphans import orphan_files
 from snapshot.flush.batch import Flushed
+from snapshot.flush.epochs import FolderEpochs, complete, recover_lost
 from snapshot.flush.flusher import LEASE_SECONDS, RETRY_SECONDS
 from snapshot.processes.spawn import Pool
 from snapshot.rebuild import tasks
@@ -65,9 +67,20 @@ class PublishStep:
         self._store = store
         self._folder = output.folder
         self._flusher = output.flusher
+        self._epochs = FolderEpochs(output.folder)
         self._new = False
         self._bar = bar
         self._sleep = sleep
+
+    def recover_lost(self) -> None:
+        """Let nothing be shown of a store that lost what the folder was written from, before it is reconciled."""
+        recover_lost(self._epochs, self._store)
+
+    def record(self, states: Sequence[BucketState | None]) -> None:
+        """All files were compared in these states: the folder is in step with those that do not recover."""
+        with suppress(OSError):  # then the daemon compares them once more
+            self._epochs.record([state if complete(states, [bucket]) else None for bucket, state in enumerate(states)])
+            self._epochs.note_writes(self._store.bucket_states(), flush=True)
 
     def add_folder(self) -> None:
         """Make the folder known to the store. All files of a new one are written now, so none is compared then."""

@@ -78,6 +78,8 @@ class Rebuild:
         """Do all steps. Raises OperatorError, StoreUnavailableError, DatabaseUnavailableError."""
         began = self._now()
         self._refuse_unknown_users()
+        if self._publishing is not None and not self._order.dry_run:
+            self._publishing.recover_lost()
         states = self._store.bucket_states()
         detection = Detection(self._work, self._pool, self._order.users, self._bar)
         detected = detection.detect()  # step 1
@@ -129,7 +131,8 @@ class Rebuild:
         """All was reconciled: record it in the buckets whose recovery waits for that, unless they were lost again."""
         for bucket, (was, state) in enumerate(zip(before, self._store.bucket_states(), strict=True)):
             if was is not None and state is not None and state.recovery is not None and state.recovery.reconcile:
-                self._store.recover(bucket, was.epoch, msgspec.structs.replace(state.recovery, reconcile=False))
+                rest = msgspec.structs.replace(state.recovery, reconcile=False)
+                self._store.recover(bucket, was.epoch, rest if rest.ends else None)
 
     def _take(self, result: PartResult, detected: DetectionResult) -> None:
         report = self._report
@@ -169,7 +172,10 @@ class Rebuild:
             return
         now = self._work.database.clock()
         prune_all = self._order.prune_all
+        states = self._store.bucket_states()
         published = publishing.publish(doubtful, detected.empty, self._keys, self._ours, now, prune_all=prune_all)
+        if self._order.users is None and published.blocked is None:
+            publishing.record(states)
         self._report.judge_files(published.wrong)
         self._report.blocked = published.blocked
         self._report.written = published.flushed.written

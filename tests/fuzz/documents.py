@@ -11,7 +11,6 @@ from unittest import mock
 import msgspec
 
 from consumer.commands.admin.dead_letters import event_of
-from consumer.daemon.known_store import expect_known_store
 from consumer.daemon.schedule import NIGHTLY
 from consumer.dead_letters.dead_letters import DeadLetter
 from consumer.dead_letters.file import FileDeadLetters, as_record
@@ -27,13 +26,12 @@ from projections.profile_key import BUCKETS, HIGHEST_ID, ProfileKey
 from projections.projection import RULES_VERSION
 from projections.store.memory import MemoryStore
 from projections.store.protocol import Folder, InitialPositions
-from projections.store.rollback import RollbackDetector
 from projections.watermark import TAIL, observe
 from snapshot.files.folder import ProfileFolder, open_folder
 from snapshot.files.jsonl import append_lines
 from snapshot.files.marker import MARKER, read_marker
 from snapshot.files.ownership import file_name, key_of, owned, user_of
-from snapshot.flush.epochs import EPOCHS
+from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
 from snapshot.flush.scrub import Scrub
 from snapshot.flush.unannounced import NOTES, UnannouncedJournal
 from snapshot.schema import parse_file
@@ -135,9 +133,7 @@ def read_epochs(data: bytes) -> None:
     _put(EPOCHS, data)
     store = MemoryStore(lambda: 0)
     store.initialize(InitialPositions({}, {}, RULES_VERSION))
-    detector = RollbackDetector(store)
-    expect_known_store(_folder(), store, detector)
-    assert set(detector.read().rolled_back) <= set(range(BUCKETS))
+    assert recover_lost(FolderEpochs(_folder()), store, by_files=True) <= BUCKETS
     Scrub(store, _folder()).pending_buckets()
 
 

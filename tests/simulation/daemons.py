@@ -25,6 +25,7 @@ from projections.store.protocol import Store, StoreUnavailableError
 from projections.store.rollback import RollbackDetector
 from snapshot.announce.announcement import Announcer
 from snapshot.files.folder import ProfileFolder, open_folder
+from snapshot.flush.epochs import FolderEpochs, recover_lost
 from snapshot.flush.flusher import Flusher
 from snapshot.flush.scrub import Scrub
 from snapshot.runtime.metrics import NoMetrics
@@ -113,6 +114,7 @@ class Daemon:
         outside, process = self.outside, self.outside.process
         detector = RollbackDetector(outside.store, Lock(process))
         folder, flusher = open_flusher(outside, self.place, self._times, detector)
+        recover_lost(FolderEpochs(folder), outside.store, by_files=True)
         flusher.add_folder()
         expect_known_store(folder, outside.store, detector)
         flushing = FlushWorker(flusher, Scrub(outside.store, folder, process.now), detector, process.now)

@@ -92,6 +92,31 @@ def test_nothing_is_shown_of_a_store_that_was_lost_before_it_is_complete_again(t
     assert "affected profiles are not published until then" in ended.stderr
 
 
+def test_a_store_that_fell_back_while_no_process_ran_is_rebuilt_before_anything_is_shown(tmp_path: Path) -> None:
+    """An older snapshot was restored: the same instance id in the same epoch, and less in it."""
+    wb = WhiteBalloon.in_folder(tmp_path / "data")
+    request, [user, other] = wb.add_group("elm", "Elm St", members=2)
+    wb.comment(user, request)
+    env, storage = on(tmp_path / "data", tmp_path / "storage", SNAPSHOT_DEBOUNCE="0"), tmp_path / "storage"
+    assert run(*CATCH_UP, env=env).returncode == 0
+    shutil.copytree(storage / "redis", tmp_path / "older")
+    wb.comments([comment_row(user, request, row) for row in range(9_000)])
+    gone = wb.comment(other, request)
+    assert run(*CATCH_UP, env=env).returncode == 0
+    assert sorted(stamps(storage / "signal_profiles")) == [f"{user}-elm.json", f"{other}-elm.json"]
+    before = len(announcements(storage))
+    shutil.rmtree(storage / "redis")
+    shutil.copytree(tmp_path / "older", storage / "redis")
+    wb.hard_delete(gone)
+    wb.comment(user, request)
+    ended = run(*CATCH_UP, env=env)
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(stamps(storage / "signal_profiles")) == [f"{user}-elm.json"]
+    shown = {(one["user_id"], (one["snapshot"] or {}).get("message_count")) for one in announcements(storage)[before:]}  # type: ignore[attr-defined]
+    assert shown == {(user, 9_002), (other, None)}
+    assert "affected profiles are not published until then" in ended.stderr
+
+
 def comment_row(user: int, request: int, number: int) -> dict[str, object]:
     return {
         "user_id": user,

@@ -13,9 +13,8 @@ from structlog.testing import capture_logs
 from projections.errors import OperatorError
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.store.protocol import InitialPositions, RecoveryGoal
-from projections.watermark import TAIL, Watermark
 from snapshot.files.folder import open_folder
-from snapshot.flush.epochs import EPOCHS
+from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
 from snapshot.flush.scrub import Scrub
 from snapshot.schema import parse_file
 from support.flushing import Rig, rig
@@ -159,7 +158,7 @@ def test_what_was_announced_before_the_store_rolled_back_is_announced_again(one:
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_it_is_announced_again_too_while_orphan_files_wait_for_the_tail(one: Rig, restarted: bool) -> None:
+def test_it_is_announced_again_too_while_orphan_files_wait_for_the_recovery(one: Rig, restarted: bool) -> None:
     lose(one, DAN)
     scrubbing = Scrubbing(one)
     scrubbing.scrub.step()
@@ -185,51 +184,6 @@ def test_epochs_that_were_looked_at_are_remembered_in_the_folder(one: Rig) -> No
     assert not EPOCHS.endswith(".json")
 
 
-# ------------------------------------------------------------------- a store that was lost while no process ran
-
-
-def _in_step_with_another_store(one: Rig) -> None:
-    Scrubbing(one).scrub.step()
-    place = one.folder.path / EPOCHS
-    known = dict.fromkeys(msgspec.json.decode(place.read_bytes(), type=dict[int, str]), "another:0")
-    place.write_bytes(msgspec.json.encode(known))
-
-
-def test_nothing_of_a_store_that_took_anothers_place_is_published_before_it_is_complete(one: Rig) -> None:
-    _in_step_with_another_store(one)
-    shown, announced = one.lying(), list(one.announced.all)
-    one.apply(comment(ANN, 99, 1))
-    flusher, scrubbing = one.flusher(), Scrubbing(one)
-    tail(one, 0)
-    scrubbing.round()
-    assert flusher.flush() == (0, 0, 0, 0, 0)
-    assert (one.lying(), one.announced.all) == (shown, announced)
-    assert Scrubbing(one).scrub.pending_buckets() == list(range(BUCKETS)), "a restart still knows"
-    tail(one, 1)
-    scrubbing.round()
-    one.bench.wait(one.retry)
-    one.flush(flusher)
-    assert one.content(ANN)["message_count"] == 2
-    one.right()
-    assert scrubbing.scrub.pending_buckets() == []
-
-
-def test_a_store_beside_topics_that_took_anothers_place_is_reconciled_first(bench: Bench, tmp_path: Path) -> None:
-    with rig(bench, tmp_path / "profiles") as found:
-        found.store.initialize(InitialPositions({"comment-created/0": 900}, {}, "1"))
-        _in_step_with_another_store(found)
-        found.apply(comment(ANN, 10, 1))
-        Scrubbing(found).scrub.step()
-        states = found.store.bucket_states()
-        assert all(state is not None and state.epoch == 1 and state.recovery is not None for state in states)
-        assert found.flusher().flush() == (0, 0, 0, 0, 0)
-        for bucket in range(BUCKETS):
-            found.store.recover(bucket, 1, None)
-        Scrubbing(found).round()
-        found.flush()
-        found.right()
-
-
 # ------------------------------------------------------------------------------------- orphan files
 
 DAN, EVE = ProfileKey(4, "lions"), ProfileKey(5, "tigers")
@@ -243,10 +197,10 @@ def lose(one: Rig, *keys: ProfileKey) -> None:
         one.folder.place(key).write_bytes(theirs.file_bytes())
 
 
-def tail(one: Rig, swept_until: int) -> None:
-    """Note how far the tail has come."""
-    assert one.store.lease(TAIL, "t", 100)
-    assert one.store.put_document(TAIL, "t", msgspec.json.encode(Watermark(polled_until=9, swept_until=swept_until)))
+def recover_all(one: Rig) -> None:
+    """What was lost is reconciled."""
+    for bucket in range(BUCKETS):
+        one.store.recover(bucket, 1, None)
 
 
 def removed(one: Rig, *keys: ProfileKey) -> None:
@@ -289,15 +243,14 @@ def test_a_profile_that_recovery_brings_back_keeps_its_file(one: Rig) -> None:
     one.right()
 
 
-def test_in_a_store_that_was_recreated_it_waits_for_the_tail(one: Rig) -> None:
+def test_in_a_store_that_was_recreated_it_waits_for_the_recovery(one: Rig) -> None:
     lose(one, DAN)
+    assert recover_lost(FolderEpochs(one.folder), one.store, by_files=True) == BUCKETS
     scrubbing = Scrubbing(one)
-    assert scrubbing.round() == set()  # perhaps nobody has read the database yet
-    assert scrubbing.scrub.pending_buckets() == []
-    tail(one, 0)
     assert scrubbing.round() == set()
     assert Scrubbing(one).round() == set()  # another process would wait as well
-    tail(one, 1)
+    assert scrubbing.scrub.pending_buckets() == []
+    recover_all(one)
     assert scrubbing.scrub.pending_buckets() == list(range(BUCKETS))
     assert scrubbing.scrub.step() == [DAN]
     one.flush()
@@ -305,23 +258,11 @@ def test_in_a_store_that_was_recreated_it_waits_for_the_tail(one: Rig) -> None:
     assert Scrubbing(one).scrub.pending_buckets() == []
 
 
-def test_a_store_that_was_initialized_beside_topics_may_lack_what_they_dropped(bench: Bench, tmp_path: Path) -> None:
-    with rig(bench, tmp_path / "profiles") as found:
-        found.store.initialize(InitialPositions({"comment-created/0": 900}, {}, "1"))
-        found.apply(comment(ANN, 10, 1))
-        found.flush()
-        lose(found, DAN)
-        tail(found, 1)
-        assert Scrubbing(found).round() == set()
-        assert found.folder.read(DAN) is not None
-
-
 def test_a_file_that_is_no_snapshot_of_that_name_s_profile_is_left_alone(one: Rig) -> None:
     mine = one.folder.path / "2024-report.json"
     mine.write_text("{}")
     one.folder.place(DAN).write_bytes(one.folder.place(ANN).read_bytes())  # of another
     lose(one, EVE)
-    tail(one, 1)
     assert Scrubbing(one).round() == {EVE}
     one.flush()
     assert mine.read_text() == "{}"
@@ -331,7 +272,6 @@ def test_a_file_that_is_no_snapshot_of_that_name_s_profile_is_left_alone(one: Ri
 @pytest.mark.skipif(sys.platform == "darwin", reason="there all names are UTF-8")
 def test_a_name_that_is_not_utf_8_is_not_ours_and_stops_nothing(one: Rig) -> None:
     (one.folder.path / os.fsdecode(b"7-\xff.json")).write_bytes(one.folder.place(ANN).read_bytes())
-    tail(one, 1)
     scrubbing = Scrubbing(one)
     assert scrubbing.round() == set()
     assert scrubbing.scrub.pending_buckets() == []
@@ -341,7 +281,6 @@ def test_so_many_orphan_files_are_left_and_logged(one: Rig) -> None:
     """An empty store and a part of the database would else remove all files."""
     lost = [ProfileKey(user, "lions") for user in range(100, 120)]
     lose(one, *lost)
-    tail(one, 1)
     with capture_logs() as said:
         scrubbing = Scrubbing(one)
         assert scrubbing.round() == set()

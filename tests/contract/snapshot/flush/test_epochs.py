@@ -1,0 +1,101 @@
+"""What a folder knows of its store: whether that lost something while no process ran, on both stores."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from projections.profile_key import BUCKETS, ProfileKey, bucket_of
+from projections.store.protocol import InitialPositions, RecoveryGoal
+from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
+from support.flushing import Rig, rig
+from support.histories import comment
+from support.rollback import keep
+from support.stores import Bench
+
+ANN, BEN = ProfileKey(1, "lions"), ProfileKey(2, "lions")
+ORIGIN = InitialPositions({"tail/0": 0}, {}, "1")
+
+
+@pytest.fixture
+def one(bench: Bench, tmp_path: Path) -> Iterator[Rig]:
+    with rig(bench, tmp_path / "profiles") as found:
+        found.store.initialize(ORIGIN)
+        found.apply(comment(ANN, 10, 1))
+        FolderEpochs(found.folder).record(found.store.bucket_states())
+        found.flush()
+        yield found
+
+
+def _lost(one: Rig, *, by_files: bool = True) -> list[int]:
+    """The buckets that a process finds lost at its start."""
+    recover_lost(FolderEpochs(one.folder), one.store, by_files=by_files)
+    states = one.store.bucket_states()
+    return [bucket for bucket, state in enumerate(states) if state is not None and state.recovery is not None]
+
+
+def test_a_store_that_is_as_it_was_is_left_alone(one: Rig) -> None:
+    one.apply(comment(ANN, 11, 1), comment(BEN, 12, 1))
+    one.flush()
+    assert _lost(one) == []
+
+
+def test_one_that_fell_back_shows_nothing_of_the_bucket_before_it_is_reconciled(one: Rig) -> None:
+    """The files were written a moment before: no other record of what the store held was made."""
+    fall_back = keep(one.store)
+    one.apply(comment(ANN, 11, 1), comment(ANN, 12, 1))
+    one.flush()
+    fall_back()
+    bucket = bucket_of(ANN.user_id)
+    assert _lost(one) == [bucket]
+    one.apply(comment(ANN, 11, 1))
+    assert one.flusher().flush() == (0, 0, 0, 0, 0)
+    assert one.content(ANN)["message_count"] == 3
+    one.apply(comment(ANN, 12, 1))
+    one.store.recover(bucket, 1, None)
+    one.bench.wait(one.retry)
+    one.flush()
+    one.right()
+
+
+def test_one_that_fell_back_to_before_its_epoch_is_in_step_with_no_file(one: Rig) -> None:
+    """The same number of an epoch comes twice, and by then the bucket may count more writes than were seen."""
+    fall_back, bucket = keep(one.store), bucket_of(ANN.user_id)
+    one.store.raise_epoch(bucket, 0, RecoveryGoal({}, reconcile=False, reason="a test"), ORIGIN)
+    one.store.recover(bucket, 1, None)
+    FolderEpochs(one.folder).record(one.store.bucket_states())
+    fall_back()
+    assert _lost(one) == [bucket]
+    one.apply(*[comment(ANN, 100 + number, 1) for number in range(5)])
+    one.apply(comment(ANN, 11, 1))
+    assert FolderEpochs(one.folder).pending(one.store.bucket_states()) == [bucket]
+
+
+def test_another_store_or_none_in_its_place_is_reconciled(bench: Bench, one: Rig) -> None:
+    one.store = bench.fresh()
+    assert _lost(one) == list(range(BUCKETS))
+    assert _lost(one) == list(range(BUCKETS)), "a restart raises no further epoch"
+    assert {state.epoch for state in one.store.bucket_states() if state is not None} == {1}
+
+
+@pytest.mark.parametrize("by_files", [True, False])
+def test_a_folder_that_does_not_say_is_asked_for_its_files(one: Rig, by_files: bool) -> None:
+    (one.folder.path / EPOCHS).unlink()
+    assert _lost(one, by_files=by_files) == (list(range(BUCKETS)) if by_files else [])
+
+
+def test_a_folder_without_snapshots_is_written_from_whatever_store(bench: Bench, tmp_path: Path) -> None:
+    with rig(bench, tmp_path / "profiles") as found:
+        found.store.initialize(ORIGIN)
+        (found.folder.path / "2024-report.json").write_text("{}")
+        assert _lost(found) == []
+
+
+@pytest.mark.parametrize("spelled", ["{0.instance_id}:{0.epoch}", "{0.instance_id}:{0.epoch}:0:what"])
+def test_a_record_of_another_version_is_no_loss(one: Rig, spelled: str) -> None:
+    record = {
+        bucket: spelled.format(state) for bucket, state in enumerate(one.store.bucket_states()) if state is not None
+    }
+    (one.folder.path / EPOCHS).write_bytes(msgspec.json.encode(record))
+    assert _lost(one) == []
