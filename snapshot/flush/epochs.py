@@ -86,6 +86,9 @@ class FolderEpochs:
 
     def _write(self, known: Mapping[int, BucketState], *, flush: bool = True) -> None:
         content = msgspec.json.encode({bucket: _spell(seen) for bucket, seen in known.items()}) + b"\n"
+        with suppress(OSError):
+            if self._folder.disk.read(f"{self._folder.path}/{EPOCHS}") == content:
+                return
         replace(self._folder.path / EPOCHS, content, flush=flush, disk=self._folder.disk)
 
 
