@@ -20,6 +20,8 @@ from projections.profile_key import ProfileKey
 LEAST = 20
 SHARE = 10
 """One in so many."""
+CONFIRM = "snapshot-rebuild --all --prune-all, or by starting this program once with --prune-all"
+"""How to confirm what a program blocks that runs all the time."""
 _LEAST_TAGGED = 5
 """Fewer comments than this may lose all tags there are."""
 

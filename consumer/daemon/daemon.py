@@ -202,8 +202,9 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         detector = RollbackDetector(opened.store)
         flusher = Flusher(projection, folder, announcer, metrics, detector=detector)
         metrics.count("signal_glaze.losses", recover_lost(FolderEpochs(folder), opened.store, by_files=True))
-        flusher.add_folder()
-        flush_worker = FlushWorker(flusher, Scrub(opened.store, folder), detector, time.monotonic)
+        prune_all = settings.tail.prune_all
+        scrub = Scrub(opened.store, folder, anew=flusher.add_folder(), prune_all=prune_all)
+        flush_worker = FlushWorker(flusher, scrub, detector, time.monotonic)
         source, dead_letters = _source(settings, projection, metrics, stack)
         loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)
         liveness = Liveness(alive_file(files.storage_dir, settings.alive_file))
@@ -212,6 +213,7 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
             lambda: _database(settings, opened.store),
             time.monotonic,
             heartbeat=lambda: liveness.heartbeat(RECOVERY),
+            prune_all=prune_all,
         )
         nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
         yield (

@@ -13,7 +13,7 @@ from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID, bucket_of
 from projections.projection import Projection
 from projections.store.protocol import BucketState
-from snapshot.deletion_guard import blocked_message
+from snapshot.deletion_guard import CONFIRM, blocked_message
 from snapshot.processes.spawn import Inline
 from snapshot.rebuild.detect import Detection
 from snapshot.rebuild.tasks import RebuildContext
@@ -33,16 +33,22 @@ class _LeaseLostError(Exception):
 
 
 class RecoveryWorker:
-    """Reconciles buckets whose recovery asks for it; `database` opens WhiteBalloon's database."""
+    """Reconciles buckets whose recovery asks for it; `database` opens WhiteBalloon's database.
 
-    def __init__(
+    `prune_all` confirms what the deletion guard would block.
+    """
+
+    def __init__(  # noqa: PLR0913 - its parts, and what tests replace
         self,
         projection: Projection,
         database: Callable[[], AbstractContextManager[Database]],
         now: Callable[[], float],
         token: str | None = None,
         heartbeat: Callable[[], object] = lambda: None,
+        *,
+        prune_all: bool = False,
     ) -> None:
+        self._prune_all = prune_all
         self._heartbeat = heartbeat
         self.trouble: str | None = None
         """Why what was lost could not be reconciled at the last attempt, for the operator."""
@@ -81,7 +87,8 @@ class RecoveryWorker:
         states = self._store.bucket_states()
         events = 0
         with self._database() as database:
-            self._refuse_mass_deletion(database, lost)
+            if not self._prune_all:
+                self._refuse_mass_deletion(database, lost)
             for page in repairs(self._projection, database, 0, HIGHEST_ID, only=lambda user: bucket_of(user) in lost):
                 self._projection.apply(page)
                 events += len(page)
@@ -102,7 +109,7 @@ class RecoveryWorker:
         users = frozenset(key.user_id for key in keys)
         blocked = Detection(work, Inline(work), users, NoProgress(), keys).detect().blocked
         if blocked is not None:
-            raise OperatorError(blocked_message(blocked, "snapshot-rebuild --all --prune-all"))
+            raise OperatorError(blocked_message(blocked, CONFIRM))
 
     def _renew(self) -> None:
         self.pages += 1

@@ -7,8 +7,6 @@ What is orphaned is known once the store holds the whole history again, and not 
 
 from collections.abc import Callable, Collection, Sequence
 
-import structlog
-
 from projections.paging import pages
 from projections.profile_key import ProfileKey
 from projections.store.protocol import ABSENT, Store
@@ -16,8 +14,6 @@ from snapshot.deletion_guard import LEAST, too_many
 from snapshot.files.check import BadFile, Fault
 from snapshot.files.folder import ProfileFolder
 from snapshot.files.ownership import key_of, user_of
-
-log = structlog.get_logger()
 
 _PAGE = 500
 
@@ -47,15 +43,7 @@ def _named(folder: ProfileFolder, name: str) -> ProfileKey | None:
     return None if snapshot is None else ProfileKey(snapshot.user_id, snapshot.group_slug)
 
 
-def removable(folder: ProfileFolder, orphans: Sequence[BadFile]) -> bool:
-    """Whether the orphaned files are few enough to be removed without asking; the log says it where they are not."""
+def reason_to_keep(folder: ProfileFolder, orphans: Sequence[BadFile]) -> str | None:
+    """Say how many files would be removed where the deletion guard asks first, else None."""
     files = sum(1 for _ in folder.names()) if len(orphans) >= LEAST else 0
-    if too_many(len(orphans), files):
-        log.error(
-            "blocked by the deletion guard: so many files are orphaned that only part of the database may be restored; "
-            "restore it, or confirm with snapshot-rebuild --all --prune-all",
-            files=f"{len(orphans):,} of {files:,}",
-            first=str(folder.path / orphans[0].name),
-        )
-        return False
-    return True
+    return f"{len(orphans):,} of {files:,} files" if too_many(len(orphans), files) else None

@@ -14,9 +14,10 @@ import structlog
 
 from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
 from projections.store.protocol import BucketState, Store
+from snapshot.deletion_guard import CONFIRM, blocked_message
 from snapshot.files.check import BadFile
 from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder, differs
-from snapshot.files.orphans import orphan_files, removable
+from snapshot.files.orphans import orphan_files, reason_to_keep
 from snapshot.flush.epochs import FolderEpochs, complete, spell_epoch
 from snapshot.runtime.throttle import ThrottledWarning
 
@@ -40,10 +41,19 @@ class Mismatch(NamedTuple):
 class Scrub:
     """Goes round all profiles of a folder's scope, a few at each step; what differs is made due, and flushed again.
 
-    `now` is a clock in seconds. Used by the flusher's thread.
+    `now` is a clock in seconds. `anew`: whatever the folder noted, all its files are compared first. `prune_all`
+    confirms so too, and the removal of orphan files that the deletion guard would block. Used by the flusher's thread.
     """
 
-    def __init__(self, store: Store, folder: ProfileFolder, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        folder: ProfileFolder,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        anew: bool = False,
+        prune_all: bool = False,
+    ) -> None:
         self.trouble: str | None = None
         """Why the folder could not be used the last time, for the operator."""
         self._store = store
@@ -54,6 +64,8 @@ class Scrub:
         self._next_user, self._users = 0, _USERS_AT_FIRST
         self._mismatches: list[Mismatch] = []
         self._epochs = FolderEpochs(folder)
+        self._anew = anew or prune_all
+        self._prune_all = prune_all
         self._compared_epochs: dict[int, str] = {}
         """The epoch of each bucket whose files this process has compared, until that is noted in the folder."""
         self._orphans_seen = False
@@ -83,7 +95,7 @@ class Scrub:
     def pending_buckets(self) -> list[int]:
         """The buckets in a new epoch whose files are still to be compared, or whose orphan files can be removed now."""
         states = self._store.bucket_states()
-        pending = self._epochs.pending(states)
+        pending = self._pending(states)
         new = any(self._is_new(bucket, states) for bucket in pending)
         return pending if new or complete(states, pending) else []
 
@@ -94,7 +106,7 @@ class Scrub:
 
         Orphan files wait until the history is complete.
         """
-        pending = self._epochs.pending(states)
+        pending = self._pending(states)
         if not pending:
             return []
         found = self._compare_buckets([one for one in pending if self._is_new(one, states)], states)
@@ -104,8 +116,13 @@ class Scrub:
             found += self._remove_orphans(pending)
         self._epochs.record(states)
         self._compared_epochs.clear()  # the same may come again, where the store falls back to before it
-        self._orphans_seen = False
+        self._orphans_seen = self._anew = False
         return found
+
+    def _pending(self, states: list[BucketState | None]) -> list[int]:
+        if self._anew:
+            return [bucket for bucket, state in enumerate(states) if state is not None]
+        return self._epochs.pending(states)
 
     def _is_new(self, bucket: int, states: list[BucketState | None]) -> bool:
         return self._compared_epochs.get(bucket) != spell_epoch(states[bucket])
@@ -127,7 +144,10 @@ class Scrub:
 
     def _remove_orphans(self, buckets: Collection[int]) -> list[ProfileKey]:
         orphans = self._orphans(buckets)
-        if not orphans or not removable(self._folder, orphans):
+        reason = None if self._prune_all else reason_to_keep(self._folder, orphans)
+        if reason is not None:
+            log.error(blocked_message(reason, CONFIRM), first=str(self._folder.path / orphans[0].name))
+        if reason is not None or not orphans:
             return []
         found = [one.key for one in orphans]
         self._log("orphaned files; removing them", found)

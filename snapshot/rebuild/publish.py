@@ -16,9 +16,8 @@ from projections.paging import pages
 from projections.profile_key import BUCKETS, ProfileKey
 from projections.store.protocol import ABSENT, BucketState, Store
 from projections.watermark import tail_is_running
-from snapshot.deletion_guard import LEAST, too_many
 from snapshot.files.check import BadFile, FileCheck, bad_file
-from snapshot.files.orphans import orphan_files
+from snapshot.files.orphans import orphan_files, reason_to_keep
 from snapshot.flush.batch import Flushed
 from snapshot.flush.epochs import FolderEpochs, complete, recover_lost
 from snapshot.flush.flusher import LEASE_SECONDS, RETRY_SECONDS
@@ -139,9 +138,7 @@ class PublishStep:
             {self._folder.name(key) for key in stored},
             lambda user: ours(ProfileKey(user, slug or "")),
         )
-        files = sum(1 for _ in self._folder.names()) if len(orphaned) >= LEAST else 0
-        blocked = too_many(len(orphaned), files) and not prune_all
-        return orphaned, f"{len(orphaned):,} of {files:,} files" if blocked else None
+        return orphaned, None if prune_all else reason_to_keep(self._folder, orphaned)
 
     def _nothing_due(self) -> bool:
         return all(due is None for due in self._store.next_due(self._folder.identity.id))

@@ -10,7 +10,6 @@ from simulation.log_source import LogSource
 from simulation.processes import Lock, Process
 
 from consumer.daemon.flush_worker import FlushWorker
-from consumer.daemon.known_store import expect_known_store
 from consumer.daemon.recovery import RecoveryWorker
 from consumer.dead_letters.breaker import BadStreak
 from consumer.dead_letters.dead_letters import DeadLetters
@@ -115,9 +114,8 @@ class Daemon:
         detector = RollbackDetector(outside.store, Lock(process))
         folder, flusher = open_flusher(outside, self.place, self._times, detector)
         recover_lost(FolderEpochs(folder), outside.store, by_files=True)
-        flusher.add_folder()
-        expect_known_store(folder, outside.store, detector)
-        flushing = FlushWorker(flusher, Scrub(outside.store, folder, process.now), detector, process.now)
+        scrub = Scrub(outside.store, folder, process.now, anew=flusher.add_folder())
+        flushing = FlushWorker(flusher, scrub, detector, process.now)
         projection = Projection(outside.store, lambda: bytes.fromhex(process.token()))
         source, letters = self._source(projection)
         self.loop = Loop(source, projection, letters, BadStreak(), METRICS, process.now, detector=detector)

@@ -10,12 +10,11 @@ from consumer.tail.rows.contribution import counts, has_tags
 from consumer.tail.rows.fingerprints import RowFingerprints
 from projections.comments.groups import Groups
 from projections.profile_key import ProfileKey
-from snapshot.deletion_guard import Cause, PendingDeletions, Totals, blocked_message, reason_to_block
+from snapshot.deletion_guard import CONFIRM, Cause, PendingDeletions, Totals, blocked_message, reason_to_block
 
 log = structlog.get_logger()
 
 _SECONDS = 60.0
-_CONFIRM = "snapshot-rebuild --all --prune-all"
 
 
 class DeletionGuard:
@@ -54,7 +53,7 @@ class DeletionGuard:
         for where, reason in self._blocked.items():
             if self._now() - self._logged_at.get(where, -_SECONDS) >= _SECONDS:
                 self._logged_at[where] = self._now()
-                log.error(blocked_message(reason, _CONFIRM), where=where)
+                log.error(blocked_message(reason, CONFIRM), where=where)
 
 
 class Counts(NamedTuple):

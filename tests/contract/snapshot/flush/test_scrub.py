@@ -39,9 +39,9 @@ def one(bench: Bench, tmp_path: Path) -> Iterator[Rig]:
 class Scrubbing:
     """A scrub and its clock."""
 
-    def __init__(self, found: Rig) -> None:
+    def __init__(self, found: Rig, **options: bool) -> None:
         self.now = 0.0
-        self.scrub = Scrub(found.store, found.folder, lambda: self.now)
+        self.scrub = Scrub(found.store, found.folder, lambda: self.now, **options)
 
     def round(self) -> set[ProfileKey]:
         """Look until everything was seen and confirmed."""
@@ -284,9 +284,24 @@ def test_so_many_orphan_files_are_left_and_logged(one: Rig) -> None:
     with capture_logs() as said:
         scrubbing = Scrubbing(one)
         assert scrubbing.round() == set()
-    assert [line["files"] for line in said if "blocked by the deletion guard" in line["event"]] == ["20 of 24"]
+    [line] = [line["event"] for line in said if "blocked by the deletion guard" in line["event"]]
+    assert "20 of 24 files" in line
+    assert "starting this program once with --prune-all" in line
     assert scrubbing.scrub.pending_buckets() == []
     assert all(one.folder.read(key) for key in lost)
+    confirmed = Scrubbing(one, prune_all=True)
+    assert confirmed.scrub.pending_buckets() == list(range(BUCKETS))
+    assert confirmed.round() == set(lost)
+    assert confirmed.scrub.pending_buckets() == []
+    one.flush()
+    removed(one, *lost)
+
+
+def test_a_folder_that_is_new_to_the_store_is_compared_whatever_it_noted(one: Rig) -> None:
+    Scrubbing(one).round()
+    lose(one, DAN)
+    assert Scrubbing(one).round() == set()
+    assert Scrubbing(one, anew=True).round() == {DAN}
 
 
 # -------------------------------------------------------------------------------------------------- the folder itself

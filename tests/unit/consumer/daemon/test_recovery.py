@@ -36,9 +36,9 @@ def town(tmp_path: Path) -> Town:
     return town
 
 
-def recover(town: Town) -> RecoveryWorker:
+def recover(town: Town, *, prune_all: bool = False) -> RecoveryWorker:
     town.later()
-    worker = RecoveryWorker(town.projection, lambda: nullcontext(town.database), lambda: 0.0)
+    worker = RecoveryWorker(town.projection, lambda: nullcontext(town.database), lambda: 0.0, prune_all=prune_all)
     worker.step()
     return worker
 
@@ -73,6 +73,9 @@ def test_a_half_restored_database_recovers_nothing(town: Town, what: str) -> Non
     counted = "20 of 22 profiles and 20 of 22 comments" if what == "profiles" else "22 of 22 tagged comments' tags"
     assert worker.trouble is not None
     assert f"would remove {counted}" in worker.trouble
+    assert "starting this program once with --prune-all" in worker.trouble
     assert worker.failures == 1
     assert all(waiting(town))
     assert {key: town.fields(key) for key in town.store.profiles(0, 100)} == before
+    assert recover(town, prune_all=True).trouble is None
+    assert not any(waiting(town))
