@@ -203,7 +203,7 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         flusher = Flusher(projection, folder, announcer, metrics, detector=detector)
         metrics.count("signal_glaze.losses", recover_lost(FolderEpochs(folder), opened.store, by_files=True))
         prune_all = settings.tail.prune_all
-        scrub = Scrub(opened.store, folder, anew=flusher.add_folder(), prune_all=prune_all)
+        scrub = Scrub(opened.store, folder, compare_all=flusher.add_folder(), prune_all=prune_all)
         flush_worker = FlushWorker(flusher, scrub, detector, time.monotonic)
         source, dead_letters = _source(settings, projection, metrics, stack)
         loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)

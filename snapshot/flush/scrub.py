@@ -41,7 +41,7 @@ class Mismatch(NamedTuple):
 class Scrub:
     """Goes round all profiles of a folder's scope, a few at each step; what differs is made due, and flushed again.
 
-    `now` is a clock in seconds. `anew`: whatever the folder noted, all its files are compared first. `prune_all`
+    `now` is a clock in seconds. `compare_all`: whatever the folder noted, all its files are compared first. `prune_all`
     confirms so too, and the removal of orphan files that the deletion guard would block. Used by the flusher's thread.
     """
 
@@ -51,7 +51,7 @@ class Scrub:
         folder: ProfileFolder,
         now: Callable[[], float] = time.monotonic,
         *,
-        anew: bool = False,
+        compare_all: bool = False,
         prune_all: bool = False,
     ) -> None:
         self.trouble: str | None = None
@@ -64,7 +64,7 @@ class Scrub:
         self._next_user, self._users = 0, _USERS_AT_FIRST
         self._mismatches: list[Mismatch] = []
         self._epochs = FolderEpochs(folder)
-        self._anew = anew or prune_all
+        self._compare_all = compare_all or prune_all
         self._prune_all = prune_all
         self._compared_epochs: dict[int, str] = {}
         """The epoch of each bucket whose files this process has compared, until that is noted in the folder."""
@@ -116,11 +116,11 @@ class Scrub:
             found += self._remove_orphans(pending)
         self._epochs.record(states)
         self._compared_epochs.clear()  # the same may come again, where the store falls back to before it
-        self._orphans_seen = self._anew = False
+        self._orphans_seen = self._compare_all = False
         return found
 
     def _pending(self, states: list[BucketState | None]) -> list[int]:
-        if self._anew:
+        if self._compare_all:
             return [bucket for bucket, state in enumerate(states) if state is not None]
         return self._epochs.pending(states)
 

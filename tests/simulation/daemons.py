@@ -114,7 +114,7 @@ class Daemon:
         detector = RollbackDetector(outside.store, Lock(process))
         folder, flusher = open_flusher(outside, self.place, self._times, detector)
         recover_lost(FolderEpochs(folder), outside.store, by_files=True)
-        scrub = Scrub(outside.store, folder, process.now, anew=flusher.add_folder())
+        scrub = Scrub(outside.store, folder, process.now, compare_all=flusher.add_folder())
         flushing = FlushWorker(flusher, scrub, detector, process.now)
         projection = Projection(outside.store, lambda: bytes.fromhex(process.token()))
         source, letters = self._source(projection)

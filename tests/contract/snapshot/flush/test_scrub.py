@@ -301,7 +301,7 @@ def test_a_folder_that_is_new_to_the_store_is_compared_whatever_it_noted(one: Ri
     Scrubbing(one).round()
     lose(one, DAN)
     assert Scrubbing(one).round() == set()
-    assert Scrubbing(one, anew=True).round() == {DAN}
+    assert Scrubbing(one, compare_all=True).round() == {DAN}
 
 
 # -------------------------------------------------------------------------------------------------- the folder itself
