@@ -30,7 +30,7 @@ _SPELLED = re.compile(r"([^:]*)(?::([0-9]{1,18})(?::([0-9]{1,18}))?)?")
 
 
 class FolderEpochs:
-    """The record in one folder; it is read anew each time, as several processes may flush there."""
+    """The record in one folder; it is read each time it is asked, as several processes may flush there."""
 
     def __init__(self, folder: ProfileFolder) -> None:
         self._folder = folder
@@ -72,7 +72,7 @@ class FolderEpochs:
         known = self.known()
         self._write({bucket: seen for bucket, seen in known.items() if bucket not in buckets})
 
-    def lost(self, states: States, *, by_files: bool) -> Mapping[int, str]:
+    def losses(self, states: States, *, by_files: bool) -> Mapping[int, str]:
         """Name the buckets that are less than what the folder was written from, and why.
 
         `by_files`: snapshots in a folder without a record (`wb` wrote them, or an older version) count as well.
@@ -81,8 +81,8 @@ class FolderEpochs:
         if not known and by_files and any(self._folder.owned(name) is not None for name in self._folder.names()):
             reason = "the folder has snapshots, and does not say of which store"
             return {bucket: reason for bucket, state in enumerate(states) if state is None or not state.epoch}
-        losses = {bucket: find_rollback(seen, states[bucket]) for bucket, seen in known.items()}
-        return {bucket: reason for bucket, reason in losses.items() if reason is not None}
+        found = {bucket: find_rollback(seen, states[bucket]) for bucket, seen in known.items()}
+        return {bucket: reason for bucket, reason in found.items() if reason is not None}
 
     def _write(self, known: Mapping[int, BucketState], *, flush: bool = True) -> None:
         content = msgspec.json.encode({bucket: _spell(seen) for bucket, seen in known.items()}) + b"\n"
@@ -99,7 +99,7 @@ def recover_lost(epochs: FolderEpochs, store: Store, *, by_files: bool = False) 
     Raises StoreUnavailableError.
     """
     states = store.bucket_states()
-    lost = epochs.lost(states, by_files=by_files)
+    lost = epochs.losses(states, by_files=by_files)
     for bucket, reason in lost.items():
         state = states[bucket]
         seen, rules = (None, RULES_VERSION) if state is None else (state.epoch, state.rules_version)
