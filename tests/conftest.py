@@ -31,6 +31,13 @@ settings.register_profile("here", _COMMON)
 settings.register_profile("mutants", _COMMON, derandomize=True, phases=[Phase.explicit, Phase.generate])
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Most mutants die of a test that is quick."""
+    if config.getoption("hypothesis_profile", None) == "mutants":
+        items.sort(key=lambda item: getattr(getattr(item, "function", None), "is_hypothesis_test", False))
+
+
 # A shell's background job is started with SIGINT ignored, and so would be every command that a test interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
