@@ -76,8 +76,8 @@ def _end(line: str, begin: int) -> int:
 
 def _end_balanced(line: str, begin: int) -> int:
     """The same for a link that closes a bracket which it opened."""
-    counted = dict.fromkeys("([{", begin)
-    unclosed = dict.fromkeys("([{", 0)
+    counted = dict.fromkeys(_OPENING.values(), begin)
+    unclosed = dict.fromkeys(_OPENING.values(), 0)
     for stop in _STOPS.finditer(line, begin):
         here = stop.start()
         opening = _OPENING.get(line[here])

@@ -41,6 +41,7 @@ def test_that_a_comment_is_gone_is_an_event_which_names_it() -> None:
     assert decode(COMMENT_CREATED, encode(event)) == event
     assert (event.comment_id, event.user_id, event.group_slug, event.help_request_id) == (1, 2, "elm", 3)
     assert (half_of(event).revision, half_of(event).comment) == (4, CommentHalf(GONE, 0, 0))
+    assert event.body == ""
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_that_a_comment_is_gone_is_an_event_which_names_it() -> None:
     ],
 )
 def test_what_is_no_event_is_refused_with_the_reason(value: bytes | None, reason: str) -> None:
-    with pytest.raises(InvalidEventError, match=f"(?-i:{reason})"):
+    with pytest.raises(InvalidEventError, match=f"^{reason}"):
         decode(COMMENT_CREATED, value)
 
 
