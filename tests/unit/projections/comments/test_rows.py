@@ -87,7 +87,8 @@ def test_a_row_that_cannot_be_understood_is_reported_and_the_others_are_read(bad
     assert [event.comment_id for event in found] == [6]
     assert [error.row for error in reported] == [rows[0]]
     assert "comment 5 of user 8" in str(reported[0])
-    assert f"request_comments.{next(iter(bad))}" in str(reported[0])
+    ((column, value),) = bad.items()
+    assert f"request_comments.{column} is {value!r};" in str(reported[0])
 
 
 def test_a_row_that_cannot_be_understood_is_an_error_where_nobody_takes_reports() -> None:
