@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from projections.profile_key import ProfileKey
 from projections.profiles.bulk import Census, Tally
 from projections.profiles.fold import aggregate
 from projections.profiles.head import Head
-from projections.profiles.ranking import KEPT
+from projections.profiles.ranking import CANDIDATES, KEPT
 
 START = datetime(2024, 6, 1, 9)  # noqa: DTZ001 - WhiteBalloon stores UTC without a zone
 GROUPS = Groups.from_rows(
@@ -129,6 +130,16 @@ def test_the_order_of_comments_does_not_matter_and_a_label_past_the_leaders_give
 
     assert (expected.links.cutoff is not None) == (size == 40)
     assert tally.head() == comparable(expected)
+
+
+@pytest.mark.parametrize("labels", [0, 1, CANDIDATES, CANDIDATES + 1])
+def test_there_is_a_cutoff_where_labels_are_left_out(labels: int) -> None:
+    half = CommentHalf(LIVE, 5, 1, tuple((f"https://{number}.org/", number, 1) for number in range(labels)))
+    tally = Tally()
+    tally.add(1, half, ())
+    expected = aggregate({1: Register(0, half)}).head
+    assert tally.head() == comparable(expected)
+    assert (expected.links.cutoff is None) == (labels <= CANDIDATES)
 
 
 def test_a_long_history_keeps_its_first_and_last_comments() -> None:
