@@ -51,7 +51,7 @@ def _marked(text: str) -> BodyContent:
     for line in text.split("\n"):
         trimmed = line.strip()
         if (inner := _inside(trimmed, _REACTIONS, ")")) is not None:
-            reactions += [entry.rsplit(None, 1)[-1] for entry in _items(inner)]
+            reactions += [entry.split()[-1] for entry in _items(inner)]
         elif (inner := _inside(trimmed, _ATTACHMENTS, "]")) is not None:
             kinds += map(attachment_kind, _items(inner))
         else:
@@ -60,7 +60,7 @@ def _marked(text: str) -> BodyContent:
 
 
 def _counted(items: list[str]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(Counter(items).items())) if items else ()
+    return tuple(sorted(Counter(items).items()))
 
 
 def _inside(line: str, opening: str, closing: str) -> str | None:

@@ -61,6 +61,8 @@ def test_attachments_are_counted_by_kind() -> None:
         reactions=(("👍", 1),),
         attachments=(("audio", 1), ("document", 1), ("image", 2), ("other", 1), ("video", 1)),
     )
+    body = "[attachments: a.png, b.pdf]\n\n[attachments: c.png]"
+    assert read(body).attachments == (("document", 1), ("image", 2))
     assert read("> [attachments: a.png]\nx [attachments: a.png]").attachments == ()
 
 

@@ -185,6 +185,7 @@ def test_the_canonical_form(url: str, form: str) -> None:
         ("http://[::1]:80/", "[::1]"),
         ("https://a.org\\@b.org", "a.org"),
         ("no link", ""),
+        ("ftp://a.org", ""),
     ],
 )
 def test_the_domain(url: str, host: str) -> None:

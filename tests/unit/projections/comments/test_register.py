@@ -109,6 +109,11 @@ def test_between_insights_of_one_revision_the_vanished_one_wins() -> None:
         assert merge(EMPTY_REGISTER, map(half_of, order)).labels == ()
 
 
+def test_between_two_sets_of_labels_of_one_revision_the_greater_bytes_win() -> None:
+    for order in itertools.permutations([insight(KEY, 1, 3, (letter,)) for letter in "bca"]):
+        assert merge(EMPTY_REGISTER, map(half_of, order)).labels == ("c",)
+
+
 def test_between_two_texts_of_one_revision_the_greater_bytes_win() -> None:
     texts = [comment(KEY, 1, 3, f"https://{letter}.org") for letter in "bca"]
     for order in itertools.permutations(texts):
