@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ from kafka import KafkaAdminClient
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
 from consumer.commands.admin import demo_database
+from consumer.dead_letters.kafka import KafkaDeadLetters
 from consumer.kafka.topics import ensure_topics
+from consumer.source import Invalid
+from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from support import services
 from support.commands import on, run
@@ -20,6 +24,8 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "operations" / "security.md"
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 KINDS = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
 
+USERS = ("consumer", "relay", "rebuild", "letters")
+
 Grant = tuple[str, str, str]
 """Kind of resource, its name, operation."""
 
@@ -27,17 +33,17 @@ Grant = tuple[str, str, str]
 def grants(program: str) -> list[Grant]:
     """What the document's table grants a program."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    pattern = r"^\| `([\w-]+)` \| (topic|group) `([\w.-]+)` \| ([\w, ]+) \|"
+    pattern = r"^\| `([\w -]+)` \| (topic|group) `([\w.-]+)` \| ([\w, ]+) \|"
     rows = re.findall(pattern, text, re.MULTILINE)
     return [(kind, name, each) for who, kind, name, all_ in rows if who == program for each in all_.split(", ")]
 
 
 class Guarded:
-    """A broker that allows nobody anything but what was granted; the users are `consumer` and `relay`."""
+    """A broker that allows nobody anything but what was granted; the users are USERS."""
 
     def __init__(self, folder: Path) -> None:
         self.address = f"127.0.0.1:{free_port()}"
-        users = "".join(f' user_{name}="secret"' for name in ("consumer", "relay"))
+        users = "".join(f' user_{name}="secret"' for name in USERS)
         settings = {
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",  # whoever comes without a password, as the broker itself does here
@@ -105,3 +111,30 @@ def test_a_group_that_may_not_be_used_is_named(guarded: Guarded, redis_url: str,
     refused = run("snapshot-consumer", "--until-caught-up", env=env)
     assert refused.returncode == 2
     assert "Kafka refuses the group signal-identity-snapshotter" in refused.stderr.splitlines()[-1]
+
+
+def test_what_is_documented_for_the_other_commands_is_enough(guarded: Guarded, redis_url: str, tmp_path: Path) -> None:
+    demo_database.create(tmp_path / "data")
+    env = on(tmp_path / "data", tmp_path / "storage", REDIS_URL=redis_url)
+    guarded.grant("rebuild", grants("snapshot-rebuild"))
+    guarded.grant("letters", grants("snapshot-admin dead-letters"))
+    rebuilt = run("snapshot-rebuild", "--all", env=env | guarded.environment("rebuild"))
+    assert rebuilt.returncode == 1, rebuilt.stderr  # an empty store, repaired
+
+    producer = Producer(KafkaSettings(bootstrap_servers=guarded.broker.bootstrap), delivery_timeout=20)
+    event = {"comment_id": 900, "user_id": 3, "group_slug": "elm", "help_request_id": 1, "body": "x", "revision": 1}
+    event |= {"created_at": "2024-06-01T00:00:00", "deleted_at": None}
+    KafkaDeadLetters(producer, lambda: datetime(2026, 1, 2, tzinfo=UTC)).send(
+        [
+            Invalid("comment-created", 0, 7, b"3", json.dumps(event).encode(), [], "no user_id"),
+            Invalid("comment-created", 0, 8, b"3", b"{}", [], "no user_id"),
+        ]
+    )
+    producer.close()
+    letters = env | guarded.environment("letters")
+    for words, code in {("list",): 0, ("replay", "--all"): 1, ("drop", "comment-created/0/8"): 0}.items():
+        done = run("snapshot-admin", "dead-letters", *words, env=letters)
+        assert done.returncode == code, (words, done.stderr)
+        assert "Authorization" not in done.stderr
+    left = run("snapshot-admin", "dead-letters", "list", env=letters).stdout.splitlines()
+    assert [line.split()[0] for line in left] == ["comment-created/0/7"]
