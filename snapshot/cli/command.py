@@ -92,7 +92,8 @@ def _report_bug(error: Exception) -> None:
     # The names of flags alone: a value may be a password.
     given = " ".join([sys.argv[0], *(one.partition("=")[0] for one in sys.argv[1:] if one.startswith("--"))])
     with suppress(OSError):
-        number, name = tempfile.mkstemp(prefix=f"{_PACKAGE}-", suffix=".traceback")
+        place = os.environ.get("SNAPSHOT_STORAGE_DIR") or None  # a service's /tmp is its own, and ends with it
+        number, name = tempfile.mkstemp(prefix=f"{_PACKAGE}-", suffix=".traceback", dir=place)
         with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{_PACKAGE} {version}, Python {sys.version}\n{given}\n{text}")
         sys.stderr.write(f"{line}; please report it with the file {name}\n")

@@ -78,6 +78,21 @@ def test_a_mistake_of_ours_is_one_line_and_its_traceback_a_file(
     assert 'in app\n    raise RuntimeError("a mistake' in text
 
 
+def test_a_services_traceback_outlives_its_private_temporary_folder(
+    reports: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (reports / "storage").mkdir()
+    monkeypatch.setenv("SNAPSHOT_STORAGE_DIR", str(reports / "storage"))
+
+    def app() -> None:
+        raise RuntimeError("a mistake of ours")
+
+    with pytest.raises(SystemExit):
+        run(app)
+    (file,) = (reports / "storage").iterdir()
+    assert str(file) in capsys.readouterr().err
+
+
 def test_where_no_file_can_be_written_the_traceback_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
