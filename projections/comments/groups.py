@@ -49,6 +49,15 @@ class Groups:
         members = {user: {slug: names[slug]} for user, names in self.members.items() if slug in names}
         return Groups(members, self.requests)
 
+    def unmatched(self) -> list[tuple[int, str]]:
+        """List the memberships (user id and slug) of groups that no request is titled after, ascending.
+
+        >>> Groups.from_rows([(7, "signal_import_group:elm", "Elm St")], [(1, "Elm St")]).unmatched()
+        [(7, 'elm')]
+        """
+        memberships = ((user, slug, name) for user, names in self.members.items() for slug, name in names.items())
+        return sorted((user, slug) for user, slug, name in memberships if name not in self.requests)
+
     def slugs(self, user_id: int, help_request_id: int) -> tuple[str, ...]:
         """Name the groups in which this user's comment on this request counts, sorted."""
         return self._views.get(user_id, _NOWHERE).get(help_request_id, ())

@@ -34,6 +34,7 @@ Gauge = Literal[
     "signal_glaze.lag",
     "signal_glaze.run_seconds",
     "signal_glaze.gaps",
+    "signal_glaze.memberships_unmatched",
     "signal_glaze.sweep_round_seconds",
 ]
 

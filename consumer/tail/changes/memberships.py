@@ -32,6 +32,7 @@ class MembershipChanges:
         self._guard = guard
         self._add_task = add_task
         self._last = builder.groups
+        builder.measure(self._last)
 
     def look(self) -> bool:
         """Read them; what differs becomes tasks."""
@@ -39,6 +40,7 @@ class MembershipChanges:
         if new != self._last:
             self._change(new)
             self._last = new
+            self._builder.measure(new)
         return True
 
     def _change(self, new: Groups) -> None:

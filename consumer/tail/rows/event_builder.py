@@ -58,6 +58,10 @@ class EventBuilder:
         """The groups that are in force: those by which the last events of each comment were made."""
         return self._groups
 
+    def measure(self, groups: Groups) -> None:
+        """Send how many memberships, as just read, match no request."""
+        self._metrics.gauge("signal_glaze.memberships_unmatched", len(groups.unmatched()))
+
     def change_groups(self, groups: Groups, leaving: Iterable[int], unsettled: Collection[int] = ()) -> int:
         """Put these in force. The comments in `leaving` have to be `removed`, with the revision that this gives."""
         revision = self.revisions.next()
