@@ -16,7 +16,7 @@ from rich.console import Console
 from consumer.commands.alive_option import AliveFile
 from consumer.commands.tail_options import TailOptions
 from consumer.daemon.limit import ProgressLimit
-from consumer.daemon.liveness import Liveness, alive_file
+from consumer.daemon.liveness import Liveness, alive_file, watched
 from consumer.daemon.signals import handle_signals
 from consumer.kafka.topics import ensure_topics, event_ends
 from consumer.relay.event_producer import EventProducer
@@ -96,27 +96,32 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
     files = FileOptions(options.storage_dir)
     if options.alive_file is None:
         make_storage(files)
+    liveness = Liveness(alive_file(options.storage_dir, options.alive_file))
     with (
         handle_signals() as signals,
         open_metrics(metrics) as opened_metrics,
         open_store(store, files) as opened,
-        _open_relay(database, kafka.settings, options, tail.settings(batch=_BATCH), opened, opened_metrics) as relay,
+        _open_relay(
+            database, kafka.settings, options, tail.settings(batch=_BATCH), opened, liveness, opened_metrics
+        ) as relay,
     ):
         signals.call(stopping.set)
-        print_line(f"{_run(relay, opened, stopping, options)} events published")
+        published = _run(relay, opened, stopping, liveness, until_caught_up=options.until_caught_up)
+        print_line(f"{published} events published")
 
 
-def _run(relay: Relay, opened: OpenStore, stopping: threading.Event, options: RelayOptions) -> int:
+def _run(
+    relay: Relay, opened: OpenStore, stopping: threading.Event, liveness: Liveness, *, until_caught_up: bool
+) -> int:
     published = 0
     limit = ProgressLimit()
-    liveness = Liveness(alive_file(options.storage_dir, options.alive_file))
     try:
         while not stopping.is_set():
             published += relay.step(_STEP_SECONDS)
-            liveness.show()
+            liveness.heartbeat()
             if relay.unavailable:
                 opened.restart_embedded_redis()
-            if options.until_caught_up:
+            if until_caught_up:
                 if relay.caught_up():
                     break
                 limit.check(relay.progress, relay.trouble)
@@ -132,6 +137,7 @@ def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
     relay_options: RelayOptions,
     settings: TailSettings,
     opened: OpenStore,
+    liveness: Liveness,
     metrics: Metrics,
 ) -> Iterator[Relay]:
     for difference in ensure_topics(kafka).differences:
@@ -141,8 +147,8 @@ def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
     seen = SeenAnywhere(SeenInStore(lambda: opened.store), confirmed=settings.prune_all)
     with open_databases(*urls, timeout=_DATABASE_TIMEOUT, seen=seen) as database:
         relay = Relay(
-            Projection(opened.store),
-            database,
+            Projection(watched(opened.store, liveness.called)),
+            watched(database, liveness.called),
             sender,
             Lookup(lambda: event_ends(kafka)),
             settings,

@@ -16,7 +16,7 @@ import structlog
 
 from consumer.daemon.flush_worker import FlushWorker
 from consumer.daemon.limit import ProgressLimit
-from consumer.daemon.liveness import Liveness, alive_file
+from consumer.daemon.liveness import Liveness, alive_file, watched
 from consumer.daemon.recovery import RecoveryWorker
 from consumer.daemon.schedule import Nightly, Schedule
 from consumer.daemon.worker import Worker
@@ -133,7 +133,7 @@ class Daemon:
                 self._raise_worker_errors()
                 if self._loop.unavailable:
                     restart_embedded_redis()
-                self._liveness.show()
+                self._liveness.heartbeat()
                 if self._nightly is not None and time.monotonic() - ticked >= _TICK_SECONDS:
                     self._nightly.tick()
                     ticked = time.monotonic()
@@ -197,22 +197,23 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         folder = open_folder(files.profiles, files.group_slug, disk=files.disk)
         stack.callback(folder.close)
         opened = stack.enter_context(open_store(settings.store, files))
-        projection = Projection(opened.store)
-        announcer = stack.enter_context(open_announcer(settings.kafka, files))
-        detector = RollbackDetector(opened.store)
-        flusher = Flusher(projection, folder, announcer, metrics, detector=detector)
-        metrics.count("signal_glaze.losses", recover_lost(FolderEpochs(folder), opened.store, by_files=True))
-        prune_all = settings.tail.prune_all
-        scrub = Scrub(opened.store, folder, compare_all=flusher.add_folder(), prune_all=prune_all)
-        flush_worker = FlushWorker(flusher, scrub, detector, time.monotonic)
-        source, dead_letters = _source(settings, projection, metrics, stack)
-        loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)
         liveness = Liveness(alive_file(files.storage_dir, settings.alive_file))
+        store = watched(opened.store, liveness.called)
+        projection = Projection(store)
+        announcer = stack.enter_context(open_announcer(settings.kafka, files))
+        detector = RollbackDetector(store)
+        flusher = Flusher(projection, folder, announcer, metrics, detector=detector)
+        metrics.count("signal_glaze.losses", recover_lost(FolderEpochs(folder), store, by_files=True))
+        prune_all = settings.tail.prune_all
+        scrub = Scrub(store, folder, compare_all=flusher.add_folder(), prune_all=prune_all)
+        flush_worker = FlushWorker(flusher, scrub, detector, time.monotonic)
+        source, dead_letters = _source(settings, projection, liveness, metrics, stack)
+        loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)
         recovery_worker = RecoveryWorker(
             projection,
-            lambda: _database(settings, opened.store),
+            lambda: _database(settings, store),
             time.monotonic,
-            heartbeat=lambda: liveness.heartbeat(RECOVERY),
+            called=liveness.called,
             prune_all=prune_all,
         )
         nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
@@ -223,10 +224,10 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
 
 
 def _source(
-    settings: DaemonSettings, projection: Projection, metrics: Metrics, stack: ExitStack
+    settings: DaemonSettings, projection: Projection, liveness: Liveness, metrics: Metrics, stack: ExitStack
 ) -> tuple[Source, DeadLetters]:
     if settings.kafka is None:
-        database = stack.enter_context(_database(settings, projection.store))
+        database = watched(stack.enter_context(_database(settings, projection.store)), liveness.called)
         files = settings.files
         dead_letters = FileDeadLetters(files.storage_dir / FILE_NAME, lambda: datetime.now(UTC), files.disk.file_mode)
         return DatabaseTail(projection, database, settings.tail, metrics=metrics), dead_letters

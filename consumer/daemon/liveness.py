@@ -1,21 +1,29 @@
 """The sign of life that a health check looks at: a file of this process, touched while all its threads go round.
 
-An unreachable server is no death: threads that wait for one go round. A thread that is stuck, or a process that is
-stopped, leaves the file as it was.
+An unreachable server is no death: threads that wait for one go round. Nor is a step that takes long: whatever a thread
+asks of the store or the database is a heartbeat too. A thread that is stuck, or a process that is stopped, leaves the
+file as it was.
 """
 
+import math
 import os
 import socket
 import stat
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from snapshot.runtime.throttle import ThrottledWarning
 
+T = TypeVar("T")
+
 _STUCK_SECONDS = 60.0
 _TOUCH_SECONDS = 1.0
+_ITEMS = 1_000
 
 
 def alive_file(storage: Path, given: Path | None) -> Path:
@@ -24,7 +32,7 @@ def alive_file(storage: Path, given: Path | None) -> Path:
 
 
 class Liveness:
-    """Each thread that matters calls `beat`; the main one also `show`. `now` is a monotonic clock in seconds."""
+    """Each thread that matters calls `heartbeat` under its own name. `now` is a monotonic clock in seconds."""
 
     def __init__(self, path: Path, now: Callable[[], float] = time.monotonic) -> None:
         self._path = path
@@ -33,15 +41,17 @@ class Liveness:
         self._touched_at = -_TOUCH_SECONDS
         self._stuck = ThrottledWarning("a thread is stuck; health checks fail until it goes on", now, level="error")
 
-    def heartbeat(self, thread: str) -> None:
-        """Note that a thread goes round."""
-        self._heartbeats[thread] = self._now()
+    def heartbeat(self) -> None:
+        """Note that the calling thread goes round."""
+        self._heartbeats[threading.current_thread().name] = self._now()
+        self._show()
 
-    def end(self, thread: str) -> None:
-        """Note that a thread has ended."""
-        self._heartbeats.pop(thread, None)
+    def called(self) -> None:
+        """Note that the calling thread, if it is one that matters, goes on: it has called something."""
+        if threading.current_thread().name in self._heartbeats:
+            self.heartbeat()
 
-    def show(self) -> None:
+    def _show(self) -> None:
         """Touch the file, about once a second, unless a thread is stuck."""
         now = self._now()
         if now - self._touched_at < _TOUCH_SECONDS:
@@ -56,7 +66,8 @@ class Liveness:
             _touch(self._path)
 
     def close(self) -> None:
-        """Take the file away; ours is empty, what is not is another program's."""
+        """Take the file away, for good; ours is empty, what is not is another program's."""
+        self._touched_at = math.inf
         with suppress(OSError):
             found = self._path.lstat()
             if stat.S_ISREG(found.st_mode) and not found.st_size:
@@ -72,3 +83,29 @@ def _touch(path: Path) -> None:
             os.utime(file)
     finally:
         os.close(file)
+
+
+class _Watched:
+    def __init__(self, inner: object, called: Callable[[], object]) -> None:
+        self._inner = inner
+        self._called = called
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the other has
+        found = getattr(self._inner, name)
+        return partial(self._call, found) if callable(found) else found
+
+    def _call(self, operation: Callable[..., Any], *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as it is
+        answer = operation(*arguments, **options)
+        self._called()
+        return self._items(answer) if isinstance(answer, Iterator) else answer
+
+    def _items(self, answer: Iterator[Any]) -> Iterator[Any]:
+        for number, item in enumerate(answer, 1):
+            if not number % _ITEMS:
+                self._called()
+            yield item
+
+
+def watched(inner: T, called: Callable[[], object]) -> T:
+    """Give what hands every call on, and calls `called` after each, and at times while its answer is iterated over."""
+    return cast("T", _Watched(inner, called))

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 import msgspec
 import structlog
 
+from consumer.daemon.liveness import watched
 from consumer.positions import list_buckets
 from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
@@ -44,16 +45,16 @@ class RecoveryWorker:
         database: Callable[[], AbstractContextManager[Database]],
         now: Callable[[], float],
         token: str | None = None,
-        heartbeat: Callable[[], object] = lambda: None,
+        called: Callable[[], object] = lambda: None,
         *,
         prune_all: bool = False,
     ) -> None:
         self._prune_all = prune_all
-        self._heartbeat = heartbeat
+        self._called = called
         self.trouble: str | None = None
         """Why what was lost could not be reconciled at the last attempt, for the operator."""
         self.pages = 0
-        """How many pages were compared and reconciled."""
+        """How many pages were read or reconciled."""
         self.failures = 0
         """How many attempts in a row failed."""
         self._projection = projection
@@ -86,7 +87,8 @@ class RecoveryWorker:
         log.warning("rebuilding lost data from the database", buckets=list_buckets(lost))
         states = self._store.bucket_states()
         events = 0
-        with self._database() as database:
+        with self._database() as opened:
+            database = watched(opened, self._renew)
             if not self._prune_all:
                 self._refuse_mass_deletion(database, lost)
             for page in repairs(self._projection, database, 0, HIGHEST_ID, only=lambda user: bucket_of(user) in lost):
@@ -113,7 +115,7 @@ class RecoveryWorker:
 
     def _renew(self) -> None:
         self.pages += 1
-        self._heartbeat()
+        self._called()
         if not self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
             raise _LeaseLostError
 

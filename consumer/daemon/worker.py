@@ -28,7 +28,7 @@ class Worker(threading.Thread):
     def run(self) -> None:
         """Repeat until `stop`."""
         while not self._stopping.is_set():
-            self._liveness.heartbeat(self.name)
+            self._liveness.heartbeat()
             try:
                 seconds = self._step()
             except StoreUnavailableError:

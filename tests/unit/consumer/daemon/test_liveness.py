@@ -1,11 +1,11 @@
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from consumer.daemon.liveness import Liveness, alive_file
+from consumer.daemon.liveness import Liveness, alive_file, watched
 from consumer.daemon.worker import Worker
 from projections.store.protocol import StoreUnavailableError
 from support.process import wait_until
@@ -26,33 +26,38 @@ def touched(path: Path, act: Callable[[], object]) -> bool:
     return path.exists() and path.stat().st_mtime > 1
 
 
+def beat(liveness: Liveness, name: str) -> None:
+    """As the thread of that name."""
+    thread = threading.Thread(target=liveness.heartbeat, name=name)
+    thread.start()
+    thread.join()
+
+
 def test_the_file_is_touched_while_all_threads_go_round_and_not_while_one_is_stuck(tmp_path: Path) -> None:
     clock, path = Clock(), tmp_path / "alive"
     liveness = Liveness(path, clock)
     for second in range(100):
         clock.now = float(second)
-        liveness.heartbeat("flusher")
-        liveness.heartbeat("recovery")
-        assert touched(path, liveness.show)
+        assert touched(path, lambda: beat(liveness, "flusher"))
+        beat(liveness, "recovery")
     with capture_logs() as logged:
         for second in range(100, 200):
             clock.now = float(second)
-            liveness.heartbeat("recovery")
-            assert touched(path, liveness.show) == (second < 159), second
+            assert touched(path, lambda: beat(liveness, "recovery")) == (second < 159), second
     assert logged[0]["reason"] == "flusher"
     clock.now = 200.0
-    liveness.heartbeat("flusher")
-    assert touched(path, liveness.show)
+    assert touched(path, lambda: beat(liveness, "flusher"))
 
 
 def test_it_is_touched_once_a_second_and_taken_away_at_the_end(tmp_path: Path) -> None:
     clock, path = Clock(), tmp_path / "alive"
     liveness = Liveness(path, clock)
-    assert touched(path, liveness.show)
+    assert touched(path, liveness.heartbeat)
     clock.now = 0.5
-    assert not touched(path, liveness.show)
+    assert not touched(path, liveness.heartbeat)
     liveness.close()
-    assert not path.exists()
+    clock.now = 5.0
+    assert not touched(path, liveness.heartbeat)
     liveness.close()
 
 
@@ -70,11 +75,11 @@ def test_a_worker_that_waits_for_the_store_is_alive_and_one_that_hangs_is_not(tm
     waiting.start()
     hanging.start()
     wait_until(lambda: rounds[0] > 0, "the first round", 10)
-    clock.now = 61.0
-    before = rounds[0]
-    wait_until(lambda: rounds[0] > before + 1, "a round at that time", 10)
     with capture_logs() as logged:
-        assert not touched(path, liveness.show)
+        clock.now = 61.0
+        before = rounds[0]
+        wait_until(lambda: rounds[0] > before + 1, "a round at that time", 10)
+        assert not touched(path, liveness.heartbeat)
     assert [entry["reason"] for entry in logged] == ["flusher"]
     for worker in (waiting, hanging):
         worker.stop()
@@ -91,16 +96,48 @@ def test_what_lies_there_and_is_no_file_is_left_alone(tmp_path: Path) -> None:
     for name in ("link", "fifo", "target"):
         liveness = Liveness(tmp_path / name, Clock())
         if name != "target":
-            liveness.show()
+            liveness.heartbeat()
         liveness.close()
     assert (tmp_path / "target").read_text() == "dear"
     assert (tmp_path / "target").stat().st_mtime == 1
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "fifo").is_fifo()
-    Liveness(tmp_path / "missing" / "alive", Clock()).show()
+    Liveness(tmp_path / "missing" / "alive", Clock()).heartbeat()
 
 
 def test_each_process_has_a_file_of_its_own_unless_one_is_given(tmp_path: Path) -> None:
     assert alive_file(tmp_path, None).name.startswith("alive-")
     assert alive_file(tmp_path, None).name.endswith(f"-{os.getpid()}")
     assert alive_file(tmp_path, tmp_path / "given") == tmp_path / "given"
+
+
+class Slow:
+    """What a step asks for: whatever it is, it takes fifty seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def profiles(self, number: int) -> list[int]:
+        self._clock.now += 50
+        return list(range(number))
+
+    def scan(self, number: int) -> Iterator[int]:
+        for one in self.profiles(number):
+            self._clock.now += 0.05
+            yield one
+
+
+def test_a_step_that_takes_long_and_goes_on_asking_is_alive(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "alive"
+    liveness = Liveness(path, clock)
+    slow = watched(Slow(clock), liveness.called)
+    assert not touched(path, lambda: slow.profiles(1)), "nobody said yet that this thread matters"
+    liveness.heartbeat()
+    for _ in range(3):
+        assert touched(path, lambda: slow.profiles(1))
+    assert slow.profiles(2) == [0, 1]
+    beat(liveness, "flusher")
+    with capture_logs() as logged:
+        assert list(slow.scan(3_000)) == list(range(3_000))
+        assert not touched(path, lambda: slow.profiles(1))
+    assert {entry["reason"] for entry in logged} == {"flusher"}

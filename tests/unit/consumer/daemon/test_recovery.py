@@ -79,3 +79,14 @@ def test_a_half_restored_database_recovers_nothing(town: Town, what: str) -> Non
     assert {key: town.fields(key) for key in town.store.profiles(0, 100)} == before
     assert recover(town, prune_all=True).trouble is None
     assert not any(waiting(town))
+
+
+def test_each_page_that_is_read_is_a_sign_of_life_though_nothing_differs(town: Town) -> None:
+    town.later()
+    calls: list[int] = []
+    worker = RecoveryWorker(
+        town.projection, lambda: nullcontext(town.database), lambda: 0.0, called=lambda: calls.append(worker.pages)
+    )
+    worker.step()
+    assert worker.trouble is None
+    assert len(calls) == worker.pages > 5
