@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from snapshot.files.disk import FILE_MODE, LOCAL, keep_mode, make_folders, open_
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 """What file systems answer that can't lock: some of other machines, some of virtual ones."""
 _TRIALS = 10
+_LOCK_SECONDS = 3.0
+"""Under a third of the flusher's lease, as for Kafka's acknowledgement."""
+_PAUSE = 0.002
 
 
 def append_lines(path: Path, lines: Sequence[bytes], file_mode: int = FILE_MODE) -> None:
@@ -81,7 +85,7 @@ def _opened(path: Path, file_mode: int) -> Iterator[tuple[int, bool]]:
     for trial in range(_TRIALS):
         file = open_regular(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT, file_mode)
         try:
-            locked = _lock(file)
+            locked = _lock(file, path)
             # Another file lies there where `remove_lines` replaced it while we waited.
             if trial == _TRIALS - 1 or _lies_at(path, file):
                 yield file, locked
@@ -90,14 +94,22 @@ def _opened(path: Path, file_mode: int) -> Iterator[tuple[int, bool]]:
             os.close(file)  # and the lock goes with it
 
 
-def _lock(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        return False
-    return True
+def _lock(file: int, path: Path) -> bool:
+    """Wait for the lock, but not for ever: whoever may read the file can hold it."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise OSError(errno.EAGAIN, "is locked by another program", str(path)) from error
+            time.sleep(_PAUSE)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            return False
+        else:
+            return True
 
 
 def _lies_at(path: Path, file: int) -> bool:

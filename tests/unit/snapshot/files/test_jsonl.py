@@ -63,6 +63,22 @@ def test_where_nothing_can_be_locked_lines_are_appended_and_none_is_removed(
     assert path.read_bytes() == b"one\ntwo\n"
 
 
+def test_a_lock_that_another_program_keeps_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that held the run log's lock once held `wb` at its end, and one of the announcements the flusher."""
+    monkeypatch.setattr("snapshot.files.jsonl._LOCK_SECONDS", 0.1)
+    path = tmp_path / "changed.jsonl"
+    append_lines(path, [b"one"])
+    with path.open("rb") as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        for act in (lambda: append_lines(path, [b"two"]), lambda: remove_lines(path, lambda _: True)):
+            with pytest.raises(OSError, match="is locked by another program"):
+                act()
+    append_lines(path, [b"three"])
+    assert path.read_bytes() == b"one\nthree\n"
+
+
 @pytest.mark.parametrize("kind", ["link", "fifo"])
 def test_only_a_regular_file_is_appended_to(tmp_path: Path, kind: str) -> None:
     path, other = tmp_path / "changed.jsonl", tmp_path / "other"
