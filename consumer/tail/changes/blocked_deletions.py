@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import structlog
 
-from consumer.tail.rows.contribution import counts, has_tags
-from consumer.tail.rows.fingerprints import RowFingerprints
+from consumer.tail.rows.contribution import NO_CONTRIBUTION, contributions, counts, has_tags
+from consumer.tail.rows.event_builder import EventBuilder
+from consumer.tail.rows.fingerprints import RowFingerprints, ids_of
 from projections.comments.groups import Groups
+from projections.comments.rows import CommentRow
 from projections.profile_key import ProfileKey
 from snapshot.deletion_guard import CONFIRM, Cause, PendingDeletions, Totals, blocked_message, reason_to_block
 
@@ -47,6 +49,10 @@ class DeletionGuard:
         self._blocked[where] = reason
         self.remind()
         return True
+
+    def lets_pass(self, pending: PendingDeletions, totals: Totals) -> bool:
+        """Whether this may go before a sweep has asked for all there is; where it may not, nothing is said of it."""
+        return self._prune_all or not (self._blocked or reason_to_block(pending, totals))
 
     def remind(self) -> None:
         """Log what is blocked, once a minute."""
@@ -87,12 +93,19 @@ class Deletions:
 
     def are_blocked(self, guard: DeletionGuard, where: str, fingerprints: RowFingerprints, groups: Groups) -> bool:
         """Ask the guard; what was published by these groups is what there is before."""
+        return guard.blocks(where, *self._measured(fingerprints, groups))
+
+    def pass_at_once(self, guard: DeletionGuard, fingerprints: RowFingerprints, groups: Groups) -> bool:
+        """Whether they need not wait until a sweep has asked the guard for all there is."""
+        return guard.lets_pass(*self._measured(fingerprints, groups))
+
+    def _measured(self, fingerprints: RowFingerprints, groups: Groups) -> tuple[PendingDeletions, Totals]:
         totals, before = Totals(), Counts(Counter(), Counter())
         if self.pending(before).worth_asking():
             before = published(fingerprints, groups)
             for key, comments in before.comments.items():
                 totals.add_profile(comments, before.tagged[key] - self._tagged[key])
-        return guard.blocks(where, self.pending(before), totals)
+        return self.pending(before), totals
 
     def pending(self, before: Counts) -> PendingDeletions:
         """Give it as the guard takes it."""
@@ -102,6 +115,23 @@ class Deletions:
             after = before.comments[key] - deleted.total() + self._added[key]
             pending.add_profile(before.comments[key], after, deleted, tagged=tagged, untagged=self._untagged[key])
         return pending
+
+
+def without_mass_deletion(builder: EventBuilder, guard: DeletionGuard, rows: list[CommentRow]) -> list[CommentRow]:
+    """Leave out those of these rows that take comments out of profiles, if it is too much: they wait for the sweep."""
+    known = builder.fingerprints.entries(ids_of(rows))
+    present = contributions([row for row in rows if row.comment_id in known], {}, builder.groups)
+    deletions, ending = Deletions(), set[int]()
+    for row in rows:
+        old, new = known.get(row.comment_id), present.get(row.comment_id, NO_CONTRIBUTION)
+        for key in () if old is None else builder.ended(row, old, new):
+            deletions.delete(key, tagged=old is not None and has_tags(old.contribution))
+            ending.add(row.comment_id)
+        for key in builder.profiles(row) if row.comment_id in ending and counts(new) else ():
+            deletions.add(key)
+    if not ending or deletions.pass_at_once(guard, builder.fingerprints, builder.groups):
+        return rows
+    return [row for row in rows if row.comment_id not in ending]
 
 
 def published(fingerprints: RowFingerprints, groups: Groups) -> Counts:

@@ -4,29 +4,35 @@ WhiteBalloon makes no such index. Where there is one, the last few rows by that 
 remembers, in every interval in which something was committed. No time is compared with any clock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import structlog
 
+from consumer.tail.changes.blocked_deletions import DeletionGuard, without_mass_deletion
 from consumer.tail.changes.poll import build_analysed, changed_analyses
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.rows.fingerprints import Fingerprint, fingerprint_of
 from projections.comments.events import Event
-from projections.comments.rows import CommentRow, is_valid
+from projections.comments.rows import AnalysisRow, CommentRow, is_valid
 from projections.database.database import Database
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 _LAST = 100
-"""So many of the last rows are looked at; where all of them are new, more at once, and the rest is the sweep's."""
+"""So many of the last rows are looked at; where all of them are new, more at once, and the rest is the sweep's: so is
+what the deletion guard doesn't let pass."""
 _MORE = 5_000
 
 
 class IndexLookup:
     """Soft deletions and replaced analyses."""
 
-    def __init__(self, database: Database, builder: EventBuilder) -> None:
+    def __init__(self, database: Database, builder: EventBuilder, guard: DeletionGuard) -> None:
         self._database = database
+        self._guard = guard
         self._builder = builder
         self._indexed = database.indexed()
         if any(self._indexed):
@@ -36,24 +42,31 @@ class IndexLookup:
         """Look at what changed last; give events, page by page."""
         for has_index, look in zip(self._indexed, (self._deleted, self._recorded), strict=True):
             if has_index:
-                found, all_new = look(_LAST)
-                yield found
-                if all_new:
-                    yield look(_MORE)[0]
+                yield look()
 
     # Without a fingerprint, it is above the head and polling's, or the start has yet to come to it.
 
-    def _deleted(self, limit: int) -> tuple[list[Event], bool]:
+    def _deleted(self) -> list[Event]:
+        rows = _latest(self._changed_rows)
+        return self._builder.build(without_mass_deletion(self._builder, self._guard, rows))
+
+    def _changed_rows(self, limit: int) -> list[CommentRow]:
         rows = self._database.latest_deleted(limit)
         known = self._builder.fingerprints.get(row.comment_id for row in rows)
-        changed = [row for row in rows if row.comment_id in known and _changed(row, known[row.comment_id])]
-        return self._builder.build(changed), len(changed) == limit
+        return [row for row in rows if row.comment_id in known and _changed(row, known[row.comment_id])]
 
-    def _recorded(self, limit: int) -> tuple[list[Event], bool]:
+    def _recorded(self) -> list[Event]:
+        return build_analysed(self._database, self._builder, _latest(self._changed_analyses))
+
+    def _changed_analyses(self, limit: int) -> list[AnalysisRow]:
         latest = self._database.latest_analyses(limit)
         known = self._builder.fingerprints.get(one.comment_id for one in latest)
-        changed = changed_analyses(self._builder, [one for one in latest if one.comment_id in known])
-        return build_analysed(self._database, self._builder, changed.values()), len(changed) == limit
+        return list(changed_analyses(self._builder, [one for one in latest if one.comment_id in known]).values())
+
+
+def _latest(look: Callable[[int], list[T]]) -> list[T]:
+    found = look(_LAST)
+    return found if len(found) < _LAST else look(_MORE)
 
 
 def _changed(row: CommentRow, known: Fingerprint) -> bool:

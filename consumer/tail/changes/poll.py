@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from consumer.tail.changes.backlog import DUTY_CYCLE
+from consumer.tail.changes.blocked_deletions import DeletionGuard, without_mass_deletion
 from consumer.tail.changes.gaps import NARROW, Gaps, MissingIds
 from consumer.tail.rows.contribution import NO_CONTRIBUTION, contributions, has_tags
 from consumer.tail.rows.event_builder import EventBuilder
@@ -101,6 +102,7 @@ class Polling:
         self,
         database: Database,
         builder: EventBuilder,
+        guard: DeletionGuard,
         heads: Heads,
         full_reads: Iterable[FullRead],
         *,
@@ -110,6 +112,7 @@ class Polling:
     ) -> None:
         self._database = database
         self._builder = builder
+        self._guard = guard
         self._comment_head, self._analysis_head = heads.comment_id, heads.analysis_comment_id
         self._comment_gaps, self._analysis_gaps = Gaps(heads.comment_gaps), Gaps(heads.analysis_gaps)
         self._full_reads = [ThrottledRead(read, now) for read in full_reads]
@@ -153,7 +156,8 @@ class Polling:
                 return
             keys = ids_of(rows)
             horizon = self._horizon_where_missing(self._comment_head, keys)
-            found = self._builder.build(rows)
+            # SQLite gives an id again: then a new row ends another comment.
+            found = self._builder.build(without_mass_deletion(self._builder, self._guard, rows))
             if horizon:
                 self._comment_gaps.add(self._comment_head, keys, at, horizon.xmax)
             self._comment_head = keys[-1]
@@ -171,7 +175,7 @@ class Polling:
             within = self._database.comments_after(gap.low - 1, self._page)
             rows += [row for row in within if row.comment_id <= gap.high]
         after = self._database.horizon() if rows else None
-        found = self._builder.build(rows)
+        found = self._builder.build(without_mass_deletion(self._builder, self._guard, rows))
         gaps.fill(ids_of(rows), at, after.xmax if after else 0)
         gaps.expire(at, horizon.xmin if horizon else 0)
         yield found

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from consumer.tail.changes.blocked_deletions import DeletionGuard
 from consumer.tail.changes.index_lookup import IndexLookup
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.rows.fingerprints import RowFingerprints
@@ -23,6 +24,7 @@ MANY = 150
 COMMENTS = "ix_comments ON request_comments (deleted_at)"
 ANALYSES = "ix_analyses ON comment_llm_analyses (recorded_at)"
 SWEEPLESS = msgspec.structs.replace(QUICK, sweep_interval=86_400.0)
+CONFIRMED = msgspec.structs.replace(SWEEPLESS, prune_all=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -40,6 +42,12 @@ def index(url: str, definition: str) -> None:
         connection.execute(text(f"CREATE INDEX {definition}"))
 
 
+def soft_delete_until(wb: WhiteBalloon, last: int) -> None:
+    change = text("UPDATE request_comments SET deleted_at = created_at WHERE id <= :last")
+    with create_engine(wb.main_url, poolclass=NullPool).begin() as connection:
+        connection.execute(change, {"last": last})
+
+
 @pytest.fixture
 def comments(wb: WhiteBalloon) -> list[int]:
     """One user's, all analysed; and one that was deleted long ago."""
@@ -53,11 +61,11 @@ def comments(wb: WhiteBalloon) -> list[int]:
 
 @pytest.fixture
 def embedded(wb: WhiteBalloon, comments: list[int]) -> Iterator[Embedded]:
-    """With both indexes, and after its first round; no other follows."""
+    """With both indexes, and after its first round; no other follows. Deletions are confirmed."""
     assert comments
     index(wb.main_url, COMMENTS)
     index(wb.insights_url, ANALYSES)
-    made = Embedded(wb, settings=SWEEPLESS)
+    made = Embedded(wb, settings=CONFIRMED)
     made.until(lambda: made.drift() == [])
     yield made
     made.close()
@@ -72,10 +80,23 @@ def test_soft_deletions_are_found_by_polling(wb: WhiteBalloon, embedded: Embedde
 
 
 def test_more_at_once_than_are_looked_at_first(wb: WhiteBalloon, embedded: Embedded, comments: list[int]) -> None:
-    change = text("UPDATE request_comments SET deleted_at = created_at WHERE id <= :last")
-    with create_engine(wb.main_url, poolclass=NullPool).begin() as connection:
-        connection.execute(change, {"last": comments[MANY - 1]})
+    soft_delete_until(wb, comments[MANY - 1])
     embedded.until(lambda: embedded.drift() == [])
+
+
+@pytest.mark.parametrize(("deleted", "left"), [(16, 0), (19, 0), (20, 20), (MANY, MANY)])
+def test_so_many_soft_deletions_at_once_ask_the_guard_like_those_of_a_sweep(
+    wb: WhiteBalloon, comments: list[int], deleted: int, left: int
+) -> None:
+    index(wb.main_url, COMMENTS)
+    made = Embedded(wb, settings=SWEEPLESS)
+    made.until(lambda: made.drift() == [])
+    soft_delete_until(wb, comments[deleted - 1])
+    leased = made.source._leased  # noqa: SLF001 - to see that it polled
+    new = wb.comment(wb.add_user(), 1)
+    made.until(lambda: leased.tail is not None and leased.tail.state().comment_head == new)
+    made.until(lambda: len(made.drift()) == left)
+    made.close()
 
 
 def test_replaced_analyses_are_found_by_polling(wb: WhiteBalloon, embedded: Embedded, comments: list[int]) -> None:
@@ -101,7 +122,8 @@ def test_comments_that_cannot_be_understood_any_more_do_not_end_by_new_analyses(
         execute(wb.main_url, "UPDATE request_comments SET created_at = 'then' WHERE id < 3")
         for one in ids:
             wb.analyse(one, tags=["new"])
-        found = [event for page in IndexLookup(database, builder).work() for event in page]
+        lookup = IndexLookup(database, builder, DeletionGuard(prune_all=False, now=lambda: 0.0))
+        found = [event for page in lookup.work() for event in page]
     assert ids == [1, 2, 3]
     assert {event.comment_id for event in found} == {3}
 
