@@ -27,6 +27,7 @@ DEFAULT = "5 4 * * *"
 _FIELDS = 5
 _LEASE_SECONDS = 30.0
 _RETRY_SECONDS = 300.0
+_RETRY = int(_RETRY_SECONDS * 1e6)
 
 
 class _LastRun(msgspec.Struct):
@@ -37,6 +38,11 @@ class _LastRun(msgspec.Struct):
 
 _decode = JsonDecoder(_LastRun).decode
 _encode = msgspec.json.Encoder().encode
+
+
+def _is_ahead(run: _LastRun, now: int) -> bool:
+    """Whether it can't be: then the clock was set back since, and no scheduled time would pass it for long."""
+    return run.done > now + _RETRY
 
 
 class Schedule:
@@ -103,7 +109,7 @@ class Nightly:
             return
         try:
             now = self._store.clock()
-            if now >= self._not_before and self._due(now) and self._take(now):
+            if not now < self._not_before <= now + _RETRY and self._due(now) and self._take(now):
                 self._stopping.clear()
                 self._thread = threading.Thread(target=self._work, args=(now,), name=NIGHTLY, daemon=True)
                 self._thread.start()
@@ -123,7 +129,7 @@ class Nightly:
 
     def _due(self, now: int) -> bool:
         last = self._last_run()
-        return last is None or last.done < self._schedule.last(now)
+        return last is None or last.done < self._schedule.last(now) or _is_ahead(last, now)
 
     def _last_run(self) -> _LastRun | None:
         document = self._store.document(NIGHTLY)
@@ -154,10 +160,10 @@ class Nightly:
             if not self._stopping.is_set():
                 self._done(began)
         except (OperatorError, DatabaseUnavailableError, StoreUnavailableError) as error:
-            self._not_before = began + int(_RETRY_SECONDS * 1e6)
+            self._not_before = began + _RETRY
             log.warning("the nightly run failed; retrying", reason=str(error), seconds=_RETRY_SECONDS)
         except Exception:  # a bug in it must not end the daemon
-            self._not_before = began + int(_RETRY_SECONDS * 1e6)
+            self._not_before = began + _RETRY
             log.exception("the nightly run failed; retrying", seconds=_RETRY_SECONDS)
         finally:
             ended.set()
@@ -176,7 +182,9 @@ class Nightly:
 
     def _done(self, began: int) -> None:
         before = self._last_run()
-        done = began if before is None else max(began, before.done)  # another may have run meanwhile, and later
+        done = began
+        if before is not None and not _is_ahead(before, self._store.clock()):
+            done = max(began, before.done)  # another may have run meanwhile, and later
         if self._store.put_document(NIGHTLY, self._token, _encode(_LastRun(done))):
             log.info("the nightly run is complete")
         else:

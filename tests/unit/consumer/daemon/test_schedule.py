@@ -318,6 +318,33 @@ def test_a_run_that_ends_after_a_later_one_does_not_turn_the_mark_back() -> None
     assert store.document(NIGHTLY) == b'{"done":%d}' % (NIGHT + SECOND)
 
 
+@pytest.mark.parametrize("done", [NIGHT + 300 * DAY, NIGHT + 2 * 60 * MINUTE, 10**30])
+def test_after_the_clock_was_set_back_a_run_that_is_yet_to_come_hides_no_night(done: int) -> None:
+    clock = Clock(NIGHT + MINUTE)
+    store, work = MemoryStore(clock), RebuildContext(clock)
+    settled(store, done)
+    nightly = daemon(store, work)
+    for pause in (0, MINUTE, DAY, MINUTE):
+        clock.now += pause
+        nightly.tick()
+        finish(nightly)
+    assert work.began == [NIGHT + MINUTE, NIGHT + 2 * MINUTE + DAY]
+
+
+def test_nor_does_one_that_failed_later() -> None:
+    clock = Clock(NIGHT + DAY)
+    store, work = MemoryStore(clock), RebuildContext(clock)
+    settled(store, NIGHT - DAY)
+    nightly = daemon(store, work)
+    work.error = OperatorError("the database is unreachable")
+    nightly.tick()
+    finish(nightly)
+    clock.now = NIGHT + MINUTE
+    nightly.tick()
+    finish(nightly)
+    assert work.began == [NIGHT + DAY, NIGHT + MINUTE]
+
+
 def test_who_comes_just_after_the_end_finds_it_done() -> None:
     """Between its own look and the lease another daemon may have done it all."""
     clock = Clock(NIGHT)
