@@ -85,21 +85,24 @@ class Projection:
         pending: Updates = _grouped(events)
         open_buckets = set(fences) | {bucket_of(key.user_id) for key in pending}
         dirty: set[ProfileKey] = set()
+        floors: Mapping[int, int] = {}
         conflicts = 0
         while open_buckets:
-            writes = self._folded(self._slices(pending, absent))
+            writes = self._folded(self._slices(pending, absent), floors)
             absent = _none
             retry = self._save(writes, {bucket: fences.get(bucket) for bucket in open_buckets})
             dirty |= {write.key for write in writes if write.dirty and write.key not in retry}
             conflicts += len(retry)
-            pending = {key: pending[key] for key in retry}
             open_buckets = {bucket_of(key.user_id) for key in retry}
+            # Nearly nobody has a floor, so nobody looks before the store says that something is in the way.
+            floors = self.store.floors(open_buckets) if open_buckets else {}
+            pending = _above({key: pending[key] for key in retry}, floors)
         return Applied(frozenset(dirty), conflicts)
 
-    def _folded(self, parts: Mapping[ProfileKey, _Part]) -> list[Write]:
+    def _folded(self, parts: Mapping[ProfileKey, _Part], floors: Mapping[int, int]) -> list[Write]:
         """Step 3."""
         return [
-            _write(key, version, self._token(), advance(part, moves))
+            _write(key, version, self._token(), advance(part, moves), floors.get(key.user_id, 0))
             for key, (version, part, moves) in parts.items()
             if moves
         ]
@@ -170,10 +173,16 @@ def _grouped(events: Iterable[Event]) -> dict[ProfileKey, list[HalfUpdate]]:
     return {ProfileKey(*key): halves for key, halves in grouped.items()}
 
 
-def _write(key: ProfileKey, version: bytes, token: bytes, changes: Changes) -> Write:
+def _above(updates: Updates, floors: Mapping[int, int]) -> Updates:
+    """Leave out what was read of a forgotten user before that."""
+    above = {key: [one for one in mine if one.revision > floors.get(key.user_id, -1)] for key, mine in updates.items()}
+    return {key: mine for key, mine in above.items() if mine}
+
+
+def _write(key: ProfileKey, version: bytes, token: bytes, changes: Changes, floor: int) -> Write:
     sets = {register_field(comment_id): registers_.pack(new) for comment_id, new in changes.registers.items()}
     if not changes.dirty:
-        return Write(key, version, token, sets, (), dirty=False)
+        return Write(key, version, token, sets, (), dirty=False, floor=floor)
     sets[HEAD] = pack_head(changes.head)
     deletes = []
     for spell, labels in ((link_field, changes.links), (tag_field, changes.tags)):
@@ -182,7 +191,7 @@ def _write(key: ProfileKey, version: bytes, token: bytes, changes: Changes) -> W
                 deletes.append(spell(name))
             else:
                 sets[spell(name)] = pack_label(label)
-    return Write(key, version, token, sets, deletes, dirty=True)
+    return Write(key, version, token, sets, deletes, dirty=True, floor=floor)
 
 
 def _label_fields(moves: Iterable[Transition]) -> list[bytes]:

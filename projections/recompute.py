@@ -59,7 +59,8 @@ class Recomputer:
         flagged = head.needs_recompute()
         if not head.recomputer:
             head.recomputer, head.touched = self._token().hex(), []
-            if not self._save(Write(key, version, self._token(), {HEAD: pack_head(head)}, (), dirty=False)):  # step 1
+            begin = Write(key, version, self._token(), {HEAD: pack_head(head)}, (), dirty=False, floor=None)
+            if not self._save(begin):  # step 1
                 return None
         rebuilt = _Rebuilt(self._store.scan(key))  # step 2
         recomputer, reread = head.recomputer, head.touched
@@ -124,7 +125,8 @@ class _Rebuilt:
         """The write that replaces all aggregates."""
         self.head.cause = cause
         sets = {HEAD: pack_head(self.head), **self._packed}
-        return Write(key, version, token, sets, [name for name in self._labels_before if name not in sets], dirty=True)
+        deletes = [name for name in self._labels_before if name not in sets]
+        return Write(key, version, token, sets, deletes, dirty=True, floor=None)
 
 
 def _replace(

@@ -6,7 +6,8 @@ and titles, its sweep, the recovery of lost buckets, and `wb`. Counted are
 - the comments that count, once for each profile in which they do;
 - the tagged ones of those that go on counting: how many would lose all their tags.
 More than a tenth of any, and at least 20, is too much, and so are all the tags there are. What follows from a single
-membership that ended, or from a single request that was renamed, was meant, however much it is.
+membership that ended, or from a single request that was renamed, was meant, however much it is; and so was all that
+follows from forgetting a person.
 """
 
 from collections.abc import Mapping
@@ -27,15 +28,17 @@ _LEAST_TAGGED = 5
 
 
 class Cause(NamedTuple):
-    """One act that takes comments out of profiles though their rows are there: `subject` left, or was renamed."""
+    """One act that takes comments out of profiles though their rows are there: of what or whom, the `subject` says."""
 
-    kind: Literal["membership", "request"]
+    kind: Literal["membership", "request", "block"]
     subject: ProfileKey | int
 
 
 def cause_of(key: ProfileKey, request_id: int, groups: Groups) -> Cause | None:
     """Say why a comment on this request counts in this profile no longer; None where both are the group's still."""
     name = groups.members.get(key.user_id, {}).get(key.group_slug)
+    if key.user_id in groups.blocked:
+        return Cause("block", key.user_id)
     if name is None:
         return Cause("membership", key)
     return None if request_id in groups.requests.get(name, ()) else Cause("request", request_id)
@@ -71,9 +74,10 @@ class PendingDeletions(msgspec.Struct):
             self._add(cause, profiles, comments)
 
     def without_cause(self) -> tuple[int, int]:
-        """Count the profiles and comments that go, but for those of a single membership, and of a single request."""
+        """Count the profiles and comments that go, but for those of a block, a single membership, a single request."""
         kinds = [cause.kind for cause in self.causes if cause is not None]
-        left = [counts for cause, counts in self.causes.items() if cause is None or kinds.count(cause.kind) > 1]
+        several = {kind for kind in kinds if kinds.count(kind) > 1 and kind != "block"}
+        left = [counts for cause, counts in self.causes.items() if cause is None or cause.kind in several]
         return sum(profiles for profiles, _ in left), sum(comments for _, comments in left)
 
     def worth_asking(self) -> bool:

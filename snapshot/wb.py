@@ -26,7 +26,7 @@ from snapshot.cli.run_metrics import measured
 from snapshot.direct import direct_snapshots
 from snapshot.export import Export, Exported, Range, fitting, ranges_of
 from snapshot.files.folder import open_folder
-from snapshot.files.marker import SeenInMarker
+from snapshot.files.marker import BlockedInMarker, SeenInMarker
 from snapshot.runtime import logs
 from snapshot.runtime.progress import progress_bar
 from snapshot.runtime.stdio import print_safely
@@ -119,7 +119,8 @@ def _opener(options: DatabaseOptions, files: FileOptions, run_options: RunOption
     seen = SeenAnywhere(
         marker, confirmed=run_options.prune_all, read_only=True
     )  # its workers may be ended at any moment
-    return lambda: open_databases(options.database_url, options.insights_database_url, seen=seen)
+    blocked = BlockedInMarker(files.profiles, files.disk)
+    return lambda: open_databases(options.database_url, options.insights_database_url, seen=seen, blocked=blocked)
 
 
 def _select(open_database: OpenDatabase, slug: str | None, users: frozenset[int] | None) -> _Selection:
@@ -139,7 +140,7 @@ def _refuse(unknown_users: list[int], slug: str | None) -> None:
         where = "in no imported Signal group" if slug is None else f"not in the group {slug!r}"
         raise OperatorError(
             f"user {', '.join(map(str, unknown_users))} is {where}: no attribute {KEY_PREFIX}{slug or '...'}; "
-            "correct --user, or import the group first"
+            "correct --user, or import the group first (or end a block with `snapshot-admin forget ID --undo`)"
         )
 
 

@@ -26,10 +26,12 @@ from consumer.tail.state import TailSettings
 from projections.analyses_seen import SeenAnywhere, SeenInStore
 from projections.database.database import open_databases
 from projections.errors import OperatorError
+from projections.forgotten import BlockedAnywhere
 from projections.projection import Projection
 from snapshot.cli.command import command
 from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions, folder
 from snapshot.cli.resources import OpenStore, make_storage, open_metrics, open_store
+from snapshot.files.marker import BlockedInMarker
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime import logs
@@ -145,7 +147,9 @@ def _open_relay(  # noqa: PLR0913, PLR0917 - the parts that it wires
     sender = EventProducer(Producer(kafka, delivery_timeout=_DELIVERY_SECONDS))
     urls = options.database_url, options.insights_database_url
     seen = SeenAnywhere(SeenInStore(lambda: opened.store), confirmed=settings.prune_all)
-    with open_databases(*urls, timeout=_DATABASE_TIMEOUT, seen=seen) as database:
+    profiles = FileOptions(relay_options.storage_dir).profiles
+    blocked = BlockedAnywhere(lambda: opened.store, BlockedInMarker(profiles))
+    with open_databases(*urls, timeout=_DATABASE_TIMEOUT, seen=seen, blocked=blocked) as database:
         relay = Relay(
             Projection(watched(opened.store, liveness.called)),
             watched(database, liveness.called),

@@ -34,6 +34,7 @@ from consumer.tail.state import TailSettings
 from projections.analyses_seen import SeenAnywhere, SeenInStore
 from projections.database.database import Database, DatabaseUnavailableError, open_databases
 from projections.errors import OperatorError
+from projections.forgotten import BlockedAnywhere
 from projections.projection import Projection
 from projections.store.protocol import Store, StoreUnavailableError
 from projections.store.rollback import RollbackDetector
@@ -41,7 +42,8 @@ from snapshot.cli.groups import refuse_unknown_group
 from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
 from snapshot.cli.resources import make_storage, open_announcer, open_store
 from snapshot.files.folder import open_folder
-from snapshot.files.marker import SeenInMarker
+from snapshot.files.marker import BlockedInMarker, SeenInMarker
+from snapshot.files.places import note_place
 from snapshot.flush.batch import Flushed
 from snapshot.flush.epochs import FolderEpochs, recover_lost
 from snapshot.flush.flusher import Flusher
@@ -101,6 +103,7 @@ class Daemon:
         recovery_worker: RecoveryWorker,
         nightly: Nightly | None,
         liveness: Liveness,
+        blocked: BlockedAnywhere,
     ) -> None:
         self._loop = loop
         self._source = source
@@ -112,6 +115,7 @@ class Daemon:
         ]
         self._nightly = nightly
         self._liveness = liveness
+        self._blocked = blocked
         self._limit = ProgressLimit()
         self._stopping = threading.Event()
 
@@ -134,6 +138,7 @@ class Daemon:
                 if self._loop.unavailable:
                     restart_embedded_redis()
                 self._liveness.heartbeat()
+                self._blocked.get()  # the folder remembers them, and a store that was lost learns them again
                 if self._nightly is not None and time.monotonic() - ticked >= _TICK_SECONDS:
                     self._nightly.tick()
                     ticked = time.monotonic()
@@ -207,6 +212,9 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         prune_all = settings.tail.prune_all
         scrub = Scrub(store, folder, compare_all=flusher.add_folder(), prune_all=prune_all)
         flush_worker = FlushWorker(flusher, scrub, detector, time.monotonic)
+        note_place(store, folder)
+        blocked = _blocked_users(settings, store)
+        blocked.get()  # before anything of them can come out of Kafka
         source, dead_letters = _source(settings, projection, liveness, metrics, stack)
         loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)
         recovery_worker = RecoveryWorker(
@@ -218,7 +226,7 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         )
         nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
         yield (
-            Daemon(loop, source, flush_worker, recovery_worker, nightly, liveness),
+            Daemon(loop, source, flush_worker, recovery_worker, nightly, liveness, blocked),
             opened.restart_embedded_redis,
         )
 
@@ -261,4 +269,9 @@ def _database(settings: DaemonSettings, store: Store | None = None) -> AbstractC
     marker = SeenInMarker(settings.files.profiles, settings.files.disk)
     seen = SeenAnywhere(marker, *stored, confirmed=settings.tail.prune_all)
     urls = settings.database.database_url, settings.database.insights_database_url
-    return open_databases(*urls, timeout=_DATABASE_TIMEOUT, seen=seen)
+    blocked = None if store is None else _blocked_users(settings, store)
+    return open_databases(*urls, timeout=_DATABASE_TIMEOUT, seen=seen, blocked=blocked)
+
+
+def _blocked_users(settings: DaemonSettings, store: Store) -> BlockedAnywhere:
+    return BlockedAnywhere(lambda: store, BlockedInMarker(settings.files.profiles, settings.files.disk))

@@ -20,7 +20,8 @@ class Groups:
     """All memberships and all groups' requests, at one moment.
 
     `members` gives, for each user, the name of each group (by slug) that they are in; `requests` gives, for each group
-    name, the ids of the requests titled after it. Two slugs may share a name, and then share its requests.
+    name, the ids of the requests titled after it. Two slugs may share a name, and then share its requests. `blocked`
+    are users who were forgotten although they have rows: they are in no group.
 
     >>> groups = Groups.from_rows([(7, "signal_import_group:elm", " Elm St ")], [(1, "[Signal] Elm St"), (2, "Elm St")])
     >>> groups.slugs(7, 1), groups.slugs(7, 2), groups.slugs(8, 1)
@@ -29,6 +30,7 @@ class Groups:
 
     members: Mapping[int, Mapping[str, str]]
     requests: Mapping[str, frozenset[int]]
+    blocked: frozenset[int] = frozenset()
     _views: Mapping[int, Mapping[int, tuple[str, ...]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -47,7 +49,14 @@ class Groups:
         if slug is None:
             return self
         members = {user: {slug: names[slug]} for user, names in self.members.items() if slug in names}
-        return Groups(members, self.requests)
+        return Groups(members, self.requests, self.blocked)
+
+    def without(self, users: frozenset[int]) -> "Groups":
+        """Block these users."""
+        if not users:
+            return self
+        members = {user: names for user, names in self.members.items() if user not in users}
+        return Groups(members, self.requests, users)
 
     def unmatched(self) -> list[tuple[int, str]]:
         """List the memberships (user id and slug) of groups that no request is titled after, ascending.

@@ -20,6 +20,7 @@ from projections.database.protocol import (
     PAGE,
     USERS_PAGE,
     AnalysesSeen,
+    BlockedUsers,
     Database,
     HighestIds,
     Horizon,
@@ -51,16 +52,22 @@ class SqlDatabase:
     """`projections.database.protocol.Database` over two readers."""
 
     def __init__(
-        self, main: Reader, insights: Reader, host_clock: Callable[[], int], seen: AnalysesSeen | None = None
+        self,
+        main: Reader,
+        insights: Reader,
+        host_clock: Callable[[], int],
+        seen: AnalysesSeen | None = None,
+        blocked: BlockedUsers | None = None,
     ) -> None:
         self._main = main
         self._insights = insights
         self._host_clock = host_clock
         self._seen = seen
+        self._blocked = blocked
         self._awaited = False
         """There are no analyses yet; each read looks whether they came."""
         self._noted = False
-        self._groups: tuple[str, Groups] | None = None
+        self._groups: tuple[tuple[str, frozenset[int]], Groups] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -123,6 +130,13 @@ class SqlDatabase:
         return self._main.read(lambda connection: int(connection.execute(queries.POSTGRES_CLOCK).scalar_one()))
 
     def change_token(self) -> str:
+        blocked = self._blocked_users()
+        return f"{self._rows_token()} {sorted(blocked)}" if blocked else self._rows_token()
+
+    def _blocked_users(self) -> frozenset[int]:
+        return frozenset() if self._blocked is None else self._blocked.get()
+
+    def _rows_token(self) -> str:
         if self._insights is self._main:
             return self._main.change_token()
         if self._awaited and self._still_absent():
@@ -146,9 +160,9 @@ class SqlDatabase:
             requests = (tuple(row) for row in connection.execute(queries.GROUP_REQUESTS))
             return Groups.from_rows(memberships, requests)
 
-        token, known = self._main.change_token(), self._groups
+        token, known = (self._main.change_token(), self._blocked_users()), self._groups
         if known is None or known[0] != token:
-            known = self._groups = token, self._main.read(read)
+            known = self._groups = token, self._main.read(read).without(token[1])
             log_unmatched(known[1])
         return known[1]
 
@@ -255,18 +269,19 @@ class SqlDatabase:
         return rows
 
 
-def open_databases(
+def open_databases(  # noqa: PLR0913 - two places, and what is known of them
     main_url: str,
     insights_url: str,
     *,
     timeout: float = 30.0,
     host_clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     seen: AnalysesSeen | None = None,
+    blocked: BlockedUsers | None = None,
 ) -> SqlDatabase:
     """Open WhiteBalloon's two databases, which may be one, and check that they are WhiteBalloon's.
 
     With `seen`, the analyses' may be yet to come: WhiteBalloon makes them with the first one. Where some were seen
-    before, reading them then raises DatabaseUnavailableError.
+    before, reading them then raises DatabaseUnavailableError. `blocked` users count in no group.
 
     `timeout`: seconds that a lock on a SQLite file is waited out before DatabaseUnavailableError. `host_clock`:
     microseconds since 1970, the clock of SQLite databases. Raises OperatorError for whatever is in the way.
@@ -274,7 +289,7 @@ def open_databases(
     main = open_reader(main_url, "DATABASE_URL", timeout)
     same = insights_url == main_url
     insights = main if same else open_reader(insights_url, _INSIGHTS, timeout)
-    database = SqlDatabase(main, insights, host_clock, seen)
+    database = SqlDatabase(main, insights, host_clock, seen, blocked)
     try:
         database.check()
     except BaseException:

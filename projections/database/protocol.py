@@ -44,6 +44,14 @@ class AnalysesSeen(Protocol):
         ...
 
 
+class BlockedUsers(Protocol):
+    """Who was forgotten although there are rows of them."""
+
+    def get(self) -> frozenset[int]:
+        """Their ids; asked often. Raises StoreUnavailableError, and OSError where a folder can't be written."""
+        ...
+
+
 class Database(Protocol):
     """Rows of both databases. Every list is fetched whole and its transaction ended before it is handed over.
 
@@ -83,7 +91,10 @@ class Database(Protocol):
         ...
 
     def groups(self) -> Groups:
-        """All memberships and groups' requests, as they stood together at one moment; read again after a commit."""
+        """All memberships and groups' requests, as they stood together at one moment; read again after a commit.
+
+        Users who are blocked are in no group.
+        """
         ...
 
     def comments_after(self, comment_id: int, limit: int = PAGE) -> list[CommentRow]:

@@ -81,6 +81,11 @@ def sequence_key(bucket: int) -> str:
     return _key(bucket, "sequence")
 
 
+def floors_key(bucket: int) -> str:
+    """Hash: the revision floor of each user who was forgotten, by user id."""
+    return _key(bucket, "floors")
+
+
 def lease_key(name: str) -> str:
     """String: the token of who holds a named lease."""
     return f"{_PREFIX}:{{{name}}}:lease"

@@ -9,6 +9,7 @@ from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.store.memory_flush_queue import FlushQueue
 from projections.store.protocol import (
     ABSENT,
+    FOREVER,
     HEAD,
     Announced,
     BucketState,
@@ -67,6 +68,7 @@ class MemoryStore:
         self._sequences: dict[ProfileKey, int] = {}
         self._leases: dict[str, tuple[int, str]] = {}
         self._documents: dict[str, bytes] = {}
+        self._floors: dict[int, int] = {}
 
     def check(self) -> None:
         """Memory is always fit for use."""
@@ -115,7 +117,7 @@ class MemoryStore:
         version = ABSENT if profile is None else profile.version
         if version == write.token:
             return True
-        if version != write.expected:
+        if version != write.expected or write.floor not in (None, self._floors.get(write.key.user_id, 0)):
             return False
         profile = self._profiles.setdefault(write.key, _Profile())
         profile.version = write.token
@@ -155,6 +157,25 @@ class MemoryStore:
             if len(idle) == len(self._folders):
                 self._announced.pop(key, None)
                 self._sequences.pop(key, None)
+            return True
+
+    def floors(self, buckets: Iterable[int]) -> dict[int, int]:
+        with self._lock:
+            asked = frozenset(buckets)
+            return {user: floor for user, floor in self._floors.items() if bucket_of(user) in asked}
+
+    def raise_floor(self, user_id: int, floor: int) -> None:
+        with self._lock:
+            if floor > self._floors.get(user_id, 0):
+                self._floors[user_id] = floor
+                self._count_writes(bucket_of(user_id), 1)
+
+    def end_block(self, user_id: int, floor: int) -> bool:
+        with self._lock:
+            if self._floors.get(user_id) != FOREVER:
+                return False
+            self._floors[user_id] = floor
+            self._count_writes(bucket_of(user_id), 1)
             return True
 
     def bucket_states(self) -> list[BucketState | None]:
@@ -211,6 +232,14 @@ class MemoryStore:
                 if known.covers(key):
                     known.queue(key).sooner(key, self._clock())
             return True
+
+    def folders(self) -> list[Folder]:
+        with self._lock:
+            return [Folder(name, folder.group_slug) for name, folder in self._folders.items()]
+
+    def pending(self, folder: str, keys: Sequence[ProfileKey]) -> list[bool]:
+        with self._lock:
+            return [self._queue(folder, key).pending(key) for key in keys]
 
     def _queue(self, folder: str, key: ProfileKey) -> FlushQueue:
         return self._queues(folder)[bucket_of(key.user_id)]

@@ -18,6 +18,9 @@ ABSENT = b""
 
 HEAD = b"h"
 
+FOREVER = 2**63 - 1
+"""The revision floor of a user who is blocked: no event reaches it."""
+
 
 class StoreUnavailableError(Exception):
     """The store can't be reached or can't write at present; retrying is right. The text says what to check."""
@@ -47,7 +50,11 @@ class Loaded(NamedTuple):
 
 
 class Write(msgspec.Struct, frozen=True):
-    """One profile's change: done only if its version is still `expected`, and no-op if it is `token` already."""
+    """One profile's change: done only if its version is still `expected`, and no-op if it is `token` already.
+
+    It is a conflict, too, where the user has another revision floor than the writer knew. `floor` None: it brings no
+    event, so the floor does not matter.
+    """
 
     key: ProfileKey
     expected: bytes
@@ -55,6 +62,7 @@ class Write(msgspec.Struct, frozen=True):
     sets: Mapping[bytes, bytes]
     deletes: Sequence[bytes]
     dirty: bool
+    floor: int | None = 0
 
 
 class Save(msgspec.Struct, frozen=True):
@@ -205,6 +213,20 @@ class Store(Protocol):
         """
         ...
 
+    # -- revision floors -----------------------------------------------------------------------------------------
+
+    def floors(self, buckets: Iterable[int]) -> dict[int, int]:
+        """The revision floors of all users in these buckets who have one: those who were forgotten, few."""
+        ...
+
+    def raise_floor(self, user_id: int, floor: int) -> None:
+        """Give a user this revision floor, unless it is higher already."""
+        ...
+
+    def end_block(self, user_id: int, floor: int) -> bool:
+        """Give a user whose floor is FOREVER this one instead; False: it is not."""
+        ...
+
     # -- bucket states -------------------------------------------------------------------------------------------
 
     def bucket_states(self) -> list[BucketState | None]:
@@ -230,6 +252,14 @@ class Store(Protocol):
 
     def add_folder(self, folder: Folder) -> bool:
         """Make every change of a profile in the folder's scope due there; a new folder has all profiles due (True)."""
+        ...
+
+    def folders(self) -> list[Folder]:
+        """All folders that are known."""
+        ...
+
+    def pending(self, folder: str, keys: Sequence[ProfileKey]) -> list[bool]:
+        """Whether each of these profiles is due or claimed."""
         ...
 
     def next_due(self, folder: str) -> list[int | None]:

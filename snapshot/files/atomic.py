@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside their place under a temporary name, flushed, and moved."""
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,8 +39,12 @@ def write_temporary(folder: Path, content: bytes, disk: Disk, *, like: Path | No
 
 def sweep(folder: Path, now: float, disk: Disk) -> None:
     """Remove temporary files of ours that a crash left behind."""
-    for name in disk.names(str(folder)):
-        if _TEMPORARY.fullmatch(name):
-            with suppress(OSError):  # another process' that just took its place; or a folder of that name
-                if now - disk.modified(f"{folder}/{name}") > _STALE_SECONDS:
-                    disk.remove(f"{folder}/{name}")
+    for path in temporaries(folder, disk):
+        with suppress(OSError):  # another process' that just took its place; or a folder of that name
+            if now - disk.modified(path) > _STALE_SECONDS:
+                disk.remove(path)
+
+
+def temporaries(folder: Path, disk: Disk) -> Iterator[str]:
+    """Give the paths of all temporary files. Raises OSError."""
+    return (f"{folder}/{name}" for name in disk.names(str(folder)) if _TEMPORARY.fullmatch(name))

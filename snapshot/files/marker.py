@@ -21,14 +21,28 @@ class _Marker(msgspec.Struct, omit_defaults=True):
     id: str
     group_slug: str | None
     analyses: bool = False
+    blocked: list[int] = []
 
 
-class SeenInMarker:
-    """Whether there ever were analyses, as a folder's marker remembers: see `projections.database.protocol`."""
+class _InMarker:
+    """Something that a folder's marker remembers, once the folder has one."""
 
     def __init__(self, folder: Path, disk: Disk = LOCAL) -> None:
         self._folder = folder
         self._disk = disk
+
+    def _marker(self) -> _Marker | None:
+        try:
+            return _decode(self._disk.read(f"{self._folder}/{MARKER}"))
+        except (OSError, DecodingError):
+            return None
+
+    def _write(self, marker: _Marker) -> None:
+        replace(self._folder / MARKER, msgspec.json.encode(marker) + b"\n", disk=self._disk)
+
+
+class SeenInMarker(_InMarker):
+    """Whether there ever were analyses, as a folder's marker remembers: see `projections.database.protocol`."""
 
     def get(self) -> bool:
         """Whether analyses were seen; a folder without a marker knows of none."""
@@ -39,14 +53,22 @@ class SeenInMarker:
         """Remember it, once the folder has a marker."""
         marker = self._marker()
         if marker is not None and marker.analyses != seen:
-            content = msgspec.json.encode(msgspec.structs.replace(marker, analyses=seen)) + b"\n"
-            replace(self._folder / MARKER, content, disk=self._disk)
+            self._write(msgspec.structs.replace(marker, analyses=seen))
 
-    def _marker(self) -> _Marker | None:
-        try:
-            return _decode(self._disk.read(f"{self._folder}/{MARKER}"))
-        except (OSError, DecodingError):
-            return None
+
+class BlockedInMarker(_InMarker):
+    """Who was forgotten although there are rows of them, as a folder's marker remembers: a lost store does not."""
+
+    def get(self) -> frozenset[int]:
+        """Their ids; a folder without a marker knows of nobody."""
+        marker = self._marker()
+        return frozenset() if marker is None else frozenset(marker.blocked)
+
+    def put(self, users: frozenset[int]) -> None:
+        """Remember them, once the folder has a marker. Raises OSError."""
+        marker = self._marker()
+        if marker is not None and frozenset(marker.blocked) != users:
+            self._write(msgspec.structs.replace(marker, blocked=sorted(users)))
 
 
 _decode = JsonDecoder(_Marker).decode

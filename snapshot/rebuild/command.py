@@ -14,6 +14,7 @@ from rich.console import Console
 from projections.analyses_seen import SeenAnywhere, SeenInStore
 from projections.database.database import open_databases
 from projections.errors import OperatorError
+from projections.forgotten import BlockedAnywhere
 from projections.projection import Projection
 from projections.store.memory import MemoryStore
 from projections.store.protocol import Store
@@ -33,7 +34,8 @@ from snapshot.cli.run_log import RunEntry, RunLog
 from snapshot.cli.run_metrics import measured
 from snapshot.deletion_guard import blocked_message
 from snapshot.files.folder import ProfileFolder, open_folder
-from snapshot.files.marker import SeenInMarker, read_marker
+from snapshot.files.marker import BlockedInMarker, SeenInMarker, read_marker
+from snapshot.files.places import note_place
 from snapshot.flush.flusher import Flusher
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.processes import sizing
@@ -186,6 +188,7 @@ def open_work(settings: RebuildSettings) -> Iterator[RebuildContext]:
                 settings.database.database_url,
                 settings.database.insights_database_url,
                 seen=_analyses_seen(settings, lambda: projection.store),
+                blocked=_blocked_users(settings, lambda: projection.store),
             )
         )
         projection = Projection(_store(settings, stack))
@@ -202,6 +205,11 @@ def _analyses_seen(settings: RebuildSettings, store: Callable[[], Store]) -> See
     return SeenAnywhere(marker, SeenInStore(store), confirmed=settings.prune_all, read_only=settings.dry_run)
 
 
+def _blocked_users(settings: RebuildSettings, store: Callable[[], Store]) -> BlockedAnywhere:
+    marker = BlockedInMarker(settings.files.profiles, settings.files.disk)
+    return BlockedAnywhere(store, marker, read_only=settings.dry_run)
+
+
 def _store(settings: RebuildSettings, stack: ExitStack) -> Store:
     options = replace(settings.store, debounce=min(settings.store.debounce, _DEBOUNCE))
     if settings.dry_run and options.redis_url is None and not (settings.files.storage_dir / "redis").exists():
@@ -211,6 +219,7 @@ def _store(settings: RebuildSettings, stack: ExitStack) -> Store:
 
 def _output(settings: RebuildSettings, projection: Projection, stack: ExitStack) -> Output:
     folder = open_folder(settings.files.profiles, settings.files.group_slug, disk=settings.files.disk)
+    note_place(projection.store, folder)
     announcer = stack.enter_context(open_announcer(settings.kafka, settings.files))
     return Output(folder, Flusher(projection, folder, announcer, NoMetrics()))
 

@@ -69,11 +69,12 @@ def merged(old: Groups, new: Groups) -> Groups:
     """Give the old groups with all that the new ones add."""
     members: dict[int, Mapping[str, str]] = dict(new.members)
     for user, groups in old.members.items():
-        members[user] = {**new.members.get(user, {}), **groups}
+        if user not in new.blocked:
+            members[user] = {**new.members.get(user, {}), **groups}
     requests = dict(new.requests)
     for name, ids in old.requests.items():
         requests[name] = ids | new.requests.get(name, frozenset())
-    return Groups(members, requests)
+    return Groups(members, requests, new.blocked)
 
 
 def affected_users(old: Groups, new: Groups) -> set[int]:

@@ -29,6 +29,16 @@ class RedisFlushQueue:
         ]
         return any(run(self._client, calls))
 
+    def folders(self) -> list[Folder]:
+        spelled = ask(self._client, [("HGET", k.state_key(bucket), "folders") for bucket in _ALL])
+        return list({found: None for text in spelled if text for found in folders_.parse(text.decode())})
+
+    def pending(self, folder: str, keys: Sequence[ProfileKey]) -> list[bool]:
+        queues = (k.due_key, k.leases_key)
+        commands = [("ZSCORE", queue(bucket_of(key.user_id), folder), member(key)) for key in keys for queue in queues]
+        scores = ask(self._client, commands)
+        return [due is not None or lease is not None for due, lease in zip(scores[::2], scores[1::2], strict=True)]
+
     def next_due(self, folder: str) -> list[int | None]:
         calls = [Call("next_due", k.folder_keys(bucket, folder)[:2], ()) for bucket in _ALL]
         return [None if score is None else int(float(score) * 1000) for score in run(self._client, calls)]

@@ -1,7 +1,7 @@
 """The store in Redis: see `projections.store.protocol` for the protocol, `lua/` for what is done in one step."""
 
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, pars
 from projections.store import keys as k
 from projections.store.protocol import (
     ABSENT,
+    FOREVER,
     BucketState,
     EpochError,
     InitialPositions,
@@ -86,7 +87,7 @@ class RedisStore(RedisFlushQueue):
     def _save_call(self, save: Save) -> Call:
         spelled = self._folders[save.bucket]
         folders = folders_.parse(spelled)
-        keys = [k.state_key(save.bucket), k.index_key(save.bucket)]
+        keys = [k.state_key(save.bucket), k.index_key(save.bucket), k.floors_key(save.bucket)]
         keys += [k.due_key(save.bucket, folder.id) for folder in folders]
         arguments: list[Argument] = ["" if save.epoch is None else save.epoch, spelled, self._debounce_ms]
         arguments += [len(folders), len(save.intervals)]
@@ -140,6 +141,21 @@ class RedisStore(RedisFlushQueue):
 
         return bool(self._run_with_folders([bucket], call)[0][1])
 
+    def floors(self, buckets: Iterable[int]) -> dict[int, int]:
+        replies = ask(self._client, [("HGETALL", k.floors_key(bucket)) for bucket in buckets])
+        return {int(user): int(floor) for found in replies for user, floor in found.items()}
+
+    def raise_floor(self, user_id: int, floor: int) -> None:
+        self._put_floor(user_id, floor, "raise")
+
+    def end_block(self, user_id: int, floor: int) -> bool:
+        return self._put_floor(user_id, floor, FOREVER)
+
+    def _put_floor(self, user_id: int, floor: int, instead_of: Argument) -> bool:
+        bucket = bucket_of(user_id)
+        keys = [k.state_key(bucket), k.floors_key(bucket)]
+        return bool(run(self._client, [Call("floor", keys, [user_id, floor, instead_of])])[0])
+
     def bucket_states(self) -> list[BucketState | None]:
         return [_state(pairs) for pairs in ask(self._client, [("HGETALL", k.state_key(bucket)) for bucket in _ALL])]
 
@@ -184,7 +200,7 @@ class RedisStore(RedisFlushQueue):
 def _write_arguments(write: Write, due: str) -> list[Argument]:
     """One profile's part of the arguments of save.lua."""
     arguments: list[Argument] = [write.expected, write.token, member(write.key), write.key.user_id]
-    arguments += [due, len(write.sets), len(write.deletes)]
+    arguments += [due, "" if write.floor is None else write.floor, len(write.sets), len(write.deletes)]
     for field, value in write.sets.items():
         arguments += [field, value]
     arguments += write.deletes

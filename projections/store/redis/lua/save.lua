@@ -2,16 +2,17 @@
 --
 -- KEYS 1  state of the bucket (hash)
 --      2  index of the bucket's profiles (sorted set)
---      3  .. 2+F  due times, one sorted set for each folder, in the order of ARGV[2]
---      3+F ..     the profiles (hashes), in the order of their descriptions in ARGV
+--      3  revision floors of users who were forgotten (hash)
+--      4  .. 3+F  due times, one sorted set for each folder, in the order of ARGV[2]
+--      4+F ..     the profiles (hashes), in the order of their descriptions in ARGV
 -- ARGV 1  epoch that the writer knows; '' demands nothing
 --      2  folders that the writer knows, as the state spells them
 --      3  debounce, milliseconds
 --      4  number of folders
 --      5  number of positions; for each: partition, start, end
 --      then for each profile: expected version ('' for none), token, member, user id, the folders in which it is due
---      (a string of 0 and 1; '' for a write that changes no content), number of fields to set, number to delete,
---      field, value, field, value, .. and the fields to delete
+--      (a string of 0 and 1; '' for a write that changes no content), the user's revision floor ('' demands nothing),
+--      number of fields to set, number to delete, field, value, field, value, .. and the fields to delete
 -- Returns {'ok', index of a profile in conflict, ..} or {'epoch', present} or {'folders', present}
 --      or {'hole', partition, stored}. Everything is checked before the first write.
 local CHUNK = 1000
@@ -37,24 +38,26 @@ end
 
 local reply = {'ok'}
 local writes = {}
-local first_profile = 3 + tonumber(ARGV[4])
+local first_profile = 4 + tonumber(ARGV[4])
+local floored = redis.call('EXISTS', KEYS[3]) == 1
 for i = first_profile, #KEYS do
-  local sets, deletes = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
+  local sets, deletes = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
   local version = redis.call('HGET', KEYS[i], 'v') or ''
-  if version == ARGV[at] then
+  local floor = floored and redis.call('HGET', KEYS[3], ARGV[at + 3]) or '0'
+  if version == ARGV[at] and (ARGV[at + 5] == '' or ARGV[at + 5] == floor) then
     writes[#writes + 1] = {i, at}
   elseif version ~= ARGV[at + 1] then
     reply[#reply + 1] = i - first_profile
   end
-  at = at + 7 + 2 * sets + deletes
+  at = at + 8 + 2 * sets + deletes
 end
 if at ~= #ARGV + 1 then return redis.error_reply('save: ' .. #ARGV .. ' arguments, ' .. (at - 1) .. ' described') end
 
 local due = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) + tonumber(ARGV[3]))
 for _, write in ipairs(writes) do
   local key, a = KEYS[write[1]], write[2]
-  local sets, deletes = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
-  local from = a + 7
+  local sets, deletes = tonumber(ARGV[a + 6]), tonumber(ARGV[a + 7])
+  local from = a + 8
   local last = from + 2 * sets - 1
   for i = from, last, CHUNK do
     redis.call('HSET', key, unpack(ARGV, i, math.min(i + CHUNK - 1, last)))
@@ -67,7 +70,7 @@ for _, write in ipairs(writes) do
   -- LT: the first change counts, and one that comes while a later flush stands there does not wait for it.
   for folder = 1, #ARGV[a + 4] do
     if string.sub(ARGV[a + 4], folder, folder) == '1' then
-      redis.call('ZADD', KEYS[2 + folder], 'LT', due, ARGV[a + 2])
+      redis.call('ZADD', KEYS[3 + folder], 'LT', due, ARGV[a + 2])
     end
   end
 end

@@ -17,6 +17,7 @@ from projections.projection import Projection
 from projections.store import keys
 from projections.store.protocol import (
     ABSENT,
+    FOREVER,
     Folder,
     InitialPositions,
     Published,
@@ -487,6 +488,11 @@ def everything(store: RedisStore, other: RedisStore) -> None:
     (again,) = claim(store, FOLDER, who="again")
     store.settle(FOLDER.id, "again", [Settlement(again, reading, "hash", Published.ANNOUNCEMENT)], NEVER)
     assert store.settled(FOLDER.id, [KEY]) == ["hash"]
+    assert store.folders() == [FOLDER]
+    store.pending(FOLDER.id, [KEY])
+    store.raise_floor(KEY.user_id, FOREVER)
+    assert store.end_block(KEY.user_id, 5)
+    assert store.floors(range(64)) == {KEY.user_id: 5}
     store.force(FOLDER.id, [KEY])
     store.recheck(FOLDER.id, [KEY])
     assert any(store.next_due(FOLDER.id))

@@ -1,0 +1,178 @@
+"""Revision floors and blocked users, on every store: what was read of somebody before they were forgotten stays out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from projections.comments.events import Event
+from projections.forgotten import BlockedAnywhere, remove_profiles
+from projections.profile_key import BUCKETS, ProfileKey, bucket_of
+from projections.projection import Fence, Projection
+from projections.store.protocol import ABSENT, FOREVER, InitialPositions, Save, Store, Write
+from snapshot.files.folder import open_folder
+from snapshot.files.marker import BlockedInMarker
+from support.histories import KEYS, check, comment, deliveries, histories
+from support.stores import ANN, BEN, BUCKET, CEM, FOLDER, ORIGIN, Bench, Passing, claim, save, state, write
+
+KEY = KEYS[0]
+USER = KEY.user_id
+
+
+def floor_of(store: Store, user: int) -> int | None:
+    return store.floors(range(BUCKETS)).get(user)
+
+
+def forget(store: Store, floor: int) -> None:
+    store.raise_floor(USER, floor)
+    remove_profiles(store, store.profiles(USER, USER))
+
+
+def test_a_floor_only_rises_and_belongs_to_one_user(store: Store) -> None:
+    assert store.floors(range(BUCKETS)) == {}
+    for floor in (5, 9, 7):
+        store.raise_floor(ANN.user_id, floor)
+    store.raise_floor(CEM.user_id, 2**53 + 1)
+    assert store.floors([bucket_of(ANN.user_id)])[ANN.user_id] == 9
+    assert store.floors(range(BUCKETS)) == {ANN.user_id: 9, CEM.user_id: 2**53 + 1}
+
+
+def test_only_a_block_is_ended(store: Store) -> None:
+    assert not store.end_block(ANN.user_id, 5)
+    store.raise_floor(ANN.user_id, 5)
+    assert not store.end_block(ANN.user_id, 3)
+    store.raise_floor(ANN.user_id, FOREVER)
+    assert store.end_block(ANN.user_id, 8)
+    assert floor_of(store, ANN.user_id) == 8
+
+
+def test_a_changed_floor_counts_as_a_write_so_that_its_loss_is_noticed(store: Store) -> None:
+    store.initialize(ORIGIN)
+    before = state(store).writes
+    store.raise_floor(ANN.user_id, 5)
+    store.raise_floor(ANN.user_id, 5)
+    assert state(store).writes == before + 1
+
+
+def test_a_write_that_knows_another_floor_is_a_conflict(store: Store) -> None:
+    store.raise_floor(ANN.user_id, 5)
+    assert save(store, write(ANN, ABSENT, b"one"), write(BEN, ABSENT, b"one")) == [ANN, BEN]
+    assert store.profiles(0, 100) == []
+    assert store.save([Save(BUCKET, [_knowing(5), write(BEN, ABSENT, b"one")])]) == [[BEN]]
+    assert store.save([Save(BUCKET, [_knowing(5)])]) == [[]], "the same write once more"
+    assert save(store, write(CEM, ABSENT, b"one")) == []
+    store.raise_floor(ANN.user_id, 6)
+    assert store.save([Save(BUCKET, [_knowing(5, b"one", b"two")])]) == [[ANN]]
+    assert store.save([Save(BUCKET, [_knowing(None, b"one", b"two")])]) == [[]], "a recompute brings no event"
+
+
+def _knowing(floor: int | None, expected: bytes = ABSENT, token: bytes = b"one") -> Write:
+    return replace(write(ANN, expected, token), floor=floor)
+
+
+def test_what_is_not_above_the_floor_is_never_counted_in_any_order(bench: Bench) -> None:
+    """Contract 1 with a floor: the result is that of the events above it, and other users' are all counted."""
+
+    @settings(max_examples=bench.examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.data(), histories, st.integers(1, 4))
+    def holds(data: st.DataObject, history: list[Event], floor: int) -> None:
+        projection = Projection(bench.fresh())
+        batches = data.draw(deliveries(history))
+        early = data.draw(st.integers(0, len(batches)))
+        for batch in batches[:early]:
+            projection.apply(batch)
+        forget(projection.store, floor)
+        for batch in [*batches[early:], history]:
+            projection.apply(batch)
+        check(projection, [one for one in history if one.user_id != USER or one.revision > floor])
+
+    holds()
+
+
+def test_positions_move_past_events_that_are_ignored(store: Store) -> None:
+    store.initialize(InitialPositions({"p": 0}, {}, "1"))
+    store.raise_floor(USER, FOREVER)
+    applied = Projection(store).apply([comment(KEY, 1, 5)], {bucket_of(USER): Fence(0, {"p": (0, 3)})})
+    assert applied.dirty == frozenset()
+    assert state(store, bucket_of(USER)).positions == {"p": 3}
+    assert store.profiles(USER, USER) == []
+
+
+class Paused(Passing):
+    """A process that loaded its slices, and stopped until the user was forgotten."""
+
+    def save(self, saves: Sequence[Save]) -> list[list[ProfileKey]]:
+        if floor_of(self._store, USER) is None:
+            forget(self._store, 10)
+        return super().save(saves)
+
+
+@pytest.mark.parametrize("before", [[], [comment(KEY, 1, 5, "see https://example.org/1")]])
+def test_a_process_with_an_old_slice_brings_nothing_back(store: Store, before: list[Event]) -> None:
+    Projection(store).apply(before)
+    zombie = Projection(Paused(store).as_store())
+    zombie.apply([comment(KEY, 2, 6), comment(KEYS[2], 3, 6)])
+    assert store.profiles(0, 100) == [KEYS[2]]
+    zombie.apply([comment(KEY, 4, 11)])
+    assert sorted(zombie.registers(KEY)) == [4], "what they write later counts"
+    zombie.recompute(KEY)
+    assert zombie.apply([comment(KEY, 1, 10), comment(KEY, 4, 12, "see https://example.org/2")]).dirty == {KEY}
+    assert sorted(zombie.registers(KEY)) == [4]
+
+
+def test_a_removed_profile_is_due_in_every_folder_of_its_scope(store: Store) -> None:
+    scoped, other = FOLDER._replace(id="2c", group_slug="lions"), FOLDER._replace(id="3d", group_slug="tigers")
+    for folder in (FOLDER, scoped, other):
+        store.add_folder(folder)
+    assert sorted(store.folders()) == sorted([FOLDER, scoped, other])
+    store.raise_floor(ANN.user_id, 5)
+    remove_profiles(store, [ANN])
+    assert [store.pending(folder.id, [ANN, BEN]) for folder in (FOLDER, scoped, other)] == [
+        [True, False],
+        [True, False],
+        [False, False],
+    ]
+    (claimed,) = claim(store, scoped)
+    assert claimed.forced
+    assert store.pending(scoped.id, [ANN]) == [True], "claimed"
+
+
+class Here:
+    """A process with a folder whose marker remembers."""
+
+    def __init__(self, bench: Bench, path: Path) -> None:
+        self.store = bench.fresh()
+        self.marker = BlockedInMarker(path)
+        open_folder(path, None).close()
+
+    def blocked(self, store: Store | None = None, *, read_only: bool = False) -> frozenset[int]:
+        return BlockedAnywhere(lambda: store or self.store, self.marker, read_only=read_only).get()
+
+
+def test_a_store_that_was_lost_learns_the_block_from_the_folder(bench: Bench, tmp_path: Path) -> None:
+    here = Here(bench, tmp_path)
+    here.store.raise_floor(USER, FOREVER)
+    here.store.raise_floor(CEM.user_id, 5)
+    assert here.blocked() == {USER}
+    assert here.marker.get() == {USER}
+    lost = bench.fresh()
+    Projection(lost).apply([comment(KEY, 1, 5)])
+    assert here.blocked(lost, read_only=True) == {USER}
+    assert lost.profiles(USER, USER) == [KEY]
+    assert here.blocked(lost) == {USER}
+    assert lost.profiles(USER, USER) == []
+    assert floor_of(lost, USER) == FOREVER
+
+
+def test_the_end_of_a_block_reaches_the_folders(bench: Bench, tmp_path: Path) -> None:
+    here = Here(bench, tmp_path)
+    here.marker.put(frozenset({USER}))
+    here.store.raise_floor(USER, FOREVER)
+    here.store.end_block(USER, 7)
+    assert here.blocked(read_only=True) == frozenset()
+    assert here.marker.get() == {USER}
+    assert here.blocked() == frozenset()
+    assert here.marker.get() == frozenset()
