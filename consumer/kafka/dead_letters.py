@@ -4,25 +4,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition, errors
+from kafka import KafkaAdminClient, TopicPartition, errors
 
 from consumer.dead_letters.dead_letters import DeadLetter, dead_topic
 from consumer.dead_letters.kafka import as_message, read_message
-from consumer.kafka import internals
 from consumer.kafka.errors import as_kafka_error
-from consumer.kafka.group import release
-from consumer.kafka.offsets import look_up_ends
-from consumer.kafka.options import ADMIN_OPTIONS, READER_OPTIONS
+from consumer.kafka.offsets import READ_SECONDS, read_whole
+from consumer.kafka.options import ADMIN_OPTIONS
 from consumer.kafka.records import as_invalid
 from projections.comments.events import TOPICS
 from projections.errors import OperatorError
 from snapshot.kafka.client import connect, one_line
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
-
-_SECONDS = 30.0
-"""Without an answer for so long, it is given up."""
-_WAIT = 500  # milliseconds
 
 
 class KeptOnKafka:
@@ -65,7 +59,7 @@ class KeptOnKafka:
             as_message(read_message(as_invalid(record, "unknown")))._replace(timestamp=record.timestamp)
             for record in records
         ]
-        producer = Producer(self._settings, delivery_timeout=_SECONDS)
+        producer = Producer(self._settings, delivery_timeout=READ_SECONDS)
         try:
             failed = [error for error in producer.send(messages) if error is not None]
         finally:
@@ -86,38 +80,10 @@ class KeptOnKafka:
             client.close()
 
     def _records(self) -> Iterator[Any]:
-        consumer = connect(KafkaConsumer, self._settings, **READER_OPTIONS)
         try:
-            with as_kafka_error():
-                yield from self._read(consumer)
+            yield from read_whole(self._settings, [dead_topic(topic) for topic in TOPICS], self._clock)
         except errors.KafkaError as error:
             raise self._refused(error) from error
-        finally:
-            release(consumer)
-
-    def _read(self, consumer: KafkaConsumer) -> Iterator[Any]:
-        topics = [dead_topic(topic) for topic in TOPICS]
-        missing = internals.unknown_topics(consumer, topics, _SECONDS)
-        if missing:
-            raise OperatorError(f"Kafka has no topic {missing[0]}: create it with `snapshot-admin topics`")
-        partitions = [TopicPartition(one, number) for one in topics for number in consumer.partitions_for_topic(one)]
-        starts = consumer.beginning_offsets(partitions, timeout_ms=_SECONDS * 1000)
-        ends = look_up_ends(consumer, partitions, _SECONDS)
-        consumer.assign(partitions)
-        for partition in partitions:
-            consumer.seek(partition, starts[partition])
-        yield from self._poll(consumer, ends)
-
-    def _poll(self, consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> Iterator[Any]:
-        moved_at, before = self._clock(), internals.positions(consumer)
-        while any(before[partition] < end for partition, end in ends.items()):
-            for partition, records in consumer.poll(timeout_ms=_WAIT).items():
-                yield from (record for record in records if record.offset < ends[partition])
-            now = internals.positions(consumer)
-            if now != before:
-                moved_at, before = self._clock(), now
-            elif self._clock() - moved_at > _SECONDS:
-                raise errors.KafkaTimeoutError(f"no answer for {_SECONDS:.0f} s")
 
     def _refused(self, error: BaseException) -> OperatorError:
         return OperatorError(

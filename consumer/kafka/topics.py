@@ -181,6 +181,20 @@ def _unequal(found: Mapping[str, Existing]) -> list[str]:
     ]
 
 
+def configurations(settings: KafkaSettings) -> Mapping[str, Mapping[str, str]]:
+    """The settings of those topics of the project that are there. Raises OperatorError."""
+    client = connect(KafkaAdminClient, settings, **ADMIN_OPTIONS)
+    try:
+        return _configurations(client, sorted(_existing(client)))
+    except errors.KafkaError as error:
+        raise OperatorError(
+            f"Kafka at {settings.bootstrap_servers} doesn't tell how long its topics keep messages "
+            f"({one_line(repr(error))}): see the broker's log, and grant this user DESCRIBE_CONFIGS"
+        ) from error
+    finally:
+        client.close()
+
+
 def event_ends(settings: KafkaSettings) -> Mapping[str, int]:
     """By partition (`topic/number`), the offset after the last event. OperatorError where Kafka doesn't answer."""
     client = connect(KafkaConsumer, settings, **READER_OPTIONS)

@@ -2,7 +2,7 @@
 
 import typer
 
-from consumer.commands.admin import dead_letters, demo, topics
+from consumer.commands.admin import dead_letters, demo, forget, topics
 from snapshot.cli.command import run
 from snapshot.cli.options import with_options
 
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo_command)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.command("forget")(with_options(forget.forget_command))
 app.command("topics")(with_options(topics.topics_command))
 
 

@@ -1,0 +1,1 @@
+"""Forgetting a person: everything about them that this project keeps."""
