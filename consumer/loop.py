@@ -208,7 +208,12 @@ class Loop:
     def caught_up(self) -> bool:
         """Whether everything that was there is in the store, and committed."""
         reading = self._pending is None and not self._unavailable and bool(self._generation)
-        return reading and self._source.exhausted() and not any(self._positions.recovering())
+        return reading and self._source.exhausted() and not self.recovering
+
+    @property
+    def recovering(self) -> bool:
+        """Whether any bucket recovers, so that nothing of it is flushed."""
+        return any(self._positions.recovering())
 
     @property
     def unavailable(self) -> bool:

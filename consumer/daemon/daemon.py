@@ -153,6 +153,8 @@ class Daemon:
         self._give_up()
         try:
             if not self._loop.finish():
+                if self._loop.recovering:
+                    self._flush_worker.ask_again()
                 return False
             self._flush_worker.refuse_failures(_FAILURES)
             return self._flush_worker.idle()
@@ -201,7 +203,8 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         _check_group(settings)
         folder = open_folder(files.profiles, files.group_slug, disk=files.disk)
         stack.callback(folder.close)
-        opened = stack.enter_context(open_store(settings.store, files))
+        options = settings.store.of_a_run() if settings.until_caught_up else settings.store
+        opened = stack.enter_context(open_store(options, files))
         liveness = Liveness(alive_file(files.storage_dir, settings.alive_file))
         store = watched(opened.store, liveness.called)
         projection = Projection(store)

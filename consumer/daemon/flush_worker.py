@@ -7,7 +7,7 @@ import structlog
 from projections.errors import OperatorError
 from projections.store.rollback import RollbackDetector
 from snapshot.flush.batch import Flushed
-from snapshot.flush.flusher import Flusher
+from snapshot.flush.flusher import LEASE_SECONDS, Flusher
 from snapshot.flush.scrub import Scrub
 
 log = structlog.get_logger()
@@ -17,6 +17,8 @@ _IDLE_SECONDS = 0.25
 _MIN_SECONDS = 0.02
 _BLOCKED_SECONDS = 0.1
 _WAITING_SECONDS = 20.0
+_CLAIMS_END_SECONDS = LEASE_SECONDS + 5.0
+"""What was due, or claimed by others, has been flushed by then, and what has to be flushed again as well."""
 
 
 class FlushWorker:
@@ -41,6 +43,7 @@ class FlushWorker:
         self._scrub_at = self._log_at = now()
         self._failing = 0
         """How many rounds in a row ended with nothing but failures."""
+        self._asked_at: float | None = None
         self._busy = False
         """Whether a batch is on its way: what is claimed then is most likely ours."""
 
@@ -87,9 +90,20 @@ class FlushWorker:
         if self._failing >= rounds and self.trouble is not None:
             raise OperatorError(self.trouble)
 
+    def ask_again(self) -> None:
+        """What is due by now counts for `idle`, too."""
+        self._asked_at = None
+
     def idle(self) -> bool:
-        """Whether nothing is due, claimed, or still to be checked."""
+        """Whether nothing is due, claimed, or still to be checked, save what became so after this was first asked.
+
+        Others may make profiles due as fast as they are flushed. Raises OperatorError where some failed until then.
+        """
         due = self._flusher.wait()
+        self._asked_at = self._now() if self._asked_at is None else self._asked_at
+        if due is not None and self._now() + due > self._asked_at + _CLAIMS_END_SECONDS:
+            self.refuse_failures(0)
+            due = None
         if due is not None and due > 1 and not self._busy and self._now() >= self._log_at:
             self._log_at = self._now() + _WAITING_SECONDS
             log.info("waiting for profiles that another flusher claimed, or that have to be flushed again", seconds=due)

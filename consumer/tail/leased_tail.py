@@ -51,6 +51,7 @@ class LeasedTail:
         self._unreadable = ThrottledWarning(UNREADABLE, now)
         self._retry_at = now()
         self._asked_at: int | None = None
+        self._caught_up = False
         self._other: object = None  # how far the tail of another process is
         self._term_number: int | None = None
         self.generation = 0
@@ -77,6 +78,7 @@ class LeasedTail:
         """Forget the term and the tail; what comes next begins with the document in the store."""
         self.generation += 1
         self.term = self.tail = None
+        self._caught_up = False
         self._forgotten()
 
     def begin(self) -> LeaseTerm:
@@ -123,19 +125,23 @@ class LeasedTail:
                 return False
             if self._asked_at is None:
                 self._asked_at = self.tail.last_poll
-            return self.tail.caught_up(self._asked_at)
+            return self._note(self.tail.caught_up(self._asked_at))
         found = self.lease.load() if self.generation else None
         self._other = found and (found.ceiling, found.polled_until, found.swept_until)
         if found is None:
             return False
         if self._asked_at is None:
             self._asked_at = found.begun_until
-        return min(found.polled_until, found.swept_until) > self._asked_at
+        return self._note(min(found.polled_until, max(found.swept_until, found.read_until)) > self._asked_at)
+
+    def _note(self, caught_up: bool) -> bool:  # noqa: FBT001 - handed through
+        self._caught_up = self._caught_up or caught_up
+        return caught_up
 
     @property
     def progress(self) -> object:
-        """Changes whenever this tail, or that of another process, gets on."""
-        return self.generation, self.tail and self.tail.turns, self._other
+        """Changes whenever this tail, or that of another process, gets on, until it has caught up: it never ends."""
+        return self.generation, None if self._caught_up else (self.tail and self.tail.turns, self._other)
 
     @property
     def trouble(self) -> str | None:

@@ -29,6 +29,11 @@ class Progress:
         if trusted:
             self.swept_until = max(self.swept_until, self._read)
 
+    @property
+    def read_until(self) -> int:
+        """Up to which poll everything was handed out, or is blocked; of this process only."""
+        return min(self._polled, self._read)
+
     def passed(self, at: int) -> bool:
         """Whether a later poll than the one in this place, and a later look at all rows, have been handed out."""
-        return min(self._polled, self._read) > at
+        return self.read_until > at

@@ -36,7 +36,8 @@ class TailState(Watermark, kw_only=True):
 
     `position` is the number up to which everything was acknowledged, `ceiling` the highest revision or number that may
     have been handed out. `comment_head` and `analysis_head` are the highest keys that were read, `highest` the highest
-    comment id ever seen. `backfilled` is the user up to whom the history was published.
+    comment id ever seen. `backfilled` is the user up to whom the history was published. `read_until` is `swept_until`
+    where some deletions are blocked: all rows were read, and the rest was handed on.
     """
 
     position: int = 0
@@ -47,6 +48,7 @@ class TailState(Watermark, kw_only=True):
     comment_gaps: Sequence[MissingIds] = ()
     analysis_gaps: Sequence[MissingIds] = ()
     backfilled: int = -1
+    read_until: int = 0
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

@@ -229,6 +229,7 @@ class Tail:
             comment_gaps=list(heads.comment_gaps),
             analysis_gaps=list(heads.analysis_gaps),
             highest=self._builder.fingerprints.highest,
+            read_until=self._progress.read_until,
         )
 
 

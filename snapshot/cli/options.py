@@ -9,7 +9,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -110,6 +110,9 @@ class FileOptions:
         return LocalDisk(int(self.file_mode, 8))
 
 
+_DEBOUNCE = 0.5
+
+
 @dataclass(frozen=True)
 class StoreOptions:
     """Where projections are kept."""
@@ -133,7 +136,11 @@ class StoreOptions:
             help="Seconds from a profile's first change to its flush.",
             rich_help_panel="Store",
         ),
-    ] = 0.5
+    ] = _DEBOUNCE
+
+    def of_a_run(self) -> "StoreOptions":
+        """The same for a run that ends, which would wait for a longer debounce of the daemon's."""
+        return replace(self, debounce=min(self.debounce, _DEBOUNCE))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Annotated, NamedTuple
 
@@ -50,8 +49,6 @@ from snapshot.runtime.stdio import print_safely
 
 NAME = "snapshot-rebuild"
 _COMMENTS_WORTH_A_WORKER = 50_000
-_DEBOUNCE = 0.5
-"""Seconds: what a rebuild changed is flushed no later."""
 
 
 class RebuildSettings(NamedTuple):
@@ -211,7 +208,7 @@ def _blocked_users(settings: RebuildSettings, store: Callable[[], Store]) -> Blo
 
 
 def _store(settings: RebuildSettings, stack: ExitStack) -> Store:
-    options = replace(settings.store, debounce=min(settings.store.debounce, _DEBOUNCE))
+    options = settings.store.of_a_run()
     if settings.dry_run and options.redis_url is None and not (settings.files.storage_dir / "redis").exists():
         return MemoryStore(lambda: 0)
     return stack.enter_context(open_store(options, settings.files)).store

@@ -138,3 +138,34 @@ def test_what_a_start_holds_is_over_when_the_database_is_restored(
     tail.until(lambda: state(store).swept_until > since)
     assert tail.drift() == []
     tail.close()
+
+
+def test_a_run_beside_a_tail_that_blocks_something_comes_to_its_end(
+    white_balloon: WhiteBalloon, store: MemoryStore
+) -> None:
+    tail, run = Embedded(white_balloon, store), Embedded(white_balloon, store)
+    tail.catch_up()
+    memberships_go(white_balloon)
+    tail.catch_up()
+
+    def ended() -> bool:
+        tail.step()
+        return run.loop.finish()
+
+    run.until(ended)
+    run.close()
+    tail.close()
+
+
+def test_a_tail_makes_no_progress_of_its_own_once_it_has_caught_up(
+    white_balloon: WhiteBalloon, store: MemoryStore
+) -> None:
+    tail = Embedded(white_balloon, store)
+    tail.catch_up()
+    before = tail.source.progress
+    white_balloon.edit(1, "https://example.org/edited")
+    for _ in range(30):
+        tail.step()
+        tail.loop.caught_up()
+    assert tail.source.progress == before
+    tail.close()

@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
 from structlog.testing import capture_logs
 
 from consumer.daemon.flush_worker import FlushWorker
+from projections.errors import OperatorError
 from snapshot.flush.batch import Flushed
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ class Waiting:
     """Stands for a flusher, its scrub and a detector: something is claimed for eleven more seconds."""
 
     accepted = True
-    trouble = None
+    trouble: str | None = None
 
     def __init__(self) -> None:
         self.during: list[bool] = []
@@ -51,3 +53,19 @@ def test_waiting_for_others_is_logged_only_where_no_batch_of_ours_is_under_way()
     with capture_logs() as after:
         assert not one.flush_worker.idle()
     assert [cast("dict[str, Any]", said)["seconds"] for said in after] == [11.0]
+
+
+def test_what_others_make_due_meanwhile_keeps_no_run_from_its_end() -> None:
+    now = 0.0
+    flusher = Waiting()
+    worker = FlushWorker(
+        cast("Flusher", flusher), cast("Scrub", flusher), cast("RollbackDetector", flusher), lambda: now
+    )
+    assert not worker.idle()
+    now = 30.0
+    assert worker.idle()
+    flusher.trouble = "the disk is full"
+    with pytest.raises(OperatorError, match="the disk is full"):
+        worker.idle()
+    worker.ask_again()
+    assert not worker.idle()
