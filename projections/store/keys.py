@@ -86,6 +86,11 @@ def floors_key(bucket: int) -> str:
     return _key(bucket, "floors")
 
 
+def flushed_key() -> str:
+    """Sorted set of the folders' ids, by the time (µs) when a flusher last was there."""
+    return f"{_PREFIX}:{{folders}}:flushed"
+
+
 def lease_key(name: str) -> str:
     """String: the token of who holds a named lease."""
     return f"{_PREFIX}:{{{name}}}:lease"

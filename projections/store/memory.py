@@ -44,6 +44,7 @@ class _Profile:
 class _Folder:
     def __init__(self, group_slug: str | None) -> None:
         self.group_slug = group_slug
+        self.flushed_at = 0
         self.queues = [FlushQueue() for _ in range(BUCKETS)]
 
     def covers(self, key: ProfileKey) -> bool:
@@ -225,9 +226,11 @@ class MemoryStore:
 
     def add_folder(self, folder: Folder) -> bool:
         with self._lock:
-            if folder.id in self._folders:
+            new = folder.id not in self._folders
+            known = self._folders.setdefault(folder.id, _Folder(folder.group_slug))
+            known.flushed_at = self._clock()
+            if not new:
                 return False
-            known = self._folders[folder.id] = _Folder(folder.group_slug)
             for key in self._profiles:
                 if known.covers(key):
                     known.queue(key).sooner(key, self._clock())
@@ -240,6 +243,14 @@ class MemoryStore:
     def pending(self, folder: str, keys: Sequence[ProfileKey]) -> list[bool]:
         with self._lock:
             return [self._queue(folder, key).pending(key) for key in keys]
+
+    def drop_folders(self, seconds: float) -> list[str]:
+        with self._lock:
+            until = self._clock() - micros(seconds)
+            old = sorted(name for name, folder in self._folders.items() if folder.flushed_at <= until)
+            for name in old:
+                del self._folders[name]
+            return old
 
     def _queue(self, folder: str, key: ProfileKey) -> FlushQueue:
         return self._queues(folder)[bucket_of(key.user_id)]

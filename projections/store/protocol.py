@@ -251,7 +251,17 @@ class Store(Protocol):
     # -- flushing ------------------------------------------------------------------------------------------------
 
     def add_folder(self, folder: Folder) -> bool:
-        """Make every change of a profile in the folder's scope due there; a new folder has all profiles due (True)."""
+        """Make every change of a profile in the folder's scope due there; a new folder has all profiles due (True).
+
+        That somebody flushes there is noted, for `drop_folders`.
+        """
+        ...
+
+    def drop_folders(self, seconds: float) -> list[str]:
+        """Know nothing any more of the folders that nobody flushed for so long; their ids, sorted.
+
+        One that returns is a new one. One of which nothing was noted (by an older version) counts from now.
+        """
         ...
 
     def folders(self) -> list[Folder]:

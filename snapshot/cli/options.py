@@ -99,6 +99,17 @@ class FileOptions:
         ),
     ] = "640"
 
+    folder_days: Annotated[
+        float,
+        typer.Option(
+            envvar="SNAPSHOT_FOLDER_DAYS",
+            min=1.0,
+            callback=finite,
+            help="Days until a folder that nobody flushes any more is dropped from the store; it returns as a new one.",
+            rich_help_panel="Files",
+        ),
+    ] = 90.0
+
     @property
     def profiles(self) -> Path:
         """The folder for the profiles."""

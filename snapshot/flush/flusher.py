@@ -19,6 +19,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+import structlog
+
 from projections.codec import UNREADABLE, unpack_head
 from projections.profile_key import BUCKETS, ProfileKey
 from projections.profiles.head import Head
@@ -35,10 +37,16 @@ from snapshot.flush.failures import Failures
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.runtime.metrics import Metrics
 
+log = structlog.get_logger()
+
 LEASE_SECONDS = 12.0
 RETRY_SECONDS = 5.0
+FOLDER_DAYS = 90.0
+"""A folder that nobody flushed for so long is dropped from the queues."""
 
 _CLAIMS_A_BUCKET = 16
+_DAY = 86_400.0
+_DROP_SECONDS = 3_600.0
 # A clock that runs while the machine is suspended; macOS' monotonic one does.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -61,6 +69,7 @@ class Flusher:
         now: Callable[[], float] = lambda: time.clock_gettime(_CLOCK),
         token: Callable[[], str] = lambda: secrets.token_hex(8),
         detector: RollbackDetector | None = None,
+        folder_days: float = FOLDER_DAYS,
     ) -> None:
         self._projection = projection
         self._store = projection.store
@@ -71,6 +80,8 @@ class Flusher:
         self._lease = lease
         self._retry = retry
         self._now = now
+        self._unused_seconds = folder_days * _DAY
+        self._drop_at = now()
         self._token = token
         self._deferral = Deferral(projection.store, folder, detector, retry / 5)
         self._epochs = FolderEpochs(folder)
@@ -87,7 +98,14 @@ class Flusher:
         return self._failures.trouble
 
     def add_folder(self) -> bool:
-        """Make the folder known to the store; True where it is new, and everything is due."""
+        """Make the folder known to the store; True where it is new, and everything is due.
+
+        Once an hour, folders that nobody flushes any more are dropped before: this may be one that returns.
+        """
+        if self._now() >= self._drop_at:
+            self._drop_at = self._now() + _DROP_SECONDS
+            if dropped := self._store.drop_folders(self._unused_seconds):
+                log.warning("folders that nobody flushes any more were dropped from the queues", folders=dropped)
         return self._store.add_folder(self._folder.identity)
 
     def measure(self) -> None:

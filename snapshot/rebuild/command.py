@@ -218,7 +218,8 @@ def _output(settings: RebuildSettings, projection: Projection, stack: ExitStack)
     folder = open_folder(settings.files.profiles, settings.files.group_slug, disk=settings.files.disk)
     note_place(projection.store, folder)
     announcer = stack.enter_context(open_announcer(settings.kafka, settings.files))
-    return Output(folder, Flusher(projection, folder, announcer, NoMetrics()))
+    flusher = Flusher(projection, folder, announcer, NoMetrics(), folder_days=settings.files.folder_days)
+    return Output(folder, flusher)
 
 
 def _read_only_output(files: FileOptions) -> Output | None:

@@ -21,7 +21,12 @@ class RedisFlushQueue:
     _client: redis.Redis
     _debounce_ms: int
 
+    def clock(self) -> int:
+        seconds, micros = ask(self._client, [("TIME",)])[0]
+        return int(seconds) * 1_000_000 + int(micros)
+
     def add_folder(self, folder: Folder) -> bool:
+        ask(self._client, [("ZADD", k.flushed_key(), self.clock(), folder.id)])  # first, or it might be dropped at once
         arguments = [folders_.spell_id(folder), folders_.spell(folder), folder.group_slug or ""]
         calls = [
             Call("add_folder", [k.state_key(bucket), k.index_key(bucket), k.due_key(bucket, folder.id)], arguments)
@@ -38,6 +43,18 @@ class RedisFlushQueue:
         commands = [("ZSCORE", queue(bucket_of(key.user_id), folder), member(key)) for key in keys for queue in queues]
         scores = ask(self._client, commands)
         return [due is not None or lease is not None for due, lease in zip(scores[::2], scores[1::2], strict=True)]
+
+    def drop_folders(self, seconds: float) -> list[str]:
+        now = self.clock()
+        notes = [("ZADD", k.flushed_key(), "NX", now, folder.id) for folder in self.folders()]
+        asked = ("ZRANGEBYSCORE", k.flushed_key(), "-inf", now - int(seconds * 1e6))
+        old = sorted(name.decode() for name in ask(self._client, [*notes, asked])[-1])
+        for name in old:
+            arguments = [folders_.spell_id(Folder(name, None))]
+            keys = [[k.state_key(bucket), *k.folder_keys(bucket, name)] for bucket in _ALL]
+            run(self._client, [Call("drop_folder", mine, arguments) for mine in keys])
+            ask(self._client, [("ZREM", k.flushed_key(), name)])
+        return old
 
     def next_due(self, folder: str) -> list[int | None]:
         calls = [Call("next_due", k.folder_keys(bucket, folder)[:2], ()) for bucket in _ALL]

@@ -52,10 +52,6 @@ class RedisStore(RedisFlushQueue):
         redis_client.check(self._client, self._url)
         self.release("check", "")  # scripts can be run
 
-    def clock(self) -> int:
-        seconds, micros = ask(self._client, [("TIME",)])[0]
-        return int(seconds) * 1_000_000 + int(micros)
-
     def close(self) -> None:
         """Close the connections."""
         self._client.close()

@@ -194,3 +194,23 @@ def test_thousands_of_profiles_in_one_call(store: Store) -> None:
     store.settle(FOLDER.id, "token", [settlement(one, b"one", "hash", Published.ANNOUNCEMENT) for one in taken], NOW)
     assert store.next_due(FOLDER.id) == [None] * BUCKETS
     assert store.settled(FOLDER.id, people) == ["hash"] * 3_000
+
+
+def test_a_folder_that_nobody_flushes_is_dropped_and_returns_as_a_new_one(bench: Bench) -> None:
+    store, other = bench.open(NOW), Folder("2c", None)
+    save(store, write(ANN, ABSENT, b"one"))
+    store.add_folder(FOLDER)
+    store.add_folder(other)
+    [taken] = claim(store, FOLDER)
+    store.settle(FOLDER.id, "claim", [settlement(taken, b"one", "hash")], 0.0)
+    assert store.settled(FOLDER.id, [ANN]) == ["hash"]
+    assert store.drop_folders(3_600) == []
+    bench.wait(0.3)
+    store.add_folder(other)
+    assert store.drop_folders(0.2) == [FOLDER.id]
+    assert store.drop_folders(0.2) == []
+    save(store, write(BEN, ABSENT, b"one"))
+    assert keys(claim(store, other)) == {ANN, BEN}, "those of others stay"
+    assert (store.count_due(FOLDER.id), store.settled(FOLDER.id, [ANN])) == (0, [None])
+    assert store.add_folder(FOLDER)
+    assert keys(claim(store, FOLDER, who="again")) == {ANN, BEN}

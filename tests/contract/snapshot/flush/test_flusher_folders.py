@@ -108,3 +108,16 @@ def test_a_profile_that_one_folders_run_removed_still_ends_in_the_other(one: Rig
     assert (one.lying(), other.lying()) == ({}, {})
     assert one.announced.compacted() == {ANN: None}
     assert one.store.settled(other.folder.identity.id, [ANN]) == [None]
+
+
+def test_a_folder_that_nobody_flushed_for_long_begins_as_a_new_one(bench: Bench, tmp_path: Path) -> None:
+    with rig(bench, tmp_path / "profiles") as found:
+        found.apply(comment(ANN, 1, 1))
+        found.flush()
+        assert not found.flusher().add_folder()
+        bench.wait(0.3)
+        flusher = found.flusher(folder_days=0.2 / 86_400)
+        assert flusher.add_folder()
+        assert not flusher.add_folder(), "who flushes is not dropped"
+        assert found.flush(flusher) == (0, 0, 1, 0, 0)
+        found.right()
