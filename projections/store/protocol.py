@@ -253,7 +253,7 @@ class Store(Protocol):
     def add_folder(self, folder: Folder) -> bool:
         """Make every change of a profile in the folder's scope due there; a new folder has all profiles due (True).
 
-        That somebody flushes there is noted, for `drop_folders`.
+        Notes that there is a flusher, for `drop_folders`.
         """
         ...
 
