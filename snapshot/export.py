@@ -186,16 +186,11 @@ class Export:
             if not prune_all:
                 self._ask_guard(part.seen, stale)
             moved = self._staging.move(part.prepared, [one.place for one in stale])
-        except IsADirectoryError as error:
-            self._abandon()
-            raise OperatorError(
-                f"{error.filename} is a folder in a profile's place: remove it and run again; the others were written"
-            ) from error
         except OSError as error:
             self._abandon()
             raise OperatorError(
-                f"the folder {self._folder.path} can't be written ({error.strerror}); make room "
-                "there, give it to this user, or choose another with --output-dir"
+                f"{error.filename or self._folder.path} can't be written ({error.strerror}); make room there, give the "
+                "folder to this user, or choose another with --output-dir"
             ) from error
         except BaseException:
             self._abandon()

@@ -4,7 +4,6 @@ Until they are moved nothing has changed, so a run can still think better of it;
 the folder's next user sweeps away. One flush of the file system costs a small part of thousands of single ones.
 """
 
-import errno
 import itertools
 import os
 from collections.abc import Sequence
@@ -75,17 +74,18 @@ class Staging:
         """Flush all prepared files and move them to their places; remove others.
 
         A file that is no longer as it was seen is left alone: whoever wrote it meanwhile had read the database later.
-        A folder in a file's place doesn't hold the others: IsADirectoryError comes when they are moved.
+        One that can't be moved (a folder is in its place, its name is too long here) doesn't hold the others: its error
+        comes after them.
         """
         self._disk.flush_together(self._folder, [f"{self._folder}/{waiting}" for _, waiting in files])
-        folders = [place.name for place, _ in files if self._disk.is_folder(f"{self._folder}/{place.name}")]
-        left = [waiting for place, waiting in files if place.name in folders or not self._replace(place, waiting)]
+        errors: list[OSError] = []
+        left = [waiting for place, waiting in files if not self._replace(place, waiting, errors)]
         for waiting in left:
             os.unlink(f"{self._folder}/{waiting}")  # noqa: PTH108 - see `current`
         ended = sum(self._unlink(place) for place in removed)
         self._disk.flush(self._folder)
-        if folders:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), f"{self._folder}/{folders[0]}")
+        if errors:
+            raise errors[0]
         return Moved(len(files) - len(left), ended, len(left) + len(removed) - ended)
 
     def abandon(self) -> None:
@@ -94,10 +94,14 @@ class Staging:
             if name.startswith(f".{self._token}"):
                 os.unlink(f"{self._folder}/{name}")  # noqa: PTH108 - see `current`
 
-    def _replace(self, place: Place, waiting: str) -> bool:
-        if self._as_seen(place):
-            os.replace(f"{self._folder}/{waiting}", f"{self._folder}/{place.name}")  # noqa: PTH105 - see `current`
-            return True
+    def _replace(self, place: Place, waiting: str, errors: list[OSError]) -> bool:
+        target = f"{self._folder}/{place.name}"
+        try:
+            if self._as_seen(place):
+                os.replace(f"{self._folder}/{waiting}", target)  # noqa: PTH105 - see `current`
+                return True
+        except OSError as error:
+            errors.append(OSError(error.errno, error.strerror, target))
         return False
 
     def _unlink(self, place: Place) -> bool:

@@ -47,6 +47,24 @@ def test_a_folder_in_a_files_place_does_not_hold_the_others(tmp_path: Path, stag
     assert (tmp_path / "1.json").is_dir()
 
 
+def test_a_name_that_is_too_long_here_does_not_hold_the_others(
+    tmp_path: Path, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encrypted folders take 143 bytes."""
+    replace = os.replace
+
+    def short_names_only(source: str, target: str) -> None:
+        if len(Path(target).name) > 143:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", short_names_only)
+    places = [prepared(staging, f"{name}.json", b"new") for name in ("a" * 150, "b")]
+    with pytest.raises(OSError, match=f"too long: '.*{'a' * 150}"):
+        staging.move(places)
+    assert contents(tmp_path) == {"b.json": b"new"}
+
+
 def test_abandoned_files_leave_no_trace(tmp_path: Path, staging: Staging) -> None:
     (tmp_path / "1.json").write_bytes(b"old")
     prepared(staging, "1.json", b"new")
