@@ -31,7 +31,8 @@ def list_command(files: FileOptions, kafka: KafkaOptions) -> None:
     """List the dead letters: where each came from, when it was kept, and why it is no event."""
     found = _distinct(_kept(files, kafka))
     for one in found:
-        print_line(f"{one.id}  {one.time}  {one.message.error}")
+        line = f"{one.id}  {one.time}  {one.message.error}"  # other programs may put anything into their headers
+        print_line("".join(each if each.isprintable() else " " for each in line))
     if not found:
         print_line("no dead letters")
 
