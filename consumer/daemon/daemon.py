@@ -215,7 +215,7 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         prune_all = settings.tail.prune_all
         scrub = Scrub(store, folder, compare_all=flusher.add_folder(), prune_all=prune_all)
         flush_worker = FlushWorker(flusher, scrub, detector, time.monotonic)
-        note_place(store, folder)
+        note_place(store, folder, files.storage_dir)
         blocked = _blocked_users(settings, store)
         blocked.get()  # before anything of them can come out of Kafka
         source, dead_letters = _source(settings, projection, liveness, metrics, stack)

@@ -40,6 +40,9 @@ class FoldersHere:
             self._here.append(folder)
         self._known = {one.folder.id for one in known}
         self._elsewhere: list[KnownFolder] = [one for one in known if one.folder.id not in found]
+        others = [Path(one.place.storage) for one in known if one.folder.id in found and one.place.storage]
+        self.storages = list({path.absolute(): path for path in (files.storage_dir, *others)}.values())
+        """The storage folders that lie here."""
         self._files = {folder.path: _files(folder, user_id) for folder in self._here}
 
     def keys(self) -> set[ProfileKey]:
@@ -109,23 +112,27 @@ class FoldersHere:
                 if owner is not None and name not in left:
                     book.removed("file", folder.path / name, 1)
 
-    def remaining(self, keys: set[ProfileKey], book: ReceiptBook) -> bool:
-        """Say what remains in the folders, and of the others; whether any of these has something to do still."""
-        waits = False
+    def waits_elsewhere(self, keys: set[ProfileKey]) -> bool:
+        """Whether a folder that doesn't lie here has something to do still."""
+        return any(self._waits(one, keys) for one in self._elsewhere)
+
+    def _waits(self, one: KnownFolder, keys: set[ProfileKey]) -> bool:
+        mine = [key for key in keys if one.folder.group_slug in (None, key.group_slug)]
+        return any(self._store.pending(one.folder.id, sorted(mine)))
+
+    def remaining(self, keys: set[ProfileKey], book: ReceiptBook) -> None:
+        """Say what remains in the folders, and of the others."""
         for folder in self._here:
             for name, key in _files(folder, self._user).items():
                 if key is None:
                     book.remains("a file that is not provably ours", folder.path / name, "look at it, and remove it")
         for one in self._elsewhere:
-            mine = [key for key in keys if one.folder.group_slug in (None, key.group_slug)]
-            if mine and any(self._store.pending(one.folder.id, sorted(mine))):
-                waits = True
-                book.remains(
-                    "files, and what its queue in the store names",
-                    f"folder {one.folder.id}, {one.place}",
-                    "they are removed when a consumer or a rebuild next runs there; run forget again after that",
-                )
-        return waits
+            where = f"folder {one.folder.id}, {one.place}"
+            if self._waits(one, keys):
+                ends = "they are removed when a consumer or a rebuild next runs there; run forget again after that"
+                book.remains("files, and what its queue in the store names", where, ends)
+            storage = one.place.storage or "its storage folder"
+            book.remains("lines about the user", f"{storage}, {where}", "run forget there as well")
 
 
 def _files(folder: ProfileFolder, user_id: int) -> dict[str, ProfileKey | None]:

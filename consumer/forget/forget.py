@@ -12,8 +12,9 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -45,9 +46,18 @@ _DOCUMENT = "forget"
 """In the store: the profiles of those whose forgetting has begun and not ended; and the lease to write it."""
 _LEASE_SECONDS = 10.0
 _WAIT_SECONDS = 60.0
+_ELSEWHERE_SECONDS = 5.0
 _STEP_SECONDS = 0.2
 
-_decode = JsonDecoder(dict[int, set[str]]).decode
+
+class _Noted(msgspec.Struct):
+    """The groups of a user's profiles; `due`: in every folder their ends were made due."""
+
+    slugs: set[str] = set()
+    due: bool = False
+
+
+_decode = JsonDecoder(dict[int, _Noted]).decode
 
 
 class Surroundings(NamedTuple):
@@ -98,22 +108,28 @@ class Forgetting:
             here = FoldersHere(self._store, self._around.files, self._user, stack)
             blocked = force or here.blocks() or self._floor() == FOREVER
             book = self._book = ReceiptBook(self._user, self._clock, blocked=blocked)
-            unfinished = self._unfinished().get(self._user, set())
-            keys = self._profiles() | here.keys() | {ProfileKey(self._user, slug) for slug in unfinished}
+            noted = self._unfinished().get(self._user, _Noted())
+            before = {ProfileKey(self._user, slug) for slug in noted.slugs}
+            found = self._profiles() | here.keys()
             if self._around.topics is not None:
-                keys |= self._around.topics.announced(self._user, book)
-            self._note({key.group_slug for key in keys} | unfinished)  # step 2
-            waits = self._remove() or bool(unfinished)  # steps 3 and 4
+                found |= self._around.topics.announced(self._user, book)
+            self._note(found | before, due=noted.due and not found)  # step 2
+            waits = self._remove() or (bool(before) and not noted.due)  # steps 3 and 4
             if book.receipt.blocked:
                 here.block(book)
             elif waits:
-                self._wait_for_tail(keys)  # step 5
-            keys = (keys | self._profiles()) - self._alive()
-            remove_profiles(self._store, keys)
-            here.flush(keys, self._around.projection, self._around.announcer, book, self._pause())  # step 6
-            self._announce(keys, here)
+                self._wait_for_tail(found | before)  # step 5
+            found |= self._profiles() if noted.due else self._profiles() | before
+            found -= self._alive()
+            remove_profiles(self._store, found)
+            here.flush(found, self._around.projection, self._around.announcer, book, self._pause())  # step 6
+            self._announce(found, here)
+            keys = (found | before) - self._alive()
             here.clean(keys, book)  # step 7
-            self._remove_lines()
+            for storage in here.storages:
+                self._remove_lines(storage)
+            if self._around.topics is not None:
+                self._around.topics.drop_dead_letters(self._user, book)
             self._verify(keys, here)  # step 8
         return book.close()
 
@@ -145,14 +161,14 @@ class Forgetting:
     def _profiles(self) -> set[ProfileKey]:
         return set(self._store.profiles(self._user, self._user))
 
-    def _unfinished(self) -> dict[int, set[str]]:
+    def _unfinished(self) -> dict[int, _Noted]:
         try:
             return _decode(self._store.document(_DOCUMENT) or b"{}")
         except DecodingError:
             return {}
 
-    def _note(self, slugs: set[str] | None) -> None:
-        """Put this user's groups into the document; None: out of it."""
+    def _note(self, keys: Collection[ProfileKey], *, due: bool) -> None:
+        """Put this user's profiles into the document; where there are none, take the user out of it."""
         token = secrets.token_hex(8)
         deadline = self._now() + 2 * _LEASE_SECONDS
         while not self._store.lease(_DOCUMENT, token, _LEASE_SECONDS):
@@ -161,8 +177,8 @@ class Forgetting:
             self._sleep(_STEP_SECONDS)
         noted = self._unfinished()
         noted.pop(self._user, None)
-        if slugs:
-            noted[self._user] = slugs
+        if keys:
+            noted[self._user] = _Noted({key.group_slug for key in keys}, due)
         self._store.put_document(_DOCUMENT, token, msgspec.json.encode(noted) if noted else b"")
         self._store.release(_DOCUMENT, token)
 
@@ -242,18 +258,16 @@ class Forgetting:
             left = sorted(keys - here.flushed)
             self._around.topics.announce_ends(left, self._around.announcer, self._store.clock(), self._book)
 
-    def _remove_lines(self) -> None:
-        storage, user = self._around.files.storage_dir, self._user
+    def _remove_lines(self, storage: Path) -> None:
+        user = self._user
         letters = FileDeadLetters(storage / DEAD_LETTERS, self._clock)
-        self._rewrite("dead letters", DEAD_LETTERS, lambda path: remove_lines(path, holds_user(user)))
+        self._rewrite("dead letters", storage / DEAD_LETTERS, lambda path: remove_lines(path, holds_user(user)))
         self._try("dead letters", storage / DEAD_LETTERS, lambda: letters.drop(concerns_user(user)))
-        if self._around.topics is not None:
-            self._around.topics.drop_dead_letters(user, self._book)
-        self._rewrite("announcements", ANNOUNCEMENTS, lambda path: remove_user(path, user))
-        self._rewrite("lines of the run log", RUN_LOG, lambda path: remove_lines(path, names_user(user)))
+        self._rewrite("announcements", storage / ANNOUNCEMENTS, lambda path: remove_user(path, user))
+        self._rewrite("lines of the run log", storage / RUN_LOG, lambda path: remove_lines(path, names_user(user)))
 
-    def _rewrite(self, what: str, name: str, rewrite: Callable[..., int]) -> None:
-        plain, compressed = generations(self._around.files.storage_dir / name)
+    def _rewrite(self, what: str, place: Path, rewrite: Callable[..., int]) -> None:
+        plain, compressed = generations(place)
         for path in plain:
             self._try(what, path, lambda path=path: rewrite(path))  # type: ignore[misc]  # mypy can't infer it
         for path in compressed:
@@ -266,21 +280,14 @@ class Forgetting:
             self._book.failed(what, where, error)
 
     def _verify(self, keys: set[ProfileKey], here: FoldersHere) -> None:
+        deadline = self._now() + _ELSEWHERE_SECONDS
+        while here.waits_elsewhere(keys) and self._now() < deadline:  # a consumer that runs there is done at once
+            self._sleep(_STEP_SECONDS)
         for key in keys:
             self._store.remove(key, self._store.load({key: ()})[key].version)  # what no folder waits for any more
-        waits = here.remaining(keys, self._book)
+        here.remaining(keys, self._book)
         if self._around.topics is not None:
             self._around.topics.remaining(keys, self._book)
-        self._book.remains("the user's id and the revision floor", self._around.redis, "they keep old events out")
-        self._book.remains(
-            "what was overwritten", f"append-only file, replicas and backups of {self._around.redis}",
-            "BGREWRITEAOF, and the backups' own end",
-        )  # fmt: skip
-        self._book.remains("warnings that name the user's id", "logs of all processes", "their own rotation")
-        self._book.remains(
-            "what others made of it",
-            "whoever follows snapshot-changed or reads the files",
-            "they act on the tombstones",
-        )
-        if self._book.receipt.complete and not waits:
-            self._note(None)
+        self._book.remains_anyway(self._around.redis)
+        if self._book.receipt.complete:
+            self._note(keys if here.waits_elsewhere(keys) else (), due=True)

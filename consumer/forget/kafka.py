@@ -10,6 +10,7 @@ from consumer.kafka.offsets import announced_slugs
 from consumer.kafka.topics import configurations
 from projections.comments.events import TOPICS
 from projections.errors import OperatorError
+from projections.masking import mask_urls
 from projections.profile_key import ProfileKey
 from snapshot.announce.announcement import SNAPSHOT_CHANGED, Announcement, Announcer
 from snapshot.kafka.settings import KafkaSettings
@@ -66,16 +67,19 @@ class TopicTraces:
             ends = "retention.ms, and segment.ms: a segment is deleted as a whole"
             book.remains("bodies of comments and tags", self._where(topic), ends, milliseconds=kept)
         if keys:
-            book.removed("announcements (a tombstone for each profile)", self._where(SNAPSHOT_CHANGED), len(keys))
             kept = _sum(found.get(SNAPSHOT_CHANGED, {}), "max.compaction.lag.ms", "segment.ms")
             ends = "compaction: older records when their segment is compacted, the tombstones delete.retention.ms later"
             book.remains("announcements before the tombstones", self._where(SNAPSHOT_CHANGED), ends, milliseconds=kept)
-            for key in self.announced(next(iter(keys)).user_id, book) & set(keys):
+            left = self.announced(next(iter(keys)).user_id, book) & set(keys)
+            if book.receipt.complete:
+                tombstones = "announcements (a tombstone is the last record of each profile)"
+                book.removed(tombstones, self._where(SNAPSHOT_CHANGED), len(set(keys) - left))
+            for key in left:
                 last = ValueError(f"the last announcement of {key.user_id}:{key.group_slug} is a snapshot still")
                 book.failed("announcements", self._where(SNAPSHOT_CHANGED), last)
 
     def _where(self, topic: str) -> str:
-        return f"Kafka {self._settings.bootstrap_servers}, {topic}"
+        return mask_urls(f"Kafka {self._settings.bootstrap_servers}, {topic}")
 
 
 _UNLIMITED = 2**53

@@ -67,6 +67,15 @@ class ReceiptBook:
         until = None if milliseconds is None else stamp(self._now() + timedelta(milliseconds=milliseconds))
         self.receipt.remaining.append(Remaining(what, str(where), until, ends))
 
+    def remains_anyway(self, redis: str) -> None:
+        """What remains after every run."""
+        self.remains("the user's id and the revision floor", redis, "they keep old events out")
+        where = f"append-only file, replicas and backups of {redis}"
+        self.remains("what was overwritten", where, "BGREWRITEAOF, and the backups' own end")
+        self.remains("warnings that name the user's id", "logs of all processes", "their own rotation")
+        where = "whoever follows snapshot-changed or reads the files"
+        self.remains("what others made of it", where, "they act on the tombstones")
+
     def failed(self, what: str, where: object, error: Exception) -> None:
         """Something could not be removed, so the run has to be repeated."""
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)

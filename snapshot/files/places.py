@@ -18,10 +18,14 @@ _SECONDS = 10.0
 
 
 class FolderPlace(msgspec.Struct, frozen=True):
-    """Where a folder was when something was last opened to write there; empty where an older version did."""
+    """Where a folder was when something was last opened to write there, and the storage folder of what did.
+
+    Empty where an older version did.
+    """
 
     host: str = ""
     path: str = ""
+    storage: str = ""
 
     def __str__(self) -> str:
         return f"{self.path} on {self.host}" if self.path else "an unknown place"
@@ -37,10 +41,11 @@ class KnownFolder(NamedTuple):
 _decode = JsonDecoder(FolderPlace).decode
 
 
-def note_place(store: Store, folder: ProfileFolder) -> None:
-    """Keep in the store where this folder lies. Raises StoreUnavailableError."""
+def note_place(store: Store, folder: ProfileFolder, storage: Path) -> None:
+    """Keep in the store where this folder lies, and the storage folder. Raises StoreUnavailableError."""
     name, token = _document(folder.identity), secrets.token_hex(8)
-    content = msgspec.json.encode(FolderPlace(socket.gethostname(), str(folder.path.absolute())))
+    place = FolderPlace(socket.gethostname(), str(folder.path.absolute()), str(storage.absolute()))
+    content = msgspec.json.encode(place)
     if store.document(name) != content and store.lease(name, token, _SECONDS):
         store.put_document(name, token, content)
         store.release(name, token)

@@ -216,7 +216,7 @@ def _store(settings: RebuildSettings, stack: ExitStack) -> Store:
 
 def _output(settings: RebuildSettings, projection: Projection, stack: ExitStack) -> Output:
     folder = open_folder(settings.files.profiles, settings.files.group_slug, disk=settings.files.disk)
-    note_place(projection.store, folder)
+    note_place(projection.store, folder, settings.files.storage_dir)
     announcer = stack.enter_context(open_announcer(settings.kafka, settings.files))
     flusher = Flusher(projection, folder, announcer, NoMetrics(), folder_days=settings.files.folder_days)
     return Output(folder, flusher)

@@ -24,7 +24,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "operations" / "security.md"
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 KINDS = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
 
-USERS = ("consumer", "relay", "rebuild", "letters")
+USERS = ("consumer", "relay", "rebuild", "letters", "forget")
 
 Grant = tuple[str, str, str]
 """Kind of resource, its name, operation."""
@@ -118,6 +118,7 @@ def test_what_is_documented_for_the_other_commands_is_enough(guarded: Guarded, r
     env = on(tmp_path / "data", tmp_path / "storage", REDIS_URL=redis_url)
     guarded.grant("rebuild", grants("snapshot-rebuild"))
     guarded.grant("letters", grants("snapshot-admin dead-letters"))
+    guarded.grant("forget", grants("snapshot-admin forget"))
     rebuilt = run("snapshot-rebuild", "--all", env=env | guarded.environment("rebuild"))
     assert rebuilt.returncode == 1, rebuilt.stderr  # an empty store, repaired
 
@@ -138,3 +139,17 @@ def test_what_is_documented_for_the_other_commands_is_enough(guarded: Guarded, r
         assert "Authorization" not in done.stderr
     left = run("snapshot-admin", "dead-letters", "list", env=letters).stdout.splitlines()
     assert [line.split()[0] for line in left] == ["comment-created/0/7"]
+
+    forgotten = run("snapshot-admin", "forget", "3", "--force", env=env | guarded.environment("forget"))
+    assert forgotten.returncode == 0, forgotten.stderr + forgotten.stdout
+    receipt = json.loads(forgotten.stdout)
+    assert {one["what"] for one in receipt["removed"]} >= {"dead letters", "profiles", "file"}
+    unheard = run("snapshot-admin", "forget", "3", env=env | guarded.environment("letters"))
+    assert unheard.returncode == 2  # it has rows still
+    undone = json.loads(
+        run("snapshot-admin", "forget", "4", "--force", env=env | guarded.environment("letters")).stdout
+    )
+    assert not undone["complete"]
+    assert {"announcements", "how long messages are kept"} & {
+        one["what"] for one in undone["remaining"] if one["failed"]
+    }

@@ -1,21 +1,24 @@
 """Forgetting on the memory store: killed at any call of the store and run again, it ends the same."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 from structlog.testing import capture_logs
 
 from consumer.forget.forget import Forgetting, Surroundings
-from consumer.forget.receipt import Receipt
+from consumer.forget.receipt import Receipt, show
 from projections.comments.events import Event
 from projections.comments.rows import CommentRow
 from projections.errors import OperatorError
 from projections.profile_key import BUCKETS, ProfileKey
 from projections.projection import Projection
-from projections.store.protocol import FOREVER, Store
+from projections.store.protocol import FOREVER, Folder, Published, Settlement, Store
 from snapshot.announce.file import FileAnnouncer
 from snapshot.cli.options import FileOptions
 from snapshot.cli.resources import ANNOUNCEMENTS
@@ -26,6 +29,7 @@ from snapshot.flush.flusher import Flusher
 from snapshot.runtime.metrics import NoMetrics
 from support.flushing import Crash
 from support.histories import comment, insight
+from support.profile_files import put_profile_file
 from support.stores import Passing, memory_bench
 
 if TYPE_CHECKING:
@@ -75,7 +79,7 @@ class Place:
         self.rows = Rows()
         self.apply([event for key in (*MINE, OTHER) for event in events_of(key)])
         folder = open_folder(self.files.profiles, None)
-        note_place(self.store, folder)
+        note_place(self.store, folder, path)
         flusher = Flusher(Projection(self.store), folder, self.announcer, NoMetrics())
         flusher.add_folder()
         while flusher.flush().claims:
@@ -204,3 +208,51 @@ def test_a_file_that_cannot_be_removed_makes_the_receipt_incomplete(
     assert (failed.what, failed.ends) == ("announcements", "Permission denied; then run forget again")
     assert place.forgetting().run(force=False).complete
     place.check_forgotten()
+
+
+def test_a_folder_that_only_wb_writes_to_is_cleaned_and_remembers_the_block(place: Place, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "by wb"
+    open_folder(elsewhere, None).close()
+    for key in (*MINE, OTHER):
+        put_profile_file(elsewhere, *key)
+    place.files = replace(place.files, output_dir=elsewhere)
+    assert place.forgetting().run(force=True).complete
+    assert [path.name for path in elsewhere.glob("*.json")] == ["8-lions.json"]
+    assert BlockedInMarker(elsewhere).get() == {USER}
+    place.files = replace(place.files, output_dir=None)
+    place.check_forgotten()
+
+
+def test_the_storage_folder_of_another_daemon_here_is_looked_into(place: Place, tmp_path: Path) -> None:
+    theirs = tmp_path / "another"
+    folder = open_folder(theirs / "signal_profiles", None)
+    place.store.add_folder(folder.identity)
+    note_place(place.store, folder, theirs)
+    folder.close()
+    (theirs / ANNOUNCEMENTS).write_bytes(b'{"user_id":7,"a":1}\n{"user_id":8}\n{"user_id":7,"torn')
+    assert place.forgetting().run(force=False).complete
+    assert (theirs / ANNOUNCEMENTS).read_bytes() == b'{"user_id":8}\n'
+    place.check_forgotten()
+
+
+def test_a_folder_elsewhere_is_named_until_it_is_done(place: Place) -> None:
+    elsewhere = Folder("17ab", None)
+    place.store.add_folder(elsewhere)
+    receipt = place.forgetting().run(force=False)
+    [files, lines] = [one for one in receipt.remaining if "17ab" in one.where]
+    assert files.ends.endswith("run forget again after that")
+    assert lines.ends == "run forget there as well"
+    claims = place.store.claim("17ab", range(BUCKETS), 9, 9.0, "theirs")
+    readings = place.store.read("17ab", claims)
+    settled = [Settlement(one, read, "", Published.FILE) for one, read in zip(claims, readings, strict=True)]
+    place.store.settle("17ab", "theirs", settled, 0.0)
+    place.forgetting().run(force=False)
+    assert [one.ends for one in place.forgetting().run(force=False).remaining if "17ab" in one.where] == [lines.ends]
+
+
+def test_a_receipt_is_a_table_for_a_person(place: Place) -> None:
+    receipt, written = place.forgetting().run(force=True), StringIO()
+    show(receipt, Console(file=written, width=300))
+    assert "User 7 is forgotten and blocked." in written.getvalue()
+    assert str(place.files.profiles / "7-lions.json") in written.getvalue()
+    assert "they keep old events out" in written.getvalue()
