@@ -1,5 +1,6 @@
 """What every command shares: how it is run, and how it says that something is wrong."""
 
+import hashlib
 import importlib.metadata
 import os
 import sys
@@ -16,6 +17,7 @@ from projections.errors import OperatorError
 from projections.masking import mask_urls
 from projections.store.protocol import StoreUnavailableError
 from snapshot.cli.options import with_options
+from snapshot.files.disk import LocalDisk
 from snapshot.runtime import logs, stdio
 
 COULD_NOT_RUN = 2
@@ -84,18 +86,23 @@ def _say_usage(error: Any) -> None:  # noqa: ANN401 - typer's
 
 
 def _report_bug(error: Exception) -> None:
-    """Say that this is a bug, in one line; the traceback goes to a file, as the line is what people read."""
+    """Say that this is a bug, in one line; the traceback goes to a file, as the line is what people read.
+
+    One file for the same traceback: a supervisor starts again and again what ends this way.
+    """
     version = importlib.metadata.version(_PACKAGE)
     text = mask_urls("".join(traceback.format_exception(error)))
     what = " ".join(traceback.format_exception_only(error)[-1].split())
     line = mask_urls(f"this is a bug in {_PACKAGE} {version}: {what}")
     # The names of flags alone: a value may be a password.
     given = " ".join([sys.argv[0], *(one.partition("=")[0] for one in sys.argv[1:] if one.startswith("--"))])
+    content = f"{_PACKAGE} {version}, Python {sys.version}\n{given}\n{text}".encode(errors="backslashreplace")
     with suppress(OSError):
-        place = os.environ.get("SNAPSHOT_STORAGE_DIR") or None  # a service's /tmp is its own, and ends with it
-        number, name = tempfile.mkstemp(prefix=f"{_PACKAGE}-", suffix=".traceback", dir=place)
-        with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{_PACKAGE} {version}, Python {sys.version}\n{given}\n{text}")
+        # A service's /tmp is its own, and ends with it.
+        folder = os.environ.get("SNAPSHOT_STORAGE_DIR") or tempfile.gettempdir()
+        name = f"{folder}/{_PACKAGE}-{hashlib.sha256(content).hexdigest()[:12]}.traceback"
+        with suppress(FileExistsError):
+            LocalDisk(0o600).write_new(name, content)
         sys.stderr.write(f"{line}; please report it with the file {name}\n")
         return
     sys.stderr.write(f"{line}\n{text}")
