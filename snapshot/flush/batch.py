@@ -43,11 +43,14 @@ class Downstream(NamedTuple):
 def downstream_of(reading: FlushReading, on_disk: str, *, journaled: bool) -> Downstream:
     """What downstream has, by the store; where that does not know, by the file in the folder.
 
-    A file that lies there was announced, unless the journal names it. What was damaged says nothing.
+    A file that lies there was announced, unless the journal names it. What was damaged says nothing. Where the files of
+    two folders differ, nothing tells which of them was announced last.
     """
-    if reading.announced is not None:
-        return Downstream(reading.announced.hash, certain=True)
-    return Downstream(NO_FILE, certain=False) if journaled or on_disk == DAMAGED else Downstream(on_disk, certain=True)
+    known = reading.announced
+    if known is not None and known.sequence:
+        return Downstream(known.hash, certain=True)
+    doubtful = journaled or on_disk == DAMAGED or (known is not None and known.hash != on_disk)
+    return Downstream(NO_FILE, certain=False) if doubtful else Downstream(on_disk, certain=True)
 
 
 class Outcome(NamedTuple):

@@ -155,7 +155,7 @@ class Flusher:
 
     def _read(self, batch: FlushBatch, claims: Sequence[Claim]) -> None:
         readings = self._store.read(self._id, claims)
-        if any(reading.announced is None for reading in readings):
+        if not all(reading.announced and reading.announced.sequence for reading in readings):
             self._journal.read()
         for claim, reading in zip(claims, readings, strict=True):
             try:

@@ -13,12 +13,13 @@ from typing import NamedTuple
 import structlog
 
 from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
-from projections.store.protocol import BucketState, Store
+from projections.store.protocol import ABSENT, BucketState, Store
 from snapshot.deletion_guard import CONFIRM, blocked_message
 from snapshot.files.check import BadFile
 from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder, differs
 from snapshot.files.orphans import orphan_files, reason_to_keep
 from snapshot.flush.epochs import FolderEpochs, complete, spell_epoch
+from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
@@ -113,7 +114,7 @@ class Scrub:
         if self._orphans_seen and not complete(states, pending):
             return found
         if self._orphans_seen:
-            found += self._remove_orphans(pending)
+            found += self._remove_orphans(pending) + self._announce_ends(pending)
         self._epochs.record(states)
         self._compared_epochs.clear()  # the same may come again, where the store falls back to before it
         self._orphans_seen = self._compare_all = False
@@ -135,7 +136,7 @@ class Scrub:
         known = self._epochs.known()
         raised = {one for one in buckets if one in known or _is_raised(states[one])}
         found = self._repair(self._compare(keys), raised)
-        self._orphans_seen = self._orphans_seen or bool(self._orphans(buckets))
+        self._orphans_seen = self._orphans_seen or bool(self._orphans(buckets) or self._unannounced_ends(buckets))
         self._compared_epochs.update({bucket: spell_epoch(states[bucket]) for bucket in buckets})
         return found
 
@@ -153,6 +154,21 @@ class Scrub:
         self._log("orphaned files; removing them", found)
         self._store.force(self._id, found)
         return found
+
+    def _unannounced_ends(self, buckets: Collection[int]) -> list[ProfileKey]:
+        """Profiles that the journal names, without a file and unknown to the store: nothing else makes them due."""
+        journal = UnannouncedJournal(self._folder.path, self._folder.disk)
+        noted = [key for key in journal.profiles() if bucket_of(key.user_id) in buckets]
+        loaded = self._store.load(dict.fromkeys(noted, ()))
+        absent = [key for key in noted if loaded[key].version == ABSENT]
+        return [key for key in absent if self._folder.hash_on_disk(key) == NO_FILE]
+
+    def _announce_ends(self, buckets: Collection[int]) -> list[ProfileKey]:
+        ended = self._unannounced_ends(buckets)
+        if ended:
+            self._log("profiles ended, which may not have been announced; announcing it", ended)
+            self._store.force(self._id, ended)
+        return ended
 
     def _repair(self, mismatches: list[Mismatch], raised: Collection[int] = ()) -> list[ProfileKey]:
         """Have files written again, and announced where what lies there may have been announced.

@@ -82,6 +82,10 @@ class UnannouncedJournal:
         self.announced(())
         return len(named)
 
+    def profiles(self) -> list[ProfileKey]:
+        """The profiles that any note names, ascending."""
+        return sorted(set().union(*self._notes.values()))
+
     def __contains__(self, key: object) -> bool:
         return any(key in noted for noted in self._notes.values())
 

@@ -9,6 +9,7 @@ import pytest
 from projections.profile_key import ProfileKey
 from support.flushing import Interrupted, Rig, rig
 from support.histories import comment
+from support.rollback import keep
 from support.stores import Bench
 
 ANN = ProfileKey(1, "lions")
@@ -121,3 +122,24 @@ def test_a_folder_that_nobody_flushed_for_long_begins_as_a_new_one(bench: Bench,
         assert not flusher.add_folder(), "who flushes is not dropped"
         assert found.flush(flusher) == (0, 0, 1, 0, 0)
         found.right()
+
+
+def test_after_a_loss_a_folder_that_was_behind_does_not_hide_what_the_other_announced(
+    bench: Bench, tmp_path: Path
+) -> None:
+    with rig(bench, tmp_path / "profiles") as one, rig(bench, tmp_path / "other", store=one.store) as other:
+        other.announced = one.announced
+        empty = keep(one.store)
+        one.apply(comment(ANN, 11, 1, "https://a.org"))
+        one.flush()
+        other.flush()
+        one.apply(comment(ANN, 11, 2, "https://b.org"))
+        one.flush()
+        empty()
+        for each in (one, other):
+            each.flusher().add_folder()
+        one.apply(comment(ANN, 11, 3, "https://a.org"))
+        other.flush()
+        one.flush()
+        one.right()
+        assert other.lying() == one.lying()

@@ -16,6 +16,7 @@ from projections.store.protocol import InitialPositions, RecoveryGoal
 from snapshot.files.folder import open_folder
 from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
 from snapshot.flush.scrub import Scrub
+from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.schema import parse_file
 from support.flushing import Rig, rig
 from support.histories import comment
@@ -226,6 +227,20 @@ def test_after_a_recovery_an_orphan_file_is_removed_and_that_is_announced(one: R
     assert one.folder.read(EVE) is not None  # of another bucket
     one.folder.place(EVE).unlink()
     removed(one, DAN)
+
+
+def test_after_a_recovery_the_end_of_a_profile_is_announced_whose_file_was_removed_and_nothing_more(one: Rig) -> None:
+    scrubbing = Scrubbing(one)
+    scrubbing.scrub.step()
+    UnannouncedJournal(one.folder.path).record("0123456789abcdef", [DAN])
+    bucket = bucket_of(DAN.user_id)
+    one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
+    assert scrubbing.scrub.step() == []  # the recovery may bring the profile back
+    one.store.recover(bucket, 1, None)
+    assert scrubbing.scrub.step() == [DAN]
+    one.flush()
+    removed(one, DAN)
+    assert DAN not in UnannouncedJournal(one.folder.path)
 
 
 def test_a_profile_that_recovery_brings_back_keeps_its_file(one: Rig) -> None:
