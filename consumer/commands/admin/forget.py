@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
@@ -50,12 +50,14 @@ def forget_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of fl
     """
     if force and undo:
         raise typer.BadParameter("give either --force or --undo")
-    with _opened(database, files, store, kafka) as around:
+    with _opened(database, files, store, kafka) as (around, rewrite_log):
         forgetting = Forgetting(user, around, lambda: datetime.now(UTC))
         if undo:
             _print_undone(user, forgetting.undo())
             return
         receipt = forgetting.run(force=force)
+        if rewrite_log is not None:
+            rewrite_log()
     print_safely(lambda: _print(receipt, as_json=as_json))
     if not receipt.complete:
         raise typer.Exit(INCOMPLETE)
@@ -64,7 +66,8 @@ def forget_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of fl
 @contextmanager
 def _opened(
     database: DatabaseOptions, files: FileOptions, store: StoreOptions, kafka: KafkaOptions
-) -> Iterator[Surroundings]:
+) -> Iterator[tuple[Surroundings, Callable[[], None] | None]]:
+    """What forgetting works on; and what rewrites the log of a private Redis, of which we are the only user."""
     settings = kafka.settings
     urls = database.database_url, database.insights_database_url
     with open_store(store, files) as opened, open_announcer(settings, files) as announcer:
@@ -72,7 +75,8 @@ def _opened(
         with open_databases(*urls, seen=SeenAnywhere(*places, read_only=True)) as database_:
             redis = f"Redis {mask(store.redis_url)}" if store.redis_url else f"Redis in {files.storage_dir / 'redis'}"
             topics = None if settings is None else TopicTraces(settings)
-            yield Surroundings(Projection(opened.store), database_, files, announcer, topics, redis)
+            around = Surroundings(Projection(opened.store), database_, files, announcer, topics, redis)
+            yield around, None if store.redis_url else opened.store.rewrite_log
 
 
 def _print(receipt: Receipt, *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """Connect to a Redis, and refuse one that would lose data or can't be used."""
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from redis.retry import Retry
 from projections.errors import OperatorError
 from projections.masking import mask
 from projections.store.protocol import StoreUnavailableError
+from projections.store.redis.scripts import passing_faults
 
 log = structlog.get_logger()
 
@@ -41,6 +43,23 @@ def connect(url: str) -> redis.Redis:
             "or unix:///path/to/redis.sock"
         ) from error
     return client
+
+
+def rewrite_log(client: redis.Redis, seconds: float = 30.0) -> None:
+    """Have the append-only file written again, without what was overwritten; wait for its end, so long at most.
+
+    Raises StoreUnavailableError.
+    """
+    deadline = time.monotonic() + seconds
+    with passing_faults():
+        client.bgrewriteaof()
+        while _rewriting(client) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def _rewriting(client: redis.Redis) -> bool:
+    found: Any = client.info("persistence")
+    return bool(found.get("aof_rewrite_in_progress") or found.get("aof_rewrite_scheduled"))
 
 
 def check(client: redis.Redis, url: str) -> None:

@@ -52,6 +52,10 @@ class RedisStore(RedisFlushQueue):
         redis_client.check(self._client, self._url)
         self.release("check", "")  # scripts can be run
 
+    def rewrite_log(self) -> None:
+        """Have what was overwritten go from the append-only file, too."""
+        redis_client.rewrite_log(self._client)
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()

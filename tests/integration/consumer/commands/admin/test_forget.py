@@ -227,7 +227,7 @@ def test_the_folder_of_another_scope_is_cleaned_where_the_store_knows_it(tmp_pat
     assert foreign.exists()
     remaining = {one["where"]: one for one in receipt["remaining"]}
     assert remaining[str(damaged)]["ends"] == "look at it, and remove it"
-    [other] = [where for where in remaining if str(tmp_path / "unseen") in where]
+    [other] = [where for where in remaining if where.startswith("folder ") and str(tmp_path / "unseen") in where]
     assert "when a consumer or a rebuild next runs there" in remaining[other]["ends"]
     (tmp_path / "another host").rename(tmp_path / "unseen")
     assert run("snapshot-rebuild", "--all", env=unseen).returncode == 0
@@ -253,3 +253,19 @@ def test_a_run_that_was_killed_is_completed_by_the_next(tmp_path: Path, redis_ur
 def _profiles(place: Place) -> list[str]:
     with redis.Redis.from_url(place.redis_url) as client:
         return [key.decode() for key in client.scan_iter(f"*:p:{USER}:*")]
+
+
+def test_the_log_of_a_private_redis_is_written_again(tmp_path: Path) -> None:
+    demo_database.create(tmp_path / "data")
+    at = datetime(2024, 6, 10, 12)  # noqa: DTZ001  UTC, as stored
+    demo_database.add_comment(tmp_path / "data", USER, f"see https://{HOST}/x", at, tags=(LABEL,))
+    env = on(tmp_path / "data", tmp_path / "storage")
+    assert run("snapshot-consumer", "--until-caught-up", env=env).returncode == 0
+
+    def logs() -> bool:
+        files = (tmp_path / "storage" / "redis").rglob("*")
+        return any(LABEL.encode() in path.read_bytes() for path in files if path.is_file())
+
+    assert logs()
+    assert run("snapshot-admin", "forget", str(USER), "--force", env=env).returncode == 0
+    assert not logs()
