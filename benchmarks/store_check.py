@@ -120,14 +120,14 @@ def _measure(database: Database, client: Redis) -> float:
 
 def _put_heads(database: Database, builder: EventBuilder, store: RedisStore) -> Iterator[ProfileKey]:
     census, after = Census(builder.groups, lambda _error: None), None
-    while rows := database.comments_of_users(0, HIGHEST_ID, after):
+    rows = database.comments_of_users(0, HIGHEST_ID)
+    while rows:
         after = rows[-1].user_id, rows[-1].comment_id
-        for key, head in census.page(rows, analyses_of(database, rows)):
-            _put(store, key, _with_digest(builder, key, head))
-            yield key
-    for key, head in census.rest():
-        _put(store, key, _with_digest(builder, key, head))
-        yield key
+        heads = dict(census.page(rows, analyses_of(database, rows)))
+        rows = database.comments_of_users(0, HIGHEST_ID, after)
+        heads |= {} if rows else dict(census.rest())
+        store.save([_save(key, _with_digest(builder, key, head)) for key, head in heads.items()])
+        yield from heads
 
 
 def _with_digest(builder: EventBuilder, key: ProfileKey, head: Head) -> Head:
@@ -141,17 +141,17 @@ def _damage(store: RedisStore, key: ProfileKey, tail: Tail, drift: _Drift) -> fl
     began, before = time.monotonic(), drift.found
     version, fields = store.load({key: (HEAD,)})[key]
     head = unpack_head(fields[HEAD])
-    _put(store, key, replace(head, digest=bytes(16)), version)
+    store.save([_save(key, replace(head, digest=bytes(16)), version)])
     while drift.found == before:
         if tail.turn() is None:
             time.sleep(min(0.5, tail.wait()))
-    _put(store, key, head, store.load({key: ()})[key].version)
+    store.save([_save(key, head, store.load({key: ()})[key].version)])
     return time.monotonic() - began
 
 
-def _put(store: RedisStore, key: ProfileKey, head: Head, version: bytes = ABSENT) -> None:
+def _save(key: ProfileKey, head: Head, version: bytes = ABSENT) -> Save:
     write = Write(key, version, secrets.token_bytes(8), {HEAD: pack_head(head)}, (), dirty=False)
-    store.save([Save(bucket_of(key.user_id), [write])])
+    return Save(bucket_of(key.user_id), [write])
 
 
 def _cpu(client: Redis) -> float:

@@ -22,19 +22,19 @@ class DigestPass:
         self.users: set[int] = set()
         self.totals = Totals()
 
-    def steps(self) -> Iterator[None]:
-        """Compare the profiles of some users at each step."""
+    def steps(self) -> Iterator[int]:
+        """Compare the profiles of some users at each step; how many those were."""
         published = {user for user, _ in self._builder.fingerprints.sums}
         first = 0
         for users in pages(sorted(published | self._builder.groups.members.keys()), _USERS):
-            self._compare(first, users[-1], users)
+            yield self._compare(first, users[-1], users)
             first = users[-1] + 1
-            yield
-        self._compare(first, HIGHEST_ID, ())
+        yield self._compare(first, HIGHEST_ID, ())
 
-    def _compare(self, first: int, last: int, published: Iterable[int]) -> None:
+    def _compare(self, first: int, last: int, published: Iterable[int]) -> int:
         sums = dict(self._sums(published))
-        for key, packed in self._store.load_range(first, last, HEAD):
+        heads = list(self._store.load_range(first, last, HEAD))
+        for key, packed in heads:
             digest = DAMAGED
             if (head := unpack_digest(packed)) is not None:
                 digest = int.from_bytes(head.digest, "big")
@@ -43,6 +43,7 @@ class DigestPass:
             if not in_step(sums.pop(key, 0), digest):
                 self.users.add(key.user_id)
         self.users.update(key.user_id for key, total in sums.items() if not in_step(total, 0))
+        return len(heads)
 
     def _sums(self, users: Iterable[int]) -> Iterator[tuple[ProfileKey, int]]:
         groups, sums = self._builder.groups, self._builder.fingerprints.sums

@@ -32,8 +32,8 @@ log = structlog.get_logger()
 _COMMENTS_A_RANGE = 5_000
 _PAGE = 5_000
 """As many as a page of rows has: a user's comments are divided as seldom as can be, and shown together."""
-_DIGESTS_IDLE = 150
-"""A later pass rests so many times as long as it took to compare digests: under a hundredth of a processor."""
+_PROFILES_PER_SECOND = 800
+"""Of a later pass: under a hundredth of a processor, and however busy that is, as fast."""
 _LOOK_IDLE = 9
 _WAITING_SECONDS = 0.5
 _NAMED = 10
@@ -94,6 +94,7 @@ class StoreCheck:
         self._metrics = metrics
         self._now = now
         self._pages: Iterator[list[Event] | None] | None = None
+        self._rest = 0.0
         self._idle = 0
         self.done = self.verified = not first_pass
         self.due_at = now()
@@ -111,7 +112,7 @@ class StoreCheck:
             self._pages = None  # from the start: what was published is in step by then
             raise
         if self.done:
-            self.due_at = max(self.due_at, self._now() + self._idle * (self._now() - began))
+            self.due_at = max(self.due_at, self._now() + self._rest + self._idle * (self._now() - began))
         return found
 
     def _pass(self, began: float, *, first: bool) -> Iterator[list[Event] | None]:
@@ -136,11 +137,12 @@ class StoreCheck:
         return any(state is not None and state.recovery is not None for state in self._projection.store.bucket_states())
 
     def _compare(self) -> Iterator[list[Event] | None]:
-        self._idle = _DIGESTS_IDLE
+        self._idle = 0
         quick = DigestPass(self._projection.store, self._builder)
-        for _ in quick.steps():  # step 2
+        for profiles in quick.steps():  # step 2
+            self._rest = profiles / _PROFILES_PER_SECOND
             yield [] if self._first else None  # a start is work; a later pass makes way for whatever else is due
-        self._idle = _LOOK_IDLE
+        self._rest, self._idle = 0.0, _LOOK_IDLE
         self._deletions, self._before = Deletions(), Counts(Counter(), Counter())
         self._put_off: list[Difference] = []
         users = frozenset(quick.users - self._builder.unsettled)
