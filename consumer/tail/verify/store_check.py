@@ -32,8 +32,8 @@ log = structlog.get_logger()
 _COMMENTS_A_RANGE = 5_000
 _PAGE = 5_000
 """As many as a page of rows has: a user's comments are divided as seldom as can be, and shown together."""
-_PROFILES_PER_SECOND = 800
-"""Of a later pass: under a hundredth of a processor, and however busy that is, as fast."""
+_PROFILES_PER_SECOND = 350
+"""Of a later pass, however busy the machine: under a hundredth of a processor, Redis' part included."""
 _LOOK_IDLE = 9
 _WAITING_SECONDS = 0.5
 _NAMED = 10
