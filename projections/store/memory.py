@@ -25,6 +25,7 @@ from projections.store.protocol import (
     Save,
     Settlement,
     Write,
+    farthest,
 )
 
 
@@ -270,10 +271,11 @@ class MemoryStore:
     def claim(self, folder: str, buckets: Iterable[int], limit: int, seconds: float, token: str) -> list[Claim]:
         with self._lock:
             now, queues, claims = self._clock(), self._queues(folder), []
+            end, far = now + micros(seconds), now + micros(farthest(self._debounce / 1e6, seconds))
             for bucket in buckets:
                 state = self._states[bucket]
                 recovery = state is not None and state.recovery is not None
-                claims += queues[bucket].claim(now, limit, now + micros(seconds), token, recovery=recovery)
+                claims += queues[bucket].claim(now, limit, end, token, far=far, recovery=recovery)
             return claims
 
     def read(self, folder: str, claims: Sequence[Claim]) -> list[FlushReading]:

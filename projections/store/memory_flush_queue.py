@@ -28,21 +28,30 @@ class FlushQueue:
         """A profile is due at that time, unless it already is earlier."""
         self._due[key] = min(due, self._due.get(key, due))
 
-    def claim(self, now: int, limit: int, end: int, token: str, *, recovery: bool) -> list[Claim]:
-        """Take claims that ran out, then due profiles; with a token that was used before, the same again."""
+    def claim(  # noqa: PLR0913 - those of the store's `claim`, and its clock
+        self, now: int, limit: int, end: int, token: str, *, far: int, recovery: bool
+    ) -> list[Claim]:
+        """Take claims that ran out, then due profiles; with a token that was used before, the same again.
+
+        A time above `far` is from before the clock was set back, and is over.
+        """
+
+        def elapsed(at: int) -> bool:
+            return at <= now or at > far
+
         self._claims = {known: claim for known, claim in self._claims.items() if claim[0] > now}
         if token in self._claims:
             return self._claims[token][1]
         if recovery:
             return []
-        expired = [key for _, key in sorted((at, key) for key, (at, _) in self._leases.items() if at <= now)][:limit]
-        due = [key for _, key in sorted((at, key) for key, at in self._due.items() if at <= now)]
+        expired = [key for _, key in sorted((at, key) for key, (at, _) in self._leases.items() if elapsed(at))][:limit]
+        due = [key for _, key in sorted((at, key) for key, at in self._due.items() if elapsed(at))]
         for key in due:
             if key in self._leases:
                 self._due[key] = self._leases[key][0]
         free = [key for key in due if key not in self._leases][: limit - len(expired)]
-        taken = [self._taken(key, now, expired=True) for key in expired]
-        taken += [self._taken(key, now, expired=False) for key in free]
+        taken = [self._taken(key, forced=False, expired=True) for key in expired]
+        taken += [self._taken(key, forced=elapsed(self._force.get(key, now + 1)), expired=False) for key in free]
         for claim in taken:
             self._leases[claim.key] = (end, token)
             self._due.pop(claim.key, None)
@@ -50,9 +59,8 @@ class FlushQueue:
             self._claims[token] = (end, taken)
         return taken
 
-    def _taken(self, key: ProfileKey, now: int, *, expired: bool) -> Claim:
+    def _taken(self, key: ProfileKey, *, forced: bool, expired: bool) -> Claim:
         """The claim of a profile; once it is forced, only the claim says so."""
-        forced = not expired and self._force.get(key, now + 1) <= now
         if expired or forced:
             self._force.pop(key, None)
         return Claim(key, forced, taken_over=expired)

@@ -22,6 +22,11 @@ FOREVER = 2**63 - 1
 """The revision floor of a user who is blocked: no event reaches it."""
 
 
+def farthest(debounce: float, lease: float) -> float:
+    """How many seconds ahead a due time or a claim's end may lie. One beyond is from before the clock was set back."""
+    return 10 * max(debounce, lease, 60.0)
+
+
 class StoreUnavailableError(Exception):
     """The store can't be reached or can't write at present; retrying is right. The text says what to check."""
 

@@ -7,7 +7,7 @@ import redis
 
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, parse_member
 from projections.store import keys as k
-from projections.store.protocol import ABSENT, Announced, Claim, FlushReading, Folder, Settlement
+from projections.store.protocol import ABSENT, Announced, Claim, FlushReading, Folder, Settlement, farthest
 from projections.store.redis import folders as folders_
 from projections.store.redis.scripts import Argument, Call, ask, run
 
@@ -68,7 +68,8 @@ class RedisFlushQueue:
         for bucket in buckets:
             due, leases, tokens, force, _ = k.folder_keys(bucket, folder)
             keys = [k.state_key(bucket), due, leases, tokens, force, k.claim_key(bucket, folder, token)]
-            calls.append(Call("claim", keys, [token, limit, _millis(seconds)]))
+            far = _millis(farthest(self._debounce_ms / 1000, seconds))
+            calls.append(Call("claim", keys, [token, limit, _millis(seconds), far]))
         pairs = (pair for reply in run(self._client, calls) for pair in zip(reply[::2], reply[1::2], strict=True))
         return [Claim(parse_member(name), flags == _FORCED, flags == _TAKEN_OVER) for name, flags in pairs]
 
