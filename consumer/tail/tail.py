@@ -263,7 +263,7 @@ def open_tail(  # noqa: PLR0913 - seams
         MembershipChanges(database, builder, guard, tasks.add),
         AnalysisRuns(database, builder, tasks.add, now),
     )
-    index_lookup = IndexLookup(database, builder, guard).work
+    index_lookup = IndexLookup(database, builder, guard, now).work
     polling = Polling(
         database, builder, guard, heads, full_reads, index_lookup=index_lookup, page=settings.page, now=now
     )

@@ -4,6 +4,7 @@ WhiteBalloon makes no such index. Where there is one, the last few rows by that 
 remembers, in every interval in which something was committed. No time is compared with any clock.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from consumer.tail.rows.fingerprints import Fingerprint, fingerprint_of
 from projections.comments.events import Event
 from projections.comments.rows import AnalysisRow, CommentRow, is_valid
 from projections.database.database import Database
+from projections.database.protocol import Indexed
 
 log = structlog.get_logger()
 
@@ -25,21 +27,39 @@ _LAST = 100
 """So many of the last rows are looked at; where all of them are new, more at once, and the rest is the sweep's: so is
 what the deletion guard doesn't let pass."""
 _MORE = 5_000
+_SECONDS = 60.0
 
 
 class IndexLookup:
-    """Soft deletions and replaced analyses."""
+    """Soft deletions and replaced analyses. `now` is in seconds.
 
-    def __init__(self, database: Database, builder: EventBuilder, guard: DeletionGuard) -> None:
+    Which indexes there are is asked once a minute, as the database of analyses may appear later.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        builder: EventBuilder,
+        guard: DeletionGuard,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
         self._guard = guard
         self._builder = builder
-        self._indexed = database.indexed()
-        if any(self._indexed):
+        self._now = now
+        self._indexed = Indexed(False, False)  # noqa: FBT003 - a tuple
+        self._ask()
+
+    def _ask(self) -> None:
+        self._asked_at, before = self._now(), self._indexed
+        self._indexed = self._database.indexed()
+        if any(self._indexed) and self._indexed != before:
             log.info("changes are found by the index on their time", **self._indexed._asdict())
 
     def work(self) -> Iterator[list[Event]]:
         """Look at what changed last; give events, page by page."""
+        if self._now() - self._asked_at >= _SECONDS:
+            self._ask()
         for has_index, look in zip(self._indexed, (self._deleted, self._recorded), strict=True):
             if has_index:
                 yield look()

@@ -130,6 +130,25 @@ def test_comments_that_cannot_be_understood_any_more_do_not_end_by_new_analyses(
     assert {event.comment_id for event in found} == {3}
 
 
+def test_an_index_that_appears_later_is_used_within_a_minute(tmp_path: Path) -> None:
+    """Such as that of an analyses' database that WhiteBalloon makes with its first analysis."""
+    wb = WhiteBalloon.in_folder(tmp_path / "wb")
+    group, [user] = wb.add_group("elm", "Elm St")
+    one, now = wb.comment(user, group), [0.0]
+    with open_databases(wb.main_url, wb.insights_url) as database:
+        builder = EventBuilder(
+            database, database.groups(), RowFingerprints(), Revisions(database.clock, 0), NoMetrics()
+        )
+        builder.build(database.comments_after(0))
+        guard = DeletionGuard(prune_all=False, now=lambda: 0.0)
+        lookup = IndexLookup(database, builder, guard, lambda: now[0])
+        index(wb.insights_url, ANALYSES)
+        wb.analyse(one, tags=["new"])
+        assert [event for page in lookup.work() for event in page] == []
+        now[0] = 60.0
+        assert {event.comment_id for page in lookup.work() for event in page} == {one}
+
+
 def test_without_an_index_they_wait_for_the_sweep(wb: WhiteBalloon, comments: list[int]) -> None:
     embedded = Embedded(wb, settings=SWEEPLESS)
     embedded.until(lambda: embedded.drift() == [])
