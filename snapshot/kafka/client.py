@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from kafka import errors
@@ -20,7 +20,7 @@ MAX_MESSAGE_BYTES = 16 * 2**20
 """The largest message of the event topics: a body of 5 MB fits even where JSON has to escape much of it."""
 
 _CONNECT_SECONDS = 10.0
-_HANDSHAKE_SECONDS = _CONNECT_SECONDS + 2.0
+_HANDSHAKE_SECONDS = 1.0
 _REFUSED = (errors.SaslAuthenticationFailedError, errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
 _log = logging.getLogger(__name__)
 Client = TypeVar("Client")
@@ -47,26 +47,38 @@ def connect(
         return made[-1]
 
     merged = settings.options() | {"bootstrap_timeout_ms": int(seconds * 1000)} | options
-    with _silence() as logged, _closed_after(_HANDSHAKE_SECONDS, made):
+    with _silence() as logged:
         try:
-            return make(**merged, kafka_client=network)
+            with _closed_after(seconds + _HANDSHAKE_SECONDS, made):
+                return make(**merged, kafka_client=network)
         except (errors.KafkaError, OSError, ValueError, AssertionError) as error:
-            for client in made:  # kafka-python leaves its thread and sockets behind when it can't connect
-                client.close()
             raise OperatorError(_why(settings, [*logged.errors, error])) from error
 
 
 @contextmanager
 def _closed_after(seconds: float, clients: Sequence[KafkaNetClient]) -> Iterator[None]:
-    """Close the clients when the block takes too long: kafka-python 3.0.12 waits for a TLS handshake without end."""
-    timer = threading.Timer(seconds, lambda: [client.close() for client in clients])
+    """Close the clients when the block fails or takes too long, never by two threads at once.
+
+    kafka-python 3.0.12 leaves its thread and sockets behind when it can't connect, and waits for a TLS handshake
+    without end.
+    """
+
+    def close() -> None:
+        for client in clients:
+            with suppress(Exception):  # it may raise of what it was doing; nobody waits for that any more
+                client.close()
+
+    timer = threading.Timer(seconds, close)
     timer.daemon = True
     timer.start()
     try:
         yield
-    finally:
+    except BaseException:
         timer.cancel()
         timer.join()
+        close()
+        raise
+    timer.cancel()
 
 
 def probe(settings: KafkaSettings, seconds: float = 2.0) -> None:
