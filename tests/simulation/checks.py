@@ -18,7 +18,9 @@ class Checks:
         self._violated = violated
         self._counting: dict[ProfileKey, set[int]] = defaultdict(set)
         self._left: set[tuple[ProfileKey, int]] = set()
-        """Comments that stopped to count in a profile at some moment."""
+        """Comments that stopped to count in a profile at some moment, or moved: groups and rows are read one after the
+        other, so between two changes a row may seem to be where it never was."""
+        self._requests: dict[int, int] = {}
         self._sequences: dict[ProfileKey, int] = {}
         self.known: set[ProfileKey] = set()
         """The profiles that were read by anybody."""
@@ -32,6 +34,10 @@ class Checks:
         """Whether so much disappeared that the deletion guard may wait for somebody's word."""
         return len(self._left) >= LEAST
 
+    def __str__(self) -> str:
+        """Where each comment counts."""
+        return " ".join(f"{key.user_id}:{key.group_slug} {sorted(ids)}" for key, ids in sorted(self._counting.items()))
+
     # ------------------------------------------------------------------------------------------------- what is called
 
     def committed(self) -> None:
@@ -44,7 +50,10 @@ class Checks:
                     now[ProfileKey(row.user_id, slug)].add(row.comment_id)
         for key, before in self._counting.items():
             self._left.update((key, one) for one in before - now.get(key, set()))
-        self._counting = now
+        requests = {one: row.help_request_id for one, row in self._database.tables.comments.items()}
+        moved = {one for one, request in self._requests.items() if requests.get(one, request) != request}
+        self._left.update((key, one) for key, before in self._counting.items() for one in before & moved)
+        self._counting, self._requests = now, requests
 
     def read(self, who: str, key: ProfileKey, sequence: int, live: frozenset[int]) -> None:
         """A flusher read a profile in which these comments count."""

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from simulation.broker import Broker, Member
+from simulation.database import EPOCH
 from simulation.processes import Process
 from simulation.store import Trouble
 
 from consumer.relay.event_producer import EventDeliveryError
 from consumer.source import EMPTY, Assignment, Batch, OffsetOutOfRangeError, Offsets, SourceUnavailableError
-from projections.comments.events import Event
+from projections.comments.events import CommentCreated, Event
 from projections.errors import OperatorError
 
 _METADATA_SECONDS = 3.0
@@ -177,7 +178,9 @@ class LogSender:
         for number, event in enumerate(events):
             if number % 8 == 0:
                 self._process.call(f"publishes {len(events) - number} events")
-            failed += not self._sent(event)
+            sent = self._sent(event)
+            self._process.say(f"{'published' if sent else 'not acknowledged'}: {brief(event)}")
+            failed += not sent
         if failed:
             raise EventDeliveryError(f"{failed} of {len(events)} events were not acknowledged") from OSError("lost")
 
@@ -207,3 +210,11 @@ class LogSender:
         if self._broker.away:
             raise OperatorError("the broker is away")
         return self._broker.ends()
+
+
+def brief(event: Event) -> str:
+    """An event in a few words."""
+    said = f"{event.comment_id} of {event.user_id}:{event.group_slug} {event.revision - EPOCH}"
+    if isinstance(event, CommentCreated):
+        return f"{said} {'gone' if event.gone else 'deleted' if event.deleted_at else f'in {event.help_request_id}'}"
+    return f"{said} tags {event.tags}"

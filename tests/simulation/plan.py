@@ -47,7 +47,18 @@ class Plan:
 
 
 def draw(seed: int) -> Plan:
-    """The plan of a seed."""
+    """The plan of a seed, without what the product can't know.
+
+    Where both the store and a file are lost, nothing tells that the profile was announced.
+    """
+    plan = draw_all(seed)
+    if {"store_falls_back", "store_lost"} & plan.fault_weights.keys():
+        plan.fault_weights.pop("file_touched", None)
+    return plan
+
+
+def draw_all(seed: int) -> Plan:
+    """The plan of a seed, whatever may come of it."""
     random = Random(f"plan {seed}")  # noqa: S311 - nothing secret is drawn
     relays = random.choice((0, 0, 1, 2))
     return Plan(

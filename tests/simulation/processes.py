@@ -60,6 +60,10 @@ class Process:
         self._heard_at = self._scheduler.now
         self._scheduler.pause(int(self.slowness * min((self._random.random() + 1e-9) ** -1.1, 40_000.0)), what)
 
+    def say(self, text: str) -> None:
+        """A remark in the trace."""
+        self._scheduler.say(text)
+
     def sleep(self, seconds: float) -> None:
         if self.dead:
             raise KilledError

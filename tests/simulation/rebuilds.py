@@ -18,12 +18,13 @@ _LAG_SECONDS = 10.0
 
 
 class RebuildProgram:
-    """One run over all users; `report` once it has ended, None where it could not run (exit code 2)."""
+    """One run over all users; `report` once it has ended, or why it was `refused` (exit code 2)."""
 
     def __init__(self, outside: Outside, place: Place, times: FlushTimes, *, prune_all: bool = False) -> None:
         self.process = outside.process
         self.ended = False
         self.report: Report | None = None
+        self.refused: str | None = None
         self._outside = outside
         self._place = place
         self._times = times
@@ -33,8 +34,8 @@ class RebuildProgram:
     def _main(self) -> None:
         try:
             self.report = self._run()
-        except (StoreUnavailableError, DatabaseUnavailableError, OperatorError, OSError):
-            self.report = None
+        except (StoreUnavailableError, DatabaseUnavailableError, OperatorError, OSError) as error:
+            self.refused = str(error)
         self.ended = True
 
     def _run(self) -> Report:

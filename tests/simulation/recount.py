@@ -9,7 +9,7 @@ from simulation.disk import Files
 from simulation.topic import Announcements
 
 from projections.profile_key import ProfileKey
-from snapshot.files.ownership import file_name
+from snapshot.files.ownership import file_name, owned
 from snapshot.schema import SignalProfileSnapshot
 from support.reference import PREFIX, reference_snapshots
 
@@ -56,6 +56,7 @@ def wrong_files(
         f"{folder}/{name} is {_text(found.get(name))} and must be {_text(wanted.get(name))}"
         for name in sorted(wanted.keys() | found.keys())
         if wanted.get(name) != found.get(name)
+        and (name in wanted or owned(found[name], name, group_slug) is not None)  # what is not ours is left there
     ]
 
 

@@ -38,9 +38,9 @@ class Trace:
 class Task:
     """One thread of one process. `stopped_until` holds it back, and all others of its process."""
 
-    def __init__(self, name: str, run: Callable[[], None]) -> None:
+    def __init__(self, name: str, run: greenlet) -> None:
         self.name = name
-        self.greenlet = greenlet(run)
+        self.greenlet = run
         self.stopped_until = 0
         self.ended = False
 
@@ -54,6 +54,7 @@ class Scheduler:
         self._waiting: list[tuple[int, int, Task]] = []
         self._number = 0
         self._current: Task | None = None
+        self._hub = getcurrent()
         self._halted = False
         self.endless: Callable[[], None] = self.halt
 
@@ -69,7 +70,7 @@ class Scheduler:
                 failed(error)
             task.ended = True
 
-        task = Task(name, run)
+        task = Task(name, greenlet(run, self._hub))  # not the one that begins it: what ends goes to its parent
         self._push(self.now, task)
         return task
 
