@@ -62,7 +62,7 @@ def _snapshot(database: DatabaseOptions, files: FileOptions, metrics: MetricOpti
         ) as run,
     ):
         open_database = _opener(database, files, options)
-        selection = _select(open_database, files.group_slug, users)
+        selection = _select(open_database, files, users)
         run.entry.users = len(selection.users)
         if options.dry_run:
             _refuse(selection.unknown_users, files.group_slug)
@@ -123,10 +123,11 @@ def _opener(options: DatabaseOptions, files: FileOptions, run_options: RunOption
     return lambda: open_databases(options.database_url, options.insights_database_url, seen=seen, blocked=blocked)
 
 
-def _select(open_database: OpenDatabase, slug: str | None, users: frozenset[int] | None) -> _Selection:
+def _select(open_database: OpenDatabase, files: FileOptions, users: frozenset[int] | None) -> _Selection:
+    slug = files.group_slug
     with open_database() as database:
         groups = database.groups()
-        refuse_unknown_group(slug, groups)
+        refuse_unknown_group(slug, groups, files.profiles)
         groups = groups.only(slug)
         if users is None:
             return _Selection(groups, groups.members, everybody=True, ranges=ranges_of(database, groups))

@@ -264,7 +264,7 @@ def _check_group(settings: DaemonSettings) -> None:
             raise
         log.warning("the group could not be checked: the database is unreachable", group_slug=slug, reason=str(error))
         return
-    refuse_unknown_group(slug, groups)
+    refuse_unknown_group(slug, groups, settings.files.profiles)
 
 
 def _database(settings: DaemonSettings, store: Store | None = None) -> AbstractContextManager[Database]:

@@ -190,7 +190,7 @@ def open_work(settings: RebuildSettings) -> Iterator[RebuildContext]:
         )
         projection = Projection(_store(settings, stack))
         # before a folder is made for it
-        refuse_unknown_group(settings.files.group_slug, database.groups(), projection.store)
+        refuse_unknown_group(settings.files.group_slug, database.groups(), settings.files.profiles, projection.store)
         output = _read_only_output(settings.files) if settings.dry_run else _output(settings, projection, stack)
         if output is not None:
             stack.callback(output.folder.close)

@@ -1,5 +1,7 @@
 """`snapshot-rebuild` as `snapshot.rebuild.command` wires it, in one process."""
 
+from pathlib import Path
+
 from simulation.daemons import FlushTimes, Outside, Place, open_flusher
 
 from projections.database.errors import DatabaseUnavailableError
@@ -41,7 +43,13 @@ class RebuildProgram:
     def _run(self) -> Report:
         outside, process = self._outside, self.process
         projection = Projection(outside.store, lambda: bytes.fromhex(process.token()))
-        refuse_unknown_group(self._place.group_slug, outside.database.groups(), outside.store)
+        refuse_unknown_group(
+            self._place.group_slug,
+            outside.database.groups(),
+            Path(self._place.path),
+            outside.store,
+            disk=outside.disk,
+        )
         folder, flusher = open_flusher(outside, self._place, self._times)
         scope = Scope(self._place.group_slug, deep=process.draw() < 0.3)
         work = RebuildContext(projection, outside.database, scope, Output(folder, flusher))

@@ -76,7 +76,7 @@ class Town:
         self.asleep()
 
     def work(self, *, deep: bool = False, dry_run: bool = False, group_slug: str | None = None) -> RebuildContext:
-        refuse_unknown_group(group_slug, self.database.groups(), self.store)
+        refuse_unknown_group(group_slug, self.database.groups(), self.out, self.store)
         folder = open_folder(self.out, group_slug)
         flusher = Flusher(self.projection, folder, self.announced, NoMetrics(), lease=2.0)
         return RebuildContext(

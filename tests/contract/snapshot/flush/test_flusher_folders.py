@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from projections.comments.events import gone
 from projections.profile_key import ProfileKey
 from support.flushing import Interrupted, Rig, rig
 from support.histories import comment
@@ -143,3 +144,16 @@ def test_after_a_loss_a_folder_that_was_behind_does_not_hide_what_the_other_anno
         one.flush()
         one.right()
         assert other.lying() == one.lying()
+
+
+def test_a_folder_without_the_file_does_not_say_for_another_that_nothing_was_announced(
+    one: Rig, bench: Bench, tmp_path: Path
+) -> None:
+    """The store was lost, the profile has ended, and the folder that has no file of it is the first to be flushed."""
+    store = bench.fresh()
+    with rig(bench, tmp_path / "other", store=store) as other, rig(bench, one.folder.path, store=store) as again:
+        other.announced = again.announced = one.announced
+        other.apply(gone(11, ANN.user_id, ANN.group_slug, 1, revision=2))
+        other.flush()
+        again.flush()
+        assert one.announced.compacted() == {ANN: None}
