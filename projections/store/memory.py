@@ -1,12 +1,12 @@
 """The store in memory: for tests and for building straight from the database. Same protocol, same contract suite."""
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.store.memory_flush_queue import FlushQueue
+from projections.store.memory_leases import MemoryLeases, micros
 from projections.store.protocol import (
     ABSENT,
     FOREVER,
@@ -27,11 +27,6 @@ from projections.store.protocol import (
     Write,
     farthest,
 )
-
-
-def micros(seconds: float) -> int:
-    """Seconds as microseconds."""
-    return int(seconds * 1e6)
 
 
 class _Profile:
@@ -55,28 +50,22 @@ class _Folder:
         return self.queues[bucket_of(key.user_id)]
 
 
-class MemoryStore:
+class MemoryStore(MemoryLeases):
     """Implements `projections.store.protocol.Store`. `clock` gives microseconds, `debounce` is in seconds."""
 
     def __init__(self, clock: Callable[[], int], debounce: float = 0.5, instance_id: str = "memory") -> None:
-        self._clock = clock
+        super().__init__(clock)
         self._debounce = micros(debounce)
         self._instance_id = instance_id
-        self._lock = threading.RLock()
         self._profiles: dict[ProfileKey, _Profile] = {}
         self._states: list[BucketState | None] = [None] * BUCKETS
         self._folders: dict[str, _Folder] = {}
         self._announced: dict[ProfileKey, Announced] = {}
         self._sequences: dict[ProfileKey, int] = {}
-        self._leases: dict[str, tuple[int, str]] = {}
-        self._documents: dict[str, bytes] = {}
         self._floors: dict[int, int] = {}
 
     def check(self) -> None:
         """Memory is always fit for use."""
-
-    def clock(self) -> int:
-        return self._clock()
 
     def load(self, names: Mapping[ProfileKey, Collection[bytes]]) -> dict[ProfileKey, Loaded]:
         with self._lock:
@@ -333,35 +322,6 @@ class MemoryStore:
         with self._lock:
             for key in keys:
                 self._queue(folder, key).recheck(key, self._clock())
-
-    def lease(self, name: str, token: str, seconds: float) -> bool:
-        with self._lock:
-            end, holder = self._leases.get(name, (0, ""))
-            if holder != token and end > self._clock():
-                return False
-            self._leases[name] = (self._clock() + micros(seconds), token)
-            return True
-
-    def release(self, name: str, token: str) -> None:
-        with self._lock:
-            if self._leases.get(name, (0, ""))[1] == token:
-                del self._leases[name]
-
-    def leased(self, name: str) -> bool:
-        with self._lock:
-            return self._leases.get(name, (0, ""))[0] > self._clock()
-
-    def document(self, name: str) -> bytes | None:
-        with self._lock:
-            return self._documents.get(name)
-
-    def put_document(self, name: str, token: str, value: bytes) -> bool:
-        with self._lock:
-            end, holder = self._leases.get(name, (0, ""))
-            if holder != token or end <= self._clock():
-                return False
-            self._documents[name] = value
-            return True
 
     def close(self) -> None:
         """Nothing to release."""
