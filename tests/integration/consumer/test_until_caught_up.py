@@ -47,6 +47,20 @@ def test_a_locked_database(locked: Path, tmp_path: Path, fresh_kafka: str) -> No
         assert all("stays locked by a writer" in end.result() for end in ends)
 
 
+def test_a_database_that_is_locked_under_way(oracle_databases: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with closing(sqlite3.connect(oracle_databases / "app.db", isolation_level=None, timeout=60)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+
+        def lock(started: Started) -> None:
+            started.until(lambda: out.is_dir() and any(out.glob("*.json")))
+            connection.execute("BEGIN EXCLUSIVE")
+
+        env = on(oracle_databases, tmp_path / "storage")
+        said = last_line(*CONSUMER, "--output-dir", str(out), env=env, log=tmp_path / "log", before=lock)
+    assert "stays locked by a writer" in said
+
+
 def test_a_broker_without_a_coordinator(short_folder: Callable[[str], Path], redis_url: str, tmp_path: Path) -> None:
     """Its topic of offsets can't be created: it asks for more replicas than there are brokers."""
     demo_database.create(tmp_path / "data")
