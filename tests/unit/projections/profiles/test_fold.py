@@ -13,7 +13,7 @@ from projections.profiles.head import Head
 from projections.profiles.ranking import KEPT, LabelStats
 from projections.projection import ProfileView
 from support import naive
-from support.histories import comment, insight, spelled
+from support.histories import as_model, comment, insight, spelled
 
 KEY = ProfileKey(7, "lions")
 
@@ -120,6 +120,29 @@ def test_a_batch_that_empties_a_profile_and_fills_it_again_needs_no_recompute() 
     assert whole.part.head.first.complete
 
 
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_a_batch_that_leaves_few_comments_needs_a_recompute_unless_it_leaves_none(left: int) -> None:
+    whole = Whole()
+    whole.fold(*[comment(KEY, number, 1, minute=number) for number in range(1, 10)])
+    whole.fold(*[comment(KEY, number, 2, minute=number, state=1) for number in range(1, 10 - left)])
+    assert whole.part.head.count == left
+    assert whole.part.head.needs_recompute() == (left > 0)
+
+
+@pytest.mark.parametrize(("text", "found"), [("", ("tag", "every")), ("https://a.org", ("every",))])
+def test_a_label_whose_first_comments_are_not_known_needs_a_recompute(text: str, found: tuple[str, ...]) -> None:
+    """However well the other labels and the first comments of the profile are known."""
+    whole = Whole()
+    for number in range(1, 10):
+        both = insight(KEY, number, 1, ("tag", "every"))
+        whole.fold(comment(KEY, number, 1, "https://a.org https://every.org", minute=number), both)
+    for number in range(1, KEPT + 1):
+        assert not whole.part.head.needs_recompute()
+        edited = comment(KEY, number, 2, f"{text} https://every.org", minute=number)
+        whole.fold(edited, insight(KEY, number, 2, found))
+    assert whole.part.head.needs_recompute()
+
+
 def test_too_many_retractions_of_the_first_ones_need_a_recompute_until_all_is_gone_or_read_again() -> None:
     whole = Whole()
     for number in range(1, 10):
@@ -171,11 +194,13 @@ def test_folding_a_slice_equals_folding_everything_again(seed: int) -> None:
             comment(KEY, number, step, links, minute=chance.randrange(9), state=state), insight(KEY, number, step, tags)
         )
         recomputed = aggregate(whole.part.registers)
+        assert len(whole.part.head.digest) == 16
         assert recomputed.head.digest == whole.part.head.digest
         assert _counts(recomputed.links) == {name: label.count for name, label in whole.part.links.items()}
         assert _counts(recomputed.tags) == {name: label.count for name, label in whole.part.tags.items()}
         if not whole.part.head.needs_recompute():
             assert spelled(ProfileView(b"", recomputed.head)) == whole.seen()
+            assert whole.seen() == naive.counted(as_model(whole.part.registers))
 
 
 def _counts(labels: dict[str, LabelStats | None]) -> dict[str, int]:
