@@ -145,6 +145,8 @@ def test_on_overflow_the_last_one_leaves_and_its_rank_is_the_bar() -> None:
     ranking.place("label 3", (-2, 0, 0, 0))
     assert "label 3" not in [leader[4] for leader in ranking.leaders]
     assert ranking.cutoff == (-100 + CANDIDATES, 0, 0, 0), "the cutoff never falls"
+    ranking.place(f"label {CANDIDATES}", ranking.cutoff)
+    assert len(ranking.leaders) == CANDIDATES - 1, "it does not beat the cutoff, though there is room"
 
 
 def test_too_short_is_a_list_with_a_bar_and_less_than_is_shown() -> None:
