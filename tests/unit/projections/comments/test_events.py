@@ -1,6 +1,8 @@
 """The events on the wire, and what is refused there: a moment that no calendar holds would end every consumer."""
 
 import re
+import time
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ from projections.comments.events import (
     gone,
     reject_future_revision,
     topic_of,
+    utc,
 )
 from projections.comments.register import GONE, CommentHalf, half_of
 from support.histories import events
@@ -68,6 +71,15 @@ def test_a_moment_outside_the_calendar_is_no_event(moment: bytes) -> None:
 )
 def test_the_first_and_the_last_moment_are_read(moment: bytes) -> None:
     assert half_of(decode(COMMENT_CREATED, _EVENT % moment)).comment is not None
+
+
+def test_the_machine_s_own_zone_changes_no_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "XYZ-9")
+        time.tzset()
+        moment = utc(datetime.fromisoformat("2024-05-01T12:00:00+02:00"))
+    time.tzset()
+    assert moment == datetime(2024, 5, 1, 10)  # noqa: DTZ001  UTC, as stored
 
 
 @pytest.mark.parametrize("field", ["comment_id", "user_id", "help_request_id"])
