@@ -33,8 +33,10 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Most mutants die of a test that is quick."""
+    """Most mutants die of a test that is quick, some run for ever."""
     if config.getoption("hypothesis_profile", None) == "mutants":
+        for item in items:
+            item.add_marker(pytest.mark.timeout(60))
         items.sort(key=lambda item: getattr(getattr(item, "function", None), "is_hypothesis_test", False))
 
 
