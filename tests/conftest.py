@@ -33,11 +33,13 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Most mutants die of a test that is quick, some run for ever."""
+    """Most mutants die of a quick test of their own module, some run for ever."""
     if config.getoption("hypothesis_profile", None) == "mutants":
         for item in items:
             item.add_marker(pytest.mark.timeout(60))
+        module = os.environ.get("MUTANT_UNDER_TEST", "").partition(".x")[0].rpartition(".")[2]
         items.sort(key=lambda item: getattr(getattr(item, "function", None), "is_hypothesis_test", False))
+        items.sort(key=lambda item: item.path.stem != f"test_{module}")
 
 
 # A shell's background job is started with SIGINT ignored, and so would be every command that a test interrupts.
