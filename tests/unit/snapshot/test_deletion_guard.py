@@ -12,6 +12,7 @@ from snapshot.deletion_guard import Cause, PendingDeletions, Totals, blocked_mes
 
 ANN, BEN = ProfileKey(1, "elm"), ProfileKey(2, "elm")
 ANN_LEFT, BEN_LEFT = Cause("membership", ANN), Cause("membership", BEN)
+ANN_BLOCKED, BEN_BLOCKED = Cause("block", 1), Cause("block", 2)
 FIRST, SECOND = Cause("request", 1), Cause("request", 2)
 MUCH = Totals(profiles=10_000, comments=10_000, tagged=10_000)
 GROUPS = Groups({1: {"elm": "Elm", "oak": "Oak"}}, {"Elm": frozenset([1, 2])})
@@ -29,6 +30,13 @@ GROUPS = Groups({1: {"elm": "Elm", "oak": "Oak"}}, {"Elm": frozenset([1, 2])})
 )
 def test_the_cause_of_a_departure(key: ProfileKey, request_id: int, cause: Cause | None) -> None:
     assert cause_of(key, request_id, GROUPS) == cause
+
+
+def test_a_blocked_user_is_the_cause_in_every_group() -> None:
+    blocked = GROUPS.without(frozenset([1]))
+    causes = {cause_of(key, request, blocked) for key in (ANN, ProfileKey(1, "oak")) for request in (1, 3)}
+    assert causes == {Cause("block", 1)}
+    assert cause_of(BEN, 1, blocked) == Cause("membership", BEN)
 
 
 def profiles_of(*causes: Cause | None) -> PendingDeletions:
@@ -53,6 +61,8 @@ def profiles_of(*causes: Cause | None) -> PendingDeletions:
         ([ANN_LEFT, FIRST, SECOND], (2, 6)),
         ([ANN_LEFT, BEN_LEFT, FIRST], (2, 6)),
         ([ANN_LEFT, None], (1, 3)),
+        ([ANN_BLOCKED, BEN_BLOCKED], (0, 0)),  # each was confirmed by itself
+        ([ANN_BLOCKED, BEN_BLOCKED, FIRST, SECOND], (2, 6)),
         ([FIRST, SECOND, None], (3, 9)),
     ],
 )
@@ -90,7 +100,7 @@ def test_parts_add_up() -> None:
     assert totals == Totals(12, 27, 33)
 
 
-CAUSES = st.sampled_from([None, ANN_LEFT, BEN_LEFT, FIRST, SECOND])
+CAUSES = st.sampled_from([None, ANN_BLOCKED, ANN_LEFT, BEN_LEFT, FIRST, SECOND])
 PROFILES = st.tuples(  # comments that stay; those that go, by cause; tagged ones; untagged ones
     st.integers(0, 3), st.dictionaries(CAUSES, st.integers(1, 9)), st.integers(0, 9), st.integers(0, 9)
 )

@@ -98,6 +98,10 @@ def test_quoted_lines_count_for_nothing() -> None:
     assert read(body).links == (("https://own.org/", 0, 1), ("https://mine.org/", 1, 1))
 
 
+def test_a_quotation_needs_not_come_first() -> None:
+    assert read("mine https://mine.org\n> https://q.org").links == (("https://mine.org/", 0, 1),)
+
+
 def test_lines_end_at_a_line_feed_only() -> None:
     assert read("a\r> https://a.org").links == (("https://a.org/", 0, 1),)
     assert read("> a\r\u2028\x85\x0bhttps://a.org") == BodyContent()

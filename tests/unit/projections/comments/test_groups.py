@@ -81,6 +81,22 @@ def test_one_group_alone_is_as_it_is_among_all(slug: str | None) -> None:
     assert set(only.members) == {user for user, names in groups.members.items() if slug is None or slug in names}
 
 
+def test_blocked_users_are_in_no_group_and_stay_blocked_in_one_group_alone() -> None:
+    rows = [(user, "signal_import_group:elm", "Elm St") for user in (7, 8, 9)]
+    groups = Groups.from_rows(rows, [(1, "[Signal] Elm St")])
+    without = groups.without(frozenset([7, 9]))
+    assert [without.slugs(user, 1) for user in (7, 8, 9)] == [(), ("elm",), ()]
+    assert set(without.members) == {8}
+    assert without.blocked == without.only("elm").blocked == {7, 9}
+    assert groups.without(frozenset()) == groups
+
+
+def test_memberships_that_match_no_request_are_listed() -> None:
+    rows = [(user, f"signal_import_group:{slug}", slug.title()) for user, slug in ((8, "oak"), (7, "oak"), (7, "ash"))]
+    groups = Groups.from_rows([*rows, *ELM], [(1, "[Signal] Elm St"), (2, "Oak")])
+    assert groups.unmatched() == [(7, "ash"), (7, "oak"), (8, "oak")]
+
+
 SLUGS = st.sampled_from("abc")
 NAMES = st.sampled_from(["A", "B", "C", "D"])
 

@@ -153,6 +153,7 @@ def test_what_is_found(text: str, urls: list[str]) -> None:
         ("http://a.org:443/", "http://a.org:443/"),
         ("https://a.org:8443/a?b=1", "https://a.org:8443/a?b=1"),
         ("http://a.org:x/", "http://a.org:x/"),
+        ("http://a.org:X80/", "http://a.org:X80/"),
         ("http://[FE80::1]:80/", "http://[fe80::1]/"),
         ("https://a.org/p#one", "https://a.org/p"),
         ("https://a.org/p#", "https://a.org/p"),
