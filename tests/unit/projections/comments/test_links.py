@@ -86,6 +86,9 @@ def test_a_found_link_stands_in_the_text_in_order_with_a_host(text: str) -> None
         ("no link", []),
         ("://", []),
         ("ftp://example.org", []),
+        ("://x ftp://b.org https://a.org", ["https://a.org"]),
+        ("x://http://a.org", ["http://a.org"]),
+        ("xhttps://a.org/x", ["https://a.org/x"]),
         ("https://a.org and https://a.org", ["https://a.org", "https://a.org"]),
         ("See https://a.org/p. Or https://a.org/p, or https://a.org/p?", ["https://a.org/p"] * 3),
         (
