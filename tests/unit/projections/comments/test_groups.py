@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Mapping
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given
@@ -95,6 +96,15 @@ def test_memberships_that_match_no_request_are_listed() -> None:
     rows = [(user, f"signal_import_group:{slug}", slug.title()) for user, slug in ((8, "oak"), (7, "oak"), (7, "ash"))]
     groups = Groups.from_rows([*rows, *ELM], [(1, "[Signal] Elm St"), (2, "Oak")])
     assert groups.unmatched() == [(7, "ash"), (7, "oak"), (8, "oak")]
+
+
+def test_what_a_set_of_memberships_shows_is_worked_out_once_however_many_have_it() -> None:
+    mapping, requests = MagicMock(wraps={"elm": "Elm St"}), MagicMock(wraps={"Elm St": frozenset([1])})
+    groups = Groups(
+        {user: mapping for user in range(100)} | {user: {"elm": "Elm St"} for user in range(100, 200)}, requests
+    )
+    assert all(groups.slugs(user, 1) == ("elm",) for user in range(200))
+    assert (mapping.items.call_count, requests.get.call_count) == (1, 1)
 
 
 SLUGS = st.sampled_from("abc")
