@@ -101,7 +101,7 @@ def test_memberships_that_match_no_request_are_listed() -> None:
 def test_what_a_set_of_memberships_shows_is_worked_out_once_however_many_have_it() -> None:
     mapping, requests = MagicMock(wraps={"elm": "Elm St"}), MagicMock(wraps={"Elm St": frozenset([1])})
     groups = Groups(
-        {user: mapping for user in range(100)} | {user: {"elm": "Elm St"} for user in range(100, 200)}, requests
+        dict.fromkeys(range(100), mapping) | {user: {"elm": "Elm St"} for user in range(100, 200)}, requests
     )
     assert all(groups.slugs(user, 1) == ("elm",) for user in range(200))
     assert (mapping.items.call_count, requests.get.call_count) == (1, 1)
