@@ -187,6 +187,30 @@ class Town:
         text = self._random.choice((*map(title, NAMES), OTHER_TITLE))
         return [lambda tables: tables.titles.update({request: text})]
 
+    # ------------------------------------------------------------------------------------------- much at once
+
+    def half_restored(self) -> list[Change]:
+        """The later rows are gone, as in a backup that was restored to its half."""
+        ids = sorted(self._database.tables.comments)
+        return [self.gone(one) for one in ids[len(ids) * self._random.randint(1, 5) // 10 :]]
+
+    def members_gone(self) -> list[Change]:
+        """All memberships but some."""
+        lost = [one for one in sorted(self._database.tables.members) if self._random.random() < 0.9]
+
+        def remove(tables: Tables) -> None:
+            for one in lost:
+                tables.members.pop(one, None)
+
+        return [remove]
+
+    def titles_gone(self) -> list[Change]:
+        """All requests get another title."""
+        return [lambda tables: tables.titles.update(dict.fromkeys(tables.titles, OTHER_TITLE))]
+
+    def insights_gone(self) -> list[Change]:
+        return [lambda tables: tables.analyses.clear()]
+
     # --------------------------------------------------------------------------------------------------------- draws
 
     def _user(self) -> int:

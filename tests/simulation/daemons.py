@@ -27,10 +27,21 @@ from snapshot.files.folder import ProfileFolder, open_folder
 from snapshot.flush.epochs import FolderEpochs, recover_lost
 from snapshot.flush.flusher import Flusher
 from snapshot.flush.scrub import Scrub
-from snapshot.runtime.metrics import NoMetrics
+from snapshot.runtime.metrics import Counter, Metrics, NoMetrics
 from support.tailing import NoDeadLetters
 
 METRICS = NoMetrics()
+
+
+class Said(NoMetrics):
+    """Calls `drifted` where the tail says that it found drift."""
+
+    def __init__(self, drifted: Callable[[int], None]) -> None:
+        self._drifted = drifted
+
+    def count(self, name: Counter, by: int = 1) -> None:
+        if name == "signal_glaze.drift":
+            self._drifted(by)
 
 
 class Outside(NamedTuple):
@@ -77,7 +88,10 @@ def open_flusher(
 
 
 class Daemon:
-    """One daemon; `source` makes what its loop reads from a projection."""
+    """One daemon; `source` makes what its loop reads from a projection.
+
+    `caught_up`: it is to end when it has, and calls that then.
+    """
 
     def __init__(
         self,
@@ -85,12 +99,15 @@ class Daemon:
         place: Place,
         times: FlushTimes,
         source: Callable[[Projection], tuple[Source, DeadLetters]],
+        caught_up: Callable[[], None] | None = None,
     ) -> None:
         self.process = outside.process
         self.outside = outside
         self.place = place
         self._times = times
         self._source = source
+        self._caught_up = caught_up
+        self._flushing: FlushWorker | None = None
         self.loop: Loop | None = None
         outside.process.start("main", self._main)
 
@@ -106,8 +123,17 @@ class Daemon:
         assert self.loop is not None
         while True:
             self.loop.step(0.5)
+            if self._caught_up is not None and self._is_done(self.loop):
+                self._caught_up()
+                process.end()
             if self.loop.unavailable:
                 process.sleep(0.2)
+
+    def _is_done(self, loop: Loop) -> bool:
+        try:
+            return loop.finish() and self._flushing is not None and self._flushing.idle()
+        except StoreUnavailableError:
+            return False
 
     def _open(self) -> None:
         outside, process = self.outside, self.outside.process
@@ -115,7 +141,7 @@ class Daemon:
         folder, flusher = open_flusher(outside, self.place, self._times, detector)
         recover_lost(FolderEpochs(folder), outside.store, by_files=True)
         scrub = Scrub(outside.store, folder, process.now, compare_all=flusher.add_folder())
-        flushing = FlushWorker(flusher, scrub, detector, process.now)
+        flushing = self._flushing = FlushWorker(flusher, scrub, detector, process.now)
         projection = Projection(outside.store, lambda: bytes.fromhex(process.token()))
         source, letters = self._source(projection)
         self.loop = Loop(source, projection, letters, BadStreak(), METRICS, process.now, detector=detector)
@@ -134,13 +160,21 @@ class Daemon:
                 self.outside.process.sleep(seconds * (1 + 2 * self.outside.process.draw()))
 
 
-def tail_source(outside: Outside, settings: TailSettings) -> Callable[[Projection], tuple[Source, DeadLetters]]:
+def tail_source(
+    outside: Outside, settings: TailSettings, metrics: Metrics
+) -> Callable[[Projection], tuple[Source, DeadLetters]]:
     """Without a broker the source is the database's tail in the process itself."""
     process = outside.process
 
     def made(projection: Projection) -> tuple[Source, DeadLetters]:
         tail = DatabaseTail(
-            projection, outside.database, settings, token=process.token(), now=process.now, sleep=process.sleep
+            projection,
+            outside.database,
+            settings,
+            metrics=metrics,
+            token=process.token(),
+            now=process.now,
+            sleep=process.sleep,
         )
         return tail, NoDeadLetters()
 

@@ -34,6 +34,13 @@ class Tables:
     def copy(self) -> "Tables":
         return Tables(dict(self.comments), dict(self.analyses), dict(self.members), dict(self.titles), dict(self.runs))
 
+    def add(self, others: "Tables") -> None:
+        """Put back what is missing, and all titles."""
+        for name in ("comments", "analyses", "members"):
+            mine, theirs = getattr(self, name), getattr(others, name)
+            mine.update({key: value for key, value in theirs.items() if key not in mine})
+        self.titles.update(others.titles)
+
     def groups(self) -> Groups:
         attributes = [(user, KEY_PREFIX + slug, name) for (user, slug), name in self.members.items()]
         return Groups.from_rows(attributes, self.titles.items())

@@ -9,6 +9,9 @@ from simulation.scheduler import SECOND
 if TYPE_CHECKING:
     from simulation.history import History, Program
 
+_BETWEEN_LOSSES = 5.0
+"""Seconds: a process that has just begun knows only what the folder says, and not that the store is lost once more."""
+
 
 class Fate:
     """Draws faults for a history, and waits out what they need."""
@@ -65,9 +68,14 @@ class Fate:
         for program in programs:
             sleep(self._random.uniform(0.0, 0.5))
             self._history.start(program.again)
+        sleep(_BETWEEN_LOSSES)
 
     def database_away(self, _sleep: Callable[[float], None]) -> None:
         self._world.database.away_until = self._until(0.1, 5.0)
+
+    def clock_step(self, _sleep: Callable[[float], None]) -> None:
+        """Somebody sets the database's clock."""
+        self._world.database.clock_offset = int(self._random.uniform(-30.0, 30.0) * SECOND)
 
     # --------------------------------------------------------------------------------------------------------- folders
 
@@ -87,7 +95,11 @@ class Fate:
             else:
                 files.contents[path] = self._random.choice((b"", b"{}", b"mine"))
 
-    # --------------------------------------------------------------------------------------------------------- rebuilds
+    # ------------------------------------------------------------------------------------------------------------- runs
+
+    def ends_when_caught_up(self, _sleep: Callable[[float], None]) -> None:
+        """`snapshot-consumer --until-caught-up` beside the others."""
+        self._history.run_until_caught_up()
 
     def rebuild(self, _sleep: Callable[[float], None]) -> None:
         self._history.rebuild(None)

@@ -5,9 +5,9 @@ from functools import partial
 from typing import NamedTuple
 
 from simulation.changes import Town
-from simulation.daemons import Daemon, FlushTimes, Place, log_source, tail_source
+from simulation.daemons import Daemon, FlushTimes, Place, Said, log_source, tail_source
 from simulation.faults import Fate
-from simulation.plan import Plan
+from simulation.plan import LOSSES, Plan
 from simulation.processes import Process
 from simulation.rebuilds import RebuildProgram
 from simulation.recount import expected, wrong_announcements, wrong_files
@@ -17,12 +17,16 @@ from simulation.world import World
 
 from consumer.tail.state import TailSettings
 from projections.profile_key import ProfileKey
+from projections.watermark import TAIL
+from snapshot.files.marker import MARKER
 from snapshot.files.ownership import file_name
+from snapshot.rebuild.report import Report
 from snapshot.schema import SignalProfileSnapshot
 
 PLACES = {None: Place("/profiles", None), "elm": Place("/elm", "elm")}
 TIMES = FlushTimes(lease=4.0, retry=1.0)
 SWEEP_SECONDS = 2.0
+LOSING = LOSSES | {"retention", "topic_made_again"}
 _QUIET_SECONDS = 150.0
 _RUNS = 3
 _AGAIN_SECONDS = 2 * SWEEP_SECONDS
@@ -56,8 +60,9 @@ class History:
         self._rebuilt: set[str | None] = set()
         """The scopes of the folders that were written to by any run."""
         self._names: dict[str, ProfileKey] = {}
+        self._metrics = Said(self._drifted)
         self._faults_left = 1
-        self._settings = TailSettings(batch=plan.batch, sweep_interval=SWEEP_SECONDS, lease=2.0)
+        self._settings = TailSettings(batch=plan.batch, page=plan.page, sweep_interval=SWEEP_SECONDS, lease=2.0)
 
     def run(self) -> Outcome:
         """Everything, to the end or to the first violation."""
@@ -82,22 +87,59 @@ class History:
         program.process.kill()
 
     def _daemon(self, slug: str | None) -> Program:
-        outside = self.world.outside(self.world.process("daemon"))
-        broker, batch = self.world.broker, self.plan.batch
-        source = log_source(outside, broker, batch) if self.plan.relays else tail_source(outside, self._settings)
-        return Program(Daemon(outside, PLACES[slug], TIMES, source).process, partial(self._daemon, slug))
+        return Program(self._open_daemon(slug).process, partial(self._daemon, slug))
+
+    def _open_daemon(self, slug: str | None, caught_up: Callable[[], None] | None = None) -> Daemon:
+        world, settings = self.world, self._settings
+        outside = world.outside(world.process("daemon"))
+        source = (
+            log_source(outside, world.broker, self.plan.batch)
+            if self.plan.relays
+            else tail_source(outside, settings, self._metrics)
+        )
+        return Daemon(outside, PLACES[slug], TIMES, source, caught_up)
+
+    def run_until_caught_up(self) -> None:
+        """What had been committed when it began is in the store when it ends."""
+        since = self.world.checks.counting()
+
+        def caught_up() -> None:
+            lacking = self.world.checks.lacking(since, self.world.storage.live)
+            if lacking and not self._loses:
+                self.world.violated(f"it says that it has caught up, and the store lacks {'; '.join(lacking)}")
+
+        if not self.plan.relays:
+            self._open_daemon(None, caught_up)
+
+    @property
+    def _loses(self) -> bool:
+        """Whether anything is lost of the store or the topics, or may wait for somebody's word."""
+        return (
+            bool(LOSING & self.plan.fault_weights.keys())
+            or self.plan.mass is not None
+            or self.world.checks.may_be_blocked
+        )
+
+    def _drifted(self, profiles: int, who: str = "the tail") -> None:
+        """The first tail all the while, and nothing was lost: then there is no drift."""
+        if not self._loses and (self.world.storage.lapses == 1 or not self.plan.drift_of_starts):
+            self.world.violated(f"{who} says that {profiles} profiles have drifted, and nothing was lost")
 
     def _relay(self) -> Program:
         outside = self.world.outside(self.world.process("relay"))
         sender = self.world.sender(outside.process)
-        relay = RelayProgram(outside, sender, self._settings, self.world.database.true_clock)
+        relay = RelayProgram(outside, sender, self._settings, self.world.database.true_clock, self._metrics)
         return Program(relay.process, self._relay)
 
     def rebuild(self, slug: str | None, *, prune_all: bool = False) -> RebuildProgram:
         """Begin a run."""
         self._rebuilt.add(slug)
         outside = self.world.outside(self.world.process("rebuild"))
-        return RebuildProgram(outside, PLACES[slug], TIMES, prune_all=prune_all)
+        return RebuildProgram(outside, PLACES[slug], TIMES, self._reported, prune_all=prune_all)
+
+    def _reported(self, report: Report) -> None:
+        if report.drift and self.world.storage.inner.leased(TAIL):
+            self._drifted(report.drift, "a rebuild")
 
     # ------------------------------------------------------------------------------------------------- what happens
 
@@ -109,6 +151,8 @@ class History:
             people.start(str(number), lambda: self._changes(town, people.sleep, self.plan.changes // 2))
         fates = self.world.process("fate")
         fates.start("faults", lambda: self._faults(fate, fates.sleep))
+        if self.plan.mass is not None:
+            people.start("mass", lambda: self._mass(town, self.plan.mass or "", people.sleep))
         fates.start("end", lambda: self._end(fates.sleep))
 
     def _changes(self, town: Town, sleep: Callable[[float], None], number: int) -> None:
@@ -128,6 +172,28 @@ class History:
             else:
                 database.commit(transaction)
                 self.world.scheduler.say(f"committed: {self.world.checks}")
+
+    def _mass(self, town: Town, name: str, sleep: Callable[[float], None]) -> None:
+        """Much disappears at once, and perhaps comes back."""
+        database, checks = self.world.database, self.world.checks
+        sleep(self.plan.busy_seconds * (0.4 + 0.2 * self.world.random.random()))
+        while (transaction := database.begin()) is None:
+            sleep(0.1)
+        before, kept = checks.counting(), database.tables.copy()
+        transaction.changes += getattr(town, name)()
+        database.commit(transaction)
+        now = checks.counting()
+        checks.mass.begin(
+            {key: ids - now[key] for key, ids in before.items()}, kept.analyses.keys() - database.tables.analyses.keys()
+        )
+        if not self.plan.restored:
+            return
+        sleep(self.plan.busy_seconds * 0.3)
+        while (transaction := database.begin()) is None:
+            sleep(0.1)
+        transaction.changes.append(lambda tables: tables.add(kept))
+        database.commit(transaction)
+        checks.mass.over()
 
     def _faults(self, fate: Fate, sleep: Callable[[float], None]) -> None:
         random, plan = self.world.random, self.plan
@@ -151,7 +217,7 @@ class History:
             sleep(0.5)
         world.troubled = False
         wrong = self._settled(sleep)
-        if wrong and world.checks.may_be_blocked:
+        if wrong and (world.checks.may_be_blocked or self.plan.mass is not None):
             self._confirm(sleep)
             wrong = self._settled(sleep)
         if not wrong:
@@ -177,12 +243,14 @@ class History:
 
     def _confirm(self, sleep: Callable[[float], None]) -> None:
         """An operator says that everything that disappeared was meant."""
+        self.world.checks.mass.over()
         self._ran(None, sleep, prune_all=True)
 
     def _rebuilt_right(self, sleep: Callable[[float], None]) -> list[str]:
         """The folders that no daemon keeps are right after a run; one that a slow server held up leaves some."""
         wrong: list[str] = []
-        for slug in sorted(self._rebuilt - set(self.plan.folders), key=str):
+        made = {slug for slug in self._rebuilt if f"{PLACES[slug].path}/{MARKER}" in self.world.files.contents}
+        for slug in sorted(made - set(self.plan.folders), key=str):
             for _ in range(_RUNS):
                 self._ran(slug, sleep, prune_all=True)
                 wrong = self._wrong(expected(self.world.database.tables), {slug})

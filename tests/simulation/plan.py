@@ -13,9 +13,16 @@ CHANGES = (
 )
 FAULTS = (
     *("stop", "zombie", "kill", "store_away", "store_falls_back", "store_lost", "database_away", "disk_fails"),
-    *("file_touched", "rebuild", "rebuild_group", "rebuild_killed"),
+    *("file_touched", "clock_step", "ends_when_caught_up", "rebuild", "rebuild_group", "rebuild_killed"),
 )
 BROKER_FAULTS = ("broker_away", "retention", "topic_made_again", "partitions_added", "rebalance")
+
+
+MASS = ("half_restored", "members_gone", "titles_gone", "insights_gone")
+LOSSES = frozenset({"store_falls_back", "store_lost"})
+OF_A_GROUP = frozenset({"rebuild_group", "rebuild_killed"})
+"""A run for one group sees one request renamed where another sees several."""
+_MANY = 60
 
 
 @dataclass
@@ -42,6 +49,13 @@ class Plan:
     relays: int = 0
     """None: the tail works in the daemons."""
     partitions: int = 2
+    page: int = 2_000
+    mass: str | None = None
+    """A change that takes much away at once, and which nobody confirms before the end."""
+    restored: bool = False
+    """Whether what it took is put back before."""
+    drift_of_starts: bool = True
+    """Whether a tail may call drift what it left out when it began; False in specimens only."""
     folders: tuple[str | None, ...] = (None,)
     """For each daemon the group that its folder is for; None: all."""
 
@@ -52,7 +66,13 @@ def draw(seed: int) -> Plan:
     Where both the store and a file are lost, nothing tells that the profile was announced.
     """
     plan = draw_all(seed)
-    if {"store_falls_back", "store_lost"} & plan.fault_weights.keys():
+    if plan.mass is not None:  # a store that is filled from half the rows has nothing to compare them with
+        plan.comments, plan.users = _MANY, 4
+        plan.fault_weights = {
+            name: weight for name, weight in plan.fault_weights.items() if name not in LOSSES | OF_A_GROUP
+        }
+        plan.change_weights = {"analyse": 10.0, "comments": 3.0, "edit": 3.0}
+    if LOSSES & plan.fault_weights.keys():
         plan.fault_weights.pop("file_touched", None)
     return plan
 
@@ -81,6 +101,9 @@ def draw_all(seed: int) -> Plan:
         batch=random.choice((2, 5, 100)),
         relays=relays,
         partitions=random.choice((1, 2, 4)),
+        page=random.choice((3, 2_000, 2_000)),
+        mass=random.choice(MASS) if random.random() < 0.15 else None,
+        restored=random.random() < 0.5,
         folders=random.choice(((None,), (None,), (None, None), (None, "elm"))),
     )
 

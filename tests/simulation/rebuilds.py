@@ -1,5 +1,6 @@
 """`snapshot-rebuild` as `snapshot.rebuild.command` wires it, in one process."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from simulation.daemons import FlushTimes, Outside, Place, open_flusher
@@ -20,12 +21,20 @@ _LAG_SECONDS = 10.0
 
 
 class RebuildProgram:
-    """One run over all users; `report` once it has ended, or why it was `refused` (exit code 2)."""
+    """One run over all users; `reported` is called with what it found. Where it could not run, `refused` says why."""
 
-    def __init__(self, outside: Outside, place: Place, times: FlushTimes, *, prune_all: bool = False) -> None:
+    def __init__(
+        self,
+        outside: Outside,
+        place: Place,
+        times: FlushTimes,
+        reported: Callable[[Report], None],
+        *,
+        prune_all: bool = False,
+    ) -> None:
         self.process = outside.process
         self.ended = False
-        self.report: Report | None = None
+        self._reported = reported
         self.refused: str | None = None
         self._outside = outside
         self._place = place
@@ -35,7 +44,7 @@ class RebuildProgram:
 
     def _main(self) -> None:
         try:
-            self.report = self._run()
+            self._reported(self._run())
         except (StoreUnavailableError, DatabaseUnavailableError, OperatorError, OSError) as error:
             self.refused = str(error)
         self.ended = True

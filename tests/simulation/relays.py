@@ -3,19 +3,22 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from simulation.daemons import METRICS, Outside
+from simulation.daemons import Outside
 from simulation.log_source import LogSender
 
 from consumer.relay.relay import Relay
 from consumer.tail.state import TailSettings
 from projections.projection import Projection
+from snapshot.runtime.metrics import Metrics
 from snapshot.runtime.progress import NoProgress
 
 
 class RelayProgram:
     """One relay. `wall` gives microseconds since 1970."""
 
-    def __init__(self, outside: Outside, sender: LogSender, settings: TailSettings, wall: Callable[[], int]) -> None:
+    def __init__(
+        self, outside: Outside, sender: LogSender, settings: TailSettings, wall: Callable[[], int], metrics: Metrics
+    ) -> None:
         self.process = process = outside.process
         self.relay = Relay(
             Projection(outside.store, lambda: bytes.fromhex(process.token())),
@@ -23,7 +26,7 @@ class RelayProgram:
             sender,
             sender.topic_ends,
             settings,
-            metrics=METRICS,
+            metrics=metrics,
             progress=lambda: nullcontext(NoProgress()),
             token=process.token(),
             now=process.now,

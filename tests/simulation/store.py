@@ -17,6 +17,7 @@ from projections.comments.register import counts, unpack
 from projections.profile_key import ProfileKey
 from projections.store.memory import MemoryStore
 from projections.store.protocol import Claim, EpochError, FlushReading, PositionGapError, Store, StoreUnavailableError
+from projections.watermark import TAIL
 from support.rollback import keep
 
 _KEPT = ("_lock", "_clock")
@@ -40,8 +41,10 @@ class Storage:
         self._births = 0
         self.away_until = 0
         self.inner = MemoryStore(self._clock, debounce, "birth 0")
-        self.read: Callable[[str, ProfileKey, int, frozenset[int]], None] = lambda _who, _key, _sequence, _live: None
+        self.read: Callable[[str, ProfileKey, int, Live], None] = lambda _who, _key, _sequence, _live: None
         """Called with each reading of a flusher: who, which profile, the sequence, the comments that count there."""
+        self.lapses = 0
+        """How often the lease of the tail had run out when somebody took it."""
 
     @property
     def away(self) -> bool:
@@ -56,10 +59,17 @@ class Storage:
         fresh = MemoryStore(self._clock, self._debounce, f"birth {self._births}")
         vars(self.inner).update({name: value for name, value in vars(fresh).items() if name not in _KEPT})
 
-    def live(self, key: ProfileKey) -> frozenset[int]:
-        """The comments that count in a profile, as its registers have it."""
-        fields = self.inner.scan(key)
-        return frozenset(int(name[1:]) for name, value in fields if is_register(name) and counts(unpack(value)))
+    def live(self, key: ProfileKey) -> "Live":
+        """The comments that count in a profile, as its registers have it, and whether each has tags."""
+        registers = {int(name[1:]): unpack(value) for name, value in self.inner.scan(key) if is_register(name)}
+        return {number: bool(register.labels) for number, register in registers.items() if counts(register)}
+
+    def note_lease(self, name: str) -> None:
+        """Somebody asks for a lease."""
+        self.lapses += name == TAIL and not self.inner.leased(TAIL)
+
+
+Live = dict[int, bool]
 
 
 class Connection:
@@ -128,6 +138,10 @@ class Connection:
     def settle(self, folder: str, token: str, settlements: Sequence[Any], seconds: float) -> None:
         for one in settlements:
             self._ask("settle", folder, token, [one], seconds)
+
+    def lease(self, name: str, token: str, seconds: float) -> bool:
+        self._storage.note_lease(name)
+        return bool(self._ask("lease", name, token, seconds))
 
     def bucket_states(self) -> list[Any]:
         first = self._ask("bucket_states")
