@@ -135,11 +135,14 @@ class History:
         """Begin a run."""
         self._rebuilt.add(slug)
         outside = self.world.outside(self.world.process("rebuild"))
-        return RebuildProgram(outside, PLACES[slug], TIMES, self._reported, prune_all=prune_all)
+        followed = self.world.storage.inner.leased(TAIL)
 
-    def _reported(self, report: Report) -> None:
-        if report.drift and self.world.storage.inner.leased(TAIL):
-            self._drifted(report.drift, "a rebuild")
+        def reported(report: Report) -> None:
+            drifted = report.missing + report.orphaned + report.different
+            if drifted and followed and self.world.storage.inner.leased(TAIL):
+                self._drifted(drifted, "a rebuild")
+
+        return RebuildProgram(outside, PLACES[slug], TIMES, reported, prune_all=prune_all)
 
     # ------------------------------------------------------------------------------------------------- what happens
 
