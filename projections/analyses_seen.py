@@ -24,7 +24,7 @@ class SeenInStore:
     def put(self, *, seen: bool) -> None:
         """Remember it; where another process holds the lease, that one is doing the same."""
         store, token = self._store(), secrets.token_hex(8)
-        if store.lease(NAME, token, _SECONDS):
+        if self.get() != seen and store.lease(NAME, token, _SECONDS):
             store.put_document(NAME, token, b"{}" if seen else b"")
             store.release(NAME, token)
 

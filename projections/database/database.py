@@ -263,8 +263,7 @@ class SqlDatabase:
         none: list[AnalysisRow] = []
         rows = self._read_insights(lambda connection: _rows(connection, query, parameters, AnalysisRow), none)
         if rows and self._seen is not None and not self._noted:
-            if not self._seen.get():
-                self._seen.put(seen=True)
+            self._seen.put(seen=True)
             self._noted = True
         return rows
 

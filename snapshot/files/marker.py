@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -50,10 +51,11 @@ class SeenInMarker(_InMarker):
         return marker is not None and marker.analyses
 
     def put(self, *, seen: bool) -> None:
-        """Remember it, once the folder has a marker."""
+        """Remember it, once the folder has a marker and can be written: whoever opens the database next tries again."""
         marker = self._marker()
         if marker is not None and marker.analyses != seen:
-            self._write(msgspec.structs.replace(marker, analyses=seen))
+            with suppress(OSError):  # what writes files there says so
+                self._write(msgspec.structs.replace(marker, analyses=seen))
 
 
 class BlockedInMarker(_InMarker):

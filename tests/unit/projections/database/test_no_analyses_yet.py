@@ -1,5 +1,6 @@
 """WhiteBalloon makes the analyses' database with the first analysis; until then there are no tags, and no error."""
 
+import errno
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -16,6 +17,7 @@ from projections.store.memory import MemoryStore
 from projections.store.protocol import Folder
 from projections.whiteballoon import INSIGHTS
 from snapshot.direct import direct_snapshots
+from snapshot.files.disk import LocalDisk
 from snapshot.files.marker import SeenInMarker, make_marker, read_marker
 from support.whiteballoon import WhiteBalloon, file_of
 
@@ -149,3 +151,19 @@ def test_a_marker_of_before_knows_of_none_and_keeps_what_it_says(tmp_path: Path)
     marker.put(seen=True)
     assert marker.get()
     assert read_marker(tmp_path) == Folder("17ab", "elm")
+
+
+def test_a_folder_that_cannot_be_written_ends_nothing_and_is_told_later(wb: WhiteBalloon, tmp_path: Path) -> None:
+    class Full(LocalDisk):
+        def write_new(self, path: str, content: bytes, *, like: str | None = None) -> None:  # noqa: ARG002
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    appear(wb)
+    make_marker(tmp_path, Folder("17ab", "elm"))
+    store = MemoryStore(lambda: 0)
+    for disk, remembered in ((Full(), False), (LocalDisk(), True)):
+        marker = SeenInMarker(tmp_path, disk)
+        places = SeenAnywhere(marker, SeenInStore(lambda: store))
+        with open_databases(wb.main_url, wb.insights_url, seen=places) as database:
+            assert tags(database) == ["first"]
+        assert (marker.get(), places.get()) == (remembered, True)
