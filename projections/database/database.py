@@ -29,7 +29,6 @@ from projections.database.protocol import (
 )
 from projections.database.queries import Query
 from projections.database.schema_check import check, is_absent, is_indexed
-from projections.database.unmatched import log_unmatched
 from projections.profile_key import HIGHEST_ID
 from projections.whiteballoon import comment_llm_analyses, request_comments
 
@@ -163,7 +162,6 @@ class SqlDatabase:
         token, known = (self._main.change_token(), self._blocked_users()), self._groups
         if known is None or known[0] != token:
             known = self._groups = token, self._main.read(read).without(token[1])
-            log_unmatched(known[1])
         return known[1]
 
     # ------------------------------------------------------------------------------------------------- comments

@@ -20,7 +20,7 @@ _SECONDS = 10.0
 class FolderPlace(msgspec.Struct, frozen=True):
     """Where a folder was when something was last opened to write there, and the storage folder of what did.
 
-    Empty where an older version did.
+    Empty where an older version did, or where a path is not UTF-8.
     """
 
     host: str = ""
@@ -44,8 +44,11 @@ _decode = JsonDecoder(FolderPlace).decode
 def note_place(store: Store, folder: ProfileFolder, storage: Path) -> None:
     """Keep in the store where this folder lies, and the storage folder. Raises StoreUnavailableError."""
     name, token = _document(folder.identity), secrets.token_hex(8)
-    place = FolderPlace(socket.gethostname(), str(folder.path.absolute()), str(storage.absolute()))
-    content = msgspec.json.encode(place)
+    host = socket.gethostname()
+    try:
+        content = msgspec.json.encode(FolderPlace(host, str(folder.path.absolute()), str(storage.absolute())))
+    except UnicodeEncodeError:
+        content = msgspec.json.encode(FolderPlace(host))
     if store.document(name) != content and store.lease(name, token, _SECONDS):
         store.put_document(name, token, content)
         store.release(name, token)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from consumer.tail.changes.backlog import Task
 from consumer.tail.changes.blocked_deletions import DeletionGuard, Deletions
+from consumer.tail.changes.unmatched import log_unmatched
 from consumer.tail.rows.contribution import counts, has_tags
 from consumer.tail.rows.event_builder import EventBuilder, NoAnalysis, removed
 from projections.comments.events import Event
@@ -32,7 +33,7 @@ class MembershipChanges:
         self._guard = guard
         self._add_task = add_task
         self._last = builder.groups
-        builder.measure(self._last)
+        self._report(self._last)
 
     def look(self) -> bool:
         """Read them; what differs becomes tasks."""
@@ -40,8 +41,12 @@ class MembershipChanges:
         if new != self._last:
             self._change(new)
             self._last = new
-            self._builder.measure(new)
+            self._report(new)
         return True
+
+    def _report(self, groups: Groups) -> None:
+        self._builder.measure(groups)
+        log_unmatched(groups)
 
     def _change(self, new: Groups) -> None:
         old = self._builder.groups

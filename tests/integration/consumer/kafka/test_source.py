@@ -380,7 +380,7 @@ def test_a_close_that_fails_leaves_no_thread(feed: KafkaFeed, monkeypatch: pytes
 
     monkeypatch.setattr(source._consumer._coordinator, "close", fail)  # noqa: SLF001  see above
     source.close()
-    wait_until(lambda: threading.active_count() == threads, "the consumer's thread to end", 10)
+    wait_until(lambda: threading.active_count() <= threads, "the consumer's thread to end", 10)
 
 
 def test_a_close_while_the_broker_is_away_takes_less_than_the_time_to_stop(own_kafka: Broker) -> None:
