@@ -153,7 +153,7 @@ def test_a_marker_of_before_knows_of_none_and_keeps_what_it_says(tmp_path: Path)
     assert read_marker(tmp_path) == Folder("17ab", "elm")
 
 
-def test_a_folder_that_cannot_be_written_ends_nothing_and_is_told_later(wb: WhiteBalloon, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_ends_nothing_and_learns_it_later(wb: WhiteBalloon, tmp_path: Path) -> None:
     class Full(LocalDisk):
         def write_new(self, path: str, content: bytes, *, like: str | None = None) -> None:  # noqa: ARG002
             raise OSError(errno.ENOSPC, "No space left on device")
