@@ -211,6 +211,7 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         announcer = stack.enter_context(open_announcer(settings.kafka, files))
         detector = RollbackDetector(store)
         flusher = Flusher(projection, folder, announcer, metrics, detector=detector, folder_days=files.folder_days)
+        detector.read()  # from here on it notices a loss; what came before, the folder tells
         metrics.count("signal_glaze.losses", recover_lost(FolderEpochs(folder), store, by_files=True))
         prune_all = settings.tail.prune_all
         scrub = Scrub(store, folder, compare_all=flusher.add_folder(), prune_all=prune_all)

@@ -139,6 +139,7 @@ class Daemon:
         outside, process = self.outside, self.outside.process
         detector = RollbackDetector(outside.store, Lock(process))
         folder, flusher = open_flusher(outside, self.place, self._times, detector)
+        detector.read()
         recover_lost(FolderEpochs(folder), outside.store, by_files=True)
         scrub = Scrub(outside.store, folder, process.now, compare_all=flusher.add_folder())
         flushing = self._flushing = FlushWorker(flusher, scrub, detector, process.now)

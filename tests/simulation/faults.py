@@ -9,9 +9,6 @@ from simulation.scheduler import SECOND
 if TYPE_CHECKING:
     from simulation.history import History, Program
 
-_BETWEEN_LOSSES = 5.0
-"""Seconds: a process that has just begun knows only what the folder says, and not that the store is lost once more."""
-
 
 class Fate:
     """Draws faults for a history, and waits out what they need."""
@@ -68,7 +65,6 @@ class Fate:
         for program in programs:
             sleep(self._random.uniform(0.0, 0.5))
             self._history.start(program.again)
-        sleep(_BETWEEN_LOSSES)
 
     def database_away(self, _sleep: Callable[[float], None]) -> None:
         self._world.database.away_until = self._until(0.1, 5.0)
