@@ -14,14 +14,14 @@ import structlog
 import typer
 from rich.console import Console
 
-from projections.analyses_seen import SeenAnywhere
 from projections.comments.groups import KEY_PREFIX, Groups
 from projections.database.database import Database, open_databases
 from projections.errors import OperatorError
+from projections.remembered.analyses_seen import SeenAnywhere
 from snapshot.cli.command import one_line_errors, run
 from snapshot.cli.groups import refuse_unknown_group
 from snapshot.cli.options import DatabaseOptions, FileOptions, MetricOptions, RunOptions, with_options
-from snapshot.cli.run_log import RunLog
+from snapshot.cli.run_log import RunLog, run_log
 from snapshot.cli.run_metrics import measured
 from snapshot.direct import direct_snapshots
 from snapshot.export import Export, Exported, Range, fitting, ranges_of
@@ -53,13 +53,7 @@ def _snapshot(database: DatabaseOptions, files: FileOptions, metrics: MetricOpti
         logs.configure(sys.stderr, libraries=False)
     with (
         one_line_errors(),  # here as well as in `run`, as other programs mount the command
-        RunLog(
-            files.storage_dir,
-            NAME,
-            group_slug=files.group_slug,
-            dry_run=options.dry_run,
-            file_mode=files.disk.file_mode,
-        ) as run,
+        run_log(files, NAME, dry_run=options.dry_run) as run,
     ):
         open_database = _opener(database, files, options)
         selection = _select(open_database, files, users)

@@ -23,11 +23,11 @@ from consumer.relay.event_producer import EventProducer
 from consumer.relay.lookup import Lookup
 from consumer.relay.relay import Relay
 from consumer.tail.state import TailSettings
-from projections.analyses_seen import SeenAnywhere, SeenInStore
 from projections.database.database import open_databases
 from projections.errors import OperatorError
-from projections.forgotten import BlockedAnywhere
 from projections.projection import Projection
+from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
+from projections.remembered.forgotten import BlockedAnywhere
 from snapshot.cli.command import command
 from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions, folder
 from snapshot.cli.resources import OpenStore, make_storage, open_metrics, open_store

@@ -31,11 +31,11 @@ from consumer.loop import Loop
 from consumer.source import Source
 from consumer.tail.source import DEFAULTS, DatabaseTail
 from consumer.tail.state import TailSettings
-from projections.analyses_seen import SeenAnywhere, SeenInStore
 from projections.database.database import Database, DatabaseUnavailableError, open_databases
 from projections.errors import OperatorError
-from projections.forgotten import BlockedAnywhere
 from projections.projection import Projection
+from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
+from projections.remembered.forgotten import BlockedAnywhere
 from projections.store.protocol import Store, StoreUnavailableError
 from projections.store.rollback import RollbackDetector
 from snapshot.cli.groups import refuse_unknown_group

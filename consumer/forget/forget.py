@@ -30,9 +30,9 @@ from projections.comments.register import has_row, unpack
 from projections.database.protocol import PAGE, Database
 from projections.decoding import DecodingError, JsonDecoder
 from projections.errors import OperatorError
-from projections.forgotten import remove_profiles
 from projections.profile_key import ProfileKey, bucket_of
 from projections.projection import Projection
+from projections.remembered.forgotten import remove_profiles
 from projections.store.protocol import FOREVER, Store
 from projections.watermark import covered, observe, tail_is_running, time_of_reading
 from snapshot.announce.announcement import Announcer

@@ -15,6 +15,7 @@ import typer
 
 from projections.errors import OperatorError
 from projections.masking import mask_urls
+from snapshot.cli.options import FileOptions
 from snapshot.files.disk import FILE_MODE
 from snapshot.files.jsonl import append_lines
 
@@ -97,6 +98,13 @@ class RunLog:
     def seconds(self) -> float:
         """How long the run has taken so far."""
         return round(self._monotonic() - self._began, 3)
+
+
+def run_log(files: FileOptions, command: str, *, dry_run: bool) -> RunLog:
+    """The run log of a command with these options."""
+    return RunLog(
+        files.storage_dir, command, group_slug=files.group_slug, dry_run=dry_run, file_mode=files.disk.file_mode
+    )
 
 
 def _printable(text: str) -> str:

@@ -10,11 +10,11 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.console import Console
 
-from projections.analyses_seen import SeenAnywhere, SeenInStore
 from projections.database.database import open_databases
 from projections.errors import OperatorError
-from projections.forgotten import BlockedAnywhere
 from projections.projection import Projection
+from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
+from projections.remembered.forgotten import BlockedAnywhere
 from projections.store.memory import MemoryStore
 from projections.store.protocol import Store
 from snapshot.cli.command import INTERRUPTED, command
@@ -29,7 +29,7 @@ from snapshot.cli.options import (
     finite,
 )
 from snapshot.cli.resources import make_storage, open_announcer, open_store
-from snapshot.cli.run_log import RunEntry, RunLog
+from snapshot.cli.run_log import RunEntry, run_log
 from snapshot.cli.run_metrics import measured
 from snapshot.deletion_guard import blocked_message
 from snapshot.files.folder import ProfileFolder, open_folder
@@ -95,13 +95,7 @@ def _rebuild(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
     settings = RebuildSettings(database, files, store, kafka.settings, deep, options.dry_run, options.prune_all)
     with (
         _interruption_reported(),
-        RunLog(
-            files.storage_dir,
-            NAME,
-            group_slug=files.group_slug,
-            dry_run=options.dry_run,
-            file_mode=files.disk.file_mode,
-        ) as run,
+        run_log(files, NAME, dry_run=options.dry_run) as run,
     ):
         with measured(metrics, run) as counts:
             report = rebuild(settings, order, options.workers)

@@ -13,11 +13,11 @@ from rich.console import Console
 from consumer.forget.forget import Forgetting, Surroundings
 from consumer.forget.kafka import TopicTraces
 from consumer.forget.receipt import Receipt, show, stamp
-from projections.analyses_seen import SeenAnywhere, SeenInStore
 from projections.database.database import open_databases
 from projections.masking import mask
 from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
+from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
 from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, StoreOptions
 from snapshot.cli.resources import open_announcer, open_store
 from snapshot.files.marker import SeenInMarker

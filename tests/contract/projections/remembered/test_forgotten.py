@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from projections.comments.events import Event
-from projections.forgotten import BlockedAnywhere, remove_profiles
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.projection import Fence, Projection
+from projections.remembered.forgotten import BlockedAnywhere, remove_profiles
 from projections.store.protocol import ABSENT, FOREVER, InitialPositions, Save, Store, Write
 from snapshot.files.folder import open_folder
 from snapshot.files.marker import BlockedInMarker

@@ -1,0 +1,1 @@
+"""What the store and a folder's marker both remember, so that a store that was lost learns it again."""
