@@ -120,8 +120,9 @@ def test_a_client_with_a_certificate(guarded: Guarded) -> None:
 
 
 def test_a_wrong_password_behind_tls(guarded: Guarded) -> None:
-    for seconds in (10, 30, 60):  # a broker on a busy machine may take longer to refuse than is waited for
-        text = refusal(guarded.with_password("wrong"), seconds)
+    # kafka-python 3.0.12 misses most refusals behind TLS: the connection's end, which comes with them, is seen first.
+    for _ in range(10):
+        text = refusal(guarded.with_password("wrong"), 10)
         if "doesn't answer" not in text:
             break
     assert f"refuses the user '{USER}'" in text
