@@ -1,7 +1,7 @@
 """Recovery of lost buckets: their users' rows are reconciled with the registers, by one process, under a lease."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import msgspec
@@ -17,8 +17,9 @@ from projections.store.protocol import BucketState
 from snapshot.deletion_guard import CONFIRM, blocked_message
 from snapshot.processes.spawn import Inline
 from snapshot.rebuild.detect import Detection
-from snapshot.rebuild.tasks import RebuildContext
-from snapshot.reconcile.reconcile import Scope, repairs
+from snapshot.rebuild.guarded import GuardedRepair
+from snapshot.rebuild.tasks import PartResult, RebuildContext
+from snapshot.reconcile.reconcile import Scope, all_users, cut, user_ranges
 from snapshot.runtime.progress import NoProgress
 from snapshot.runtime.throttle import ThrottledWarning
 
@@ -88,15 +89,25 @@ class RecoveryWorker:
         states = self._store.bucket_states()
         events = 0
         with self._database() as opened:
-            database = watched(opened, self._renew)
-            if not self._prune_all:
-                self._refuse_mass_deletion(database, lost)
-            for page in repairs(self._projection, database, 0, HIGHEST_ID, only=lambda user: bucket_of(user) in lost):
-                self._projection.apply(page)
-                events += len(page)
-                self._renew()
+            for result in self._repair(watched(opened, self._renew), lost):
+                events += result.events
+                for reason in result.invalid_rows.values():
+                    log.warning("invalid row", reason=reason)
         self._done(lost, states)
         log.info("lost data rebuilt from the database", buckets=list_buckets(lost), events=events)
+
+    def _repair(self, database: Database, lost: frozenset[int]) -> Iterator[PartResult]:
+        """Remove nothing where so much would be removed that the database itself looks half-restored."""
+        keys = [key for key in self._store.profiles(0, HIGHEST_ID) if bucket_of(key.user_id) in lost]
+        work = RebuildContext(self._projection, database, Scope(), None, self._renew)
+        pool, stored = Inline(work), frozenset(key.user_id for key in keys)
+        detection = Detection(work, pool, stored, NoProgress(), keys)
+        if not self._prune_all:
+            _refuse(detection.detect().blocked)
+        repair = GuardedRepair(pool, None if self._prune_all else detection.reason_to_block)
+        users = stored.union(user for user in all_users(database) if bucket_of(user) in lost)
+        yield from repair.run(cut(user_ranges(database, 0, HIGHEST_ID), users))
+        _refuse(repair.blocked)
 
     def _done(self, lost: frozenset[int], before: list[BucketState | None]) -> None:
         """Note it, except for buckets that were lost again; others may have added to what the recovery has to reach."""
@@ -104,20 +115,16 @@ class RecoveryWorker:
             if bucket in lost and was is not None and state is not None and state.recovery is not None:
                 self._store.recover(bucket, was.epoch, msgspec.structs.replace(state.recovery, reconcile=False))
 
-    def _refuse_mass_deletion(self, database: Database, lost: frozenset[int]) -> None:
-        """Save nothing where so much would be removed that the database itself looks half-restored."""
-        keys = [key for key in self._store.profiles(0, HIGHEST_ID) if bucket_of(key.user_id) in lost]
-        work = RebuildContext(self._projection, database, Scope(), None, self._renew)
-        users = frozenset(key.user_id for key in keys)
-        blocked = Detection(work, Inline(work), users, NoProgress(), keys).detect().blocked
-        if blocked is not None:
-            raise OperatorError(blocked_message(blocked, CONFIRM))
-
     def _renew(self) -> None:
         self.pages += 1
         self._called()
         if not self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
             raise _LeaseLostError
+
+
+def _refuse(blocked: str | None) -> None:
+    if blocked is not None:
+        raise OperatorError(blocked_message(blocked, CONFIRM))
 
 
 def _needs_reconcile(state: BucketState | None) -> bool:

@@ -94,7 +94,10 @@ class Detection:
         self._users = users
         self._bar = bar
         self._keys = keys
+        self._digests: StoredDigests | None = None
         self._tagged = 0
+        """How many of the comments that stay are known to have had tags."""
+        self._tags_counted = users is None or keys is not None
         self._differing: set[int] = set()
 
     @cached_property
@@ -106,17 +109,21 @@ class Detection:
     def detect(self) -> DetectionResult:
         """Find what may differ."""
         found = DetectionResult(self._users, len(self._users or ()))
-        suspects, digests = _Suspects(self._users, self._users), None
+        suspects = _Suspects(self._users, self._users)
         if self._users is None:
-            digests = self._read_digests(found)
-            found.stored = digests.shown
-            suspects = self._suspects(digests, found)
+            self._digests = self._read_digests(found.files)
+            found.stored = self._digests.shown
+            suspects = self._suspects(self._digests, found)
         deletions = self._compare(suspects.stored, found)
         found.users = self._confirmed(suspects)
-        if deletions.worth_asking():
-            totals = self._totals(digests or self._read_digests(found), deletions)
-            found.blocked = reason_to_block(deletions, totals)
+        self._tagged += deletions.untagged
+        found.blocked = self.reason_to_block(deletions)
         return found
+
+    def reason_to_block(self, deletions: PendingDeletions) -> str | None:
+        """Ask the deletion guard, by what there was; also of what comes up while differences are repaired."""
+        self._tagged = max(self._tagged, deletions.tagged)
+        return reason_to_block(deletions, self._totals(deletions)) if deletions.worth_asking() else None
 
     def _confirmed(self, suspects: _Suspects) -> frozenset[int] | None:
         """Leave out those in whom the comparison in detail found nothing."""
@@ -124,14 +131,14 @@ class Detection:
             return frozenset(self._differing) if suspects.stored is None else None
         return (suspects.users - (suspects.stored or frozenset())) | self._differing
 
-    def _read_digests(self, found: DetectionResult) -> StoredDigests:
-        """Read all heads, and compare their files on the way."""
+    def _read_digests(self, files: list[ProfileKey]) -> StoredDigests:
+        """Read all heads, and add those whose files differ to `files`."""
         digests = StoredDigests()
         parts = list(pages(self._work.keys() if self._keys is None else self._keys, _HEADS_A_TASK))
         self._bar.phase("reading heads", len(parts))
         for one in self._pool.map(tasks.read_heads, parts):
             digests.merge(one.digests)
-            found.files += one.files
+            files += one.files
             self._bar.advance()
         return digests
 
@@ -187,8 +194,12 @@ class Detection:
         if self._users is not None:
             found.stored += result.stored
 
-    def _totals(self, stored: StoredDigests, deletions: PendingDeletions) -> Totals:
-        """Count what there is. Tagged before and staying: what the rows have, and what would lose its tags."""
-        if self._users is not None and self._keys is None and deletions.untagged:
-            self._tagged = sum(one.tagged for one in self._sums("counting tags"))
-        return Totals(stored.shown, stored.comments, max(self._tagged + deletions.untagged, deletions.tagged))
+    def _totals(self, deletions: PendingDeletions) -> Totals:
+        if self._digests is None:
+            self._digests = self._read_digests([])
+        if deletions.untagged and not self._tags_counted:
+            self._tags_counted = True
+            self._tagged = max(
+                self._tagged, sum(one.tagged for one in self._sums("counting tags")) + deletions.untagged
+            )
+        return Totals(self._digests.shown, self._digests.comments, self._tagged)

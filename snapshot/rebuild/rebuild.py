@@ -2,7 +2,8 @@
 
 1 detect: who differs, and what repairing them would remove; nothing is saved;
 2 the deletion guard;
-3 repair: compare again those that differ, part by part, and apply the differences by the ordinary path;
+3 repair: compare again those that differ, part by part, and apply the differences by the ordinary path; what removes
+  something is applied last, once the guard has judged it again;
 4 publish: flush, prune, compare the files;
 5 judge: which of the differences were drift, which only lag;
 6 verify: once the tail has read past what was repaired, compare it again. A comment that was created, repaired into its
@@ -23,6 +24,7 @@ from projections.watermark import observe, tail_is_running
 from snapshot.processes.spawn import Pool
 from snapshot.rebuild import tasks
 from snapshot.rebuild.detect import Detection, DetectionResult
+from snapshot.rebuild.guarded import GuardedRepair
 from snapshot.rebuild.judge import Judgement
 from snapshot.rebuild.publish import PublishStep
 from snapshot.rebuild.report import Report, add_invalid_rows
@@ -90,14 +92,18 @@ class Rebuild:
         if self._order.dry_run or self._report.blocked is None:
             if self._publishing is not None and not self._order.dry_run:
                 self._publishing.add_folder()
-            self._repair(detection, detected, states)  # step 3
+            repair = GuardedRepair(self._pool, None if self._order.prune_all else detection.reason_to_block)
+            self._repair(repair, detection, detected)  # step 3
             if self._report.events:
                 notice.post(self._store, self._work.database.clock(), self._token)
-            self._publish(detected)  # step 4
+            if repair.blocked is None:
+                self._recover(states)
+                self._publish(detected)  # step 4
             deadline = self._now() + self._order.lag_seconds
             self._judge(deadline)  # step 5
-            if not self._order.dry_run:
-                self._verify(detection, deadline)  # step 6
+            if not self._order.dry_run and repair.blocked is None:
+                self._verify(repair, detection, deadline)  # step 6
+            self._report.blocked = self._report.blocked or repair.blocked
         self._report.users = detected.members
         self._report.in_step = detected.stored - self._shown
         self._report.recovery = sum(
@@ -117,18 +123,18 @@ class Rebuild:
 
     # ------------------------------------------------------------------------------------------------------- step 3
 
-    def _repair(self, detection: Detection, detected: DetectionResult, states: list[BucketState | None]) -> None:
+    def _repair(self, repair: GuardedRepair, detection: Detection, detected: DetectionResult) -> None:
         parts = [] if detected.users == frozenset() else list(cut(detection.ranges, detected.users))
-        task = tasks.dry_run if self._order.dry_run else tasks.repair
-        self._bar.phase("comparing" if self._order.dry_run else "repairing", len(parts))
-        for result in self._pool.map(task, parts):
+        dry = self._order.dry_run
+        self._bar.phase("comparing" if dry else "repairing", len(parts))
+        for result in self._pool.map(tasks.dry_run, parts) if dry else repair.run(parts):
             self._take(result, detected)
             self._bar.advance()
-        if self._order.users is None and self._work.scope.group_slug is None and not self._order.dry_run:
-            self._recover(states)
 
     def _recover(self, before: list[BucketState | None]) -> None:
-        """All was reconciled: record it in the buckets whose recovery waits for that, unless they were lost again."""
+        """Where all was reconciled, record it in the buckets that wait for that, unless they were lost again."""
+        if self._order.users is not None or self._work.scope.group_slug is not None or self._order.dry_run:
+            return
         for bucket, (was, state) in enumerate(zip(before, self._store.bucket_states(), strict=True)):
             if was is not None and state is not None and state.recovery is not None and state.recovery.reconcile:
                 rest = msgspec.structs.replace(state.recovery, reconcile=False)
@@ -205,15 +211,15 @@ class Rebuild:
                 self._sleep(_STEP_SECONDS)
         self._judgement.close()
 
-    def _verify(self, detection: Detection, deadline: float) -> None:
+    def _verify(self, repair: GuardedRepair, detection: Detection, deadline: float) -> None:
         repaired = False
         self._bar.phase("verifying", None)
-        while self._unverified and self._now() < deadline and tail_is_running(self._store):
+        while self._unverified and not repair.blocked and self._now() < deadline and tail_is_running(self._store):
             if not observe(self._store).passed(self._until):
                 self._sleep(_STEP_SECONDS)
                 continue
             users, self._unverified = frozenset(self._unverified), set()
-            for result in self._pool.map(tasks.repair, cut(detection.ranges, users)):
+            for result in repair.run(cut(detection.ranges, users)):
                 self._report.events += result.events
                 self._repaired(result)
                 repaired |= bool(result.findings)

@@ -10,6 +10,7 @@ from projections.comments.events import Event
 from projections.comments.groups import Groups
 from projections.comments.rows import InvalidRowError
 from projections.database.database import Database
+from projections.paging import pages
 from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
 from projections.profiles.head import Head
 from projections.projection import Projection
@@ -24,7 +25,15 @@ from snapshot.flush.flusher import Flusher
 from snapshot.reconcile.comparison import ProfileComparison
 from snapshot.reconcile.digests import StoredDigests, Sums, sum_rows
 from snapshot.reconcile.findings import Finding, Kind, Repairs, differing_fields, finding_fields, kind_of
-from snapshot.reconcile.reconcile import Part, PartComparison, Scope, read_part, recompute_inconsistent, remove_damaged
+from snapshot.reconcile.reconcile import (
+    PAGE,
+    Part,
+    PartComparison,
+    Scope,
+    read_part,
+    recompute_inconsistent,
+    remove_damaged,
+)
 from snapshot.reconcile.stored import Stored
 
 _NO_DIGESTS = (-1, 0, 0)
@@ -77,7 +86,7 @@ class PartResult(msgspec.Struct):
     """What comparing one part gave. `before` was observed of the tail before the registers were read; None: no tail.
 
     `stored` counts profiles that the store shows, `empty` are those without a row. `invalid_rows` says, by comment id,
-    why a row was left out.
+    why a row was left out. `held` are events that have yet to be applied, as their pages remove something.
     """
 
     comments: int
@@ -88,6 +97,7 @@ class PartResult(msgspec.Struct):
     empty: list[ProfileKey]
     invalid_rows: dict[int, str]
     before: Observation | None
+    held: list[Event]
 
 
 class InvalidRows(dict[int, str]):
@@ -144,10 +154,26 @@ def dry_run(work: RebuildContext, part: Part) -> PartResult:
 
 def repair(work: RebuildContext, part: Part) -> PartResult:
     """Compare a part, apply what differs, and recompute what does not follow from its registers."""
-    result = _Repair(work, part).run()
+    return _repair(_ConfirmedRepair, work, part)
+
+
+def repair_but_hold(work: RebuildContext, part: Part) -> PartResult:
+    """Do the same, but hold each page that removes something: it is to be applied once that was judged."""
+    return _repair(_Repair, work, part)
+
+
+def apply(work: RebuildContext, events: list[Event]) -> None:
+    """Apply what was held."""
+    for page in pages(events, PAGE):
+        work.projection.apply(page)
+        work.on_page()
+
+
+def _repair(kind: type["_Repair"], work: RebuildContext, part: Part) -> PartResult:
+    result = kind(work, part).run()
     for key in _unlisted(work.store, part, result.findings):
         work.store.remove(key, work.store.load({key: ()})[key].version)
-        _Repair(work, Part(key.user_id, key.user_id)).run()
+        kind(work, Part(key.user_id, key.user_id)).run()
     return result
 
 
@@ -188,6 +214,7 @@ class _Comparing:
 
     def __init__(self, work: RebuildContext, part: Part) -> None:
         self.work = work
+        self.held: list[Event] = []
         self._part = part
 
     def run(self) -> PartResult:
@@ -197,6 +224,7 @@ class _Comparing:
         self.stored = read_part(work.store, self._part, work.scope)
         self.begin()
         compared = PartComparison(work.database, self._part, work.scope, self.stored, invalid_rows)
+        self.comparison = compared.comparison
         for page in compared.pages():
             self.handle(page)
             events += len(page)
@@ -216,6 +244,7 @@ class _Comparing:
             empty=[key for key, profile in profiles.items() if not profile.rows.rows],
             invalid_rows=dict(invalid_rows),
             before=before,
+            held=self.held,
         )
 
     def begin(self) -> None:
@@ -246,19 +275,35 @@ class _Repair(_Comparing):
     def __init__(self, work: RebuildContext, part: Part) -> None:
         super().__init__(work, part)
         self._known: set[ProfileKey] = set()
+        self._removals = 0
 
     def begin(self) -> None:
         remove_damaged(self.work.store, self.stored)
         self._known.update(self.stored.registers)
 
     def handle(self, page: list[Event]) -> None:
+        if self.removes():
+            self.held += page
+            return
         self.work.projection.apply(page, absent=lambda key: key not in self._known)
         self._known.update(ProfileKey(one.user_id, one.group_slug) for one in page)
 
+    def removes(self) -> bool:
+        """Whether the page that was just compared removes anything."""
+        before, self._removals = self._removals, self.comparison.removals()
+        return self._removals > before
+
     def end(self, wrong: list[ProfileKey]) -> _Heads:
         recompute_inconsistent(self.work.projection, self.stored)
+        if self.held:
+            return repaired_heads(self.work.store, wrong, (), self.held)
         views = self.work.projection.read_current(wrong) if wrong else {}
         return {key: one.head for key, one in views.items()}
+
+
+class _ConfirmedRepair(_Repair):
+    def removes(self) -> bool:
+        return False
 
 
 def _findings(stored: Stored, compared: PartComparison, heads: _Heads, repairs: Repairs) -> list[Finding]:

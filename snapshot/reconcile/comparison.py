@@ -142,6 +142,10 @@ class Comparison:
             )
         return pending
 
+    def removals(self) -> int:
+        """Count the comments that would count no more until now, and those that would lose all their tags."""
+        return sum(sum(one.deleted.values()) + one.untagged for one in self.profiles.values())
+
     def _of_new_users(self, rows: list[CommentRow], analyses: Mapping[int, AnalysisRow], groups: Groups) -> list[Event]:
         found = list(events(rows, analyses, groups, self._time, self._on_invalid_row))
         for event in found:

@@ -6,7 +6,7 @@ and what the live path reads later, has a higher revision and wins.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from projections.comments.events import Event
@@ -16,9 +16,7 @@ from projections.profile_key import ProfileKey
 from projections.projection import Projection
 from projections.store.protocol import Store
 from snapshot.reconcile.comparison import Comparison, InvalidRowHandler
-from snapshot.reconcile.digests import differing_users, stored_digests
 from snapshot.reconcile.stored import Stored, read_stored
-from snapshot.runtime.logs import warn_invalid_row
 
 COMMENTS_A_RANGE = 20_000
 PAGE = 5_000
@@ -60,62 +58,12 @@ class Part(NamedTuple):
         return [(user, user) for user in sorted(self.users)]
 
 
-def everybody(_user: int) -> bool:
-    """Include all users."""
-    return True
-
-
-def repairs(  # noqa: PLR0913 - which users, and what becomes of odd rows
-    projection: Projection,
-    database: Database,
-    first_user: int,
-    last_user: int,
-    *,
-    only: Callable[[int], bool] = everybody,
-    on_invalid_row: InvalidRowHandler = warn_invalid_row,
-) -> Iterator[list[Event]]:
-    """Give pages of events that bring the profiles of these users in step with their rows.
-
-    `only` leaves users of the closed range out. Apply each page with `Projection.apply` before asking for the next:
-    what a page is compared with is read as late as that. Aggregates that don't fit their registers are recomputed on
-    the way. Raises what the store and the database raise; starting over is harmless.
-    """
-    for part in cut(
-        user_ranges(database, first_user, last_user),
-        _users_to_compare(projection, database, first_user, last_user, only, on_invalid_row),
-    ):
-        stored = read_part(projection.store, part, Scope())
-        remove_damaged(projection.store, stored)
-        yield from PartComparison(database, part, Scope(), stored, on_invalid_row).pages()
-        recompute_inconsistent(projection, stored)
-
-
-def _users_to_compare(  # noqa: PLR0913, PLR0917 - those of `repairs`
-    projection: Projection,
-    database: Database,
-    first_user: int,
-    last_user: int,
-    only: Callable[[int], bool],
-    on_invalid_row: InvalidRowHandler,
-) -> frozenset[int] | None:
-    """The users to compare, None for all: where the store has most of them, only those whose digests differ."""
-    if first_user == last_user:
-        return None if only(first_user) else frozenset()
-    keys = projection.store.profiles(first_user, last_user)
-    if only is not everybody:
-        return frozenset(filter(only, {key.user_id for key in keys}.union(_users(database, first_user, last_user))))
-    if 2 * len(keys) <= len(database.groups().members):
-        return None
-    return frozenset(differing_users(database, stored_digests(projection.store, keys), on_invalid_row))
-
-
-def _users(database: Database, first_user: int, last_user: int) -> Iterator[int]:
-    after = first_user - 1
+def all_users(database: Database) -> Iterator[int]:
+    """The users who have comments or memberships, ascending."""
+    after = -1
     while page := database.users_after(after):
-        yield from (user for user in page if user <= last_user)
+        yield from page
         after = page[-1]
-        if after >= last_user:
-            return
 
 
 def user_ranges(database: Database, first_user: int, last_user: int) -> list[tuple[int, int]]:

@@ -99,3 +99,6 @@ SPECIMENS = {
     7: Specimen(_half_built, (3, 6, 30)),
     11: Specimen(_clock_back, (2, 7, 18)),
 }
+
+LATER = (5821, 6269)
+"""Seeds of any plan that met a fault: memberships that vanish between the two passes of a rebuild."""

@@ -1,6 +1,6 @@
 import pytest
 from simulation.runner import one
-from simulation.specimens import SPECIMENS
+from simulation.specimens import LATER, SPECIMENS
 
 
 @pytest.mark.parametrize(
@@ -8,3 +8,8 @@ from simulation.specimens import SPECIMENS
 )
 def test_a_seed_that_met_the_fault(number: int, seed: int) -> None:
     assert one(seed, number).violation is None
+
+
+@pytest.mark.parametrize("seed", LATER)
+def test_a_seed_that_met_a_fault_later(seed: int) -> None:
+    assert one(seed, None).violation is None

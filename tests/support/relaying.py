@@ -12,9 +12,9 @@ from projections.database.database import open_databases
 from projections.projection import RULES_VERSION, Fence, Projection
 from projections.store.memory import MemoryStore
 from projections.store.protocol import InitialPositions, Store
-from snapshot.reconcile.reconcile import repairs
 from snapshot.runtime.progress import NoProgress, ProgressBar
-from support.tailing import HIGHEST, QUICK, Counted, microseconds
+from support.differences import differences
+from support.tailing import QUICK, Counted, microseconds
 from support.whiteballoon import WhiteBalloon
 
 
@@ -107,7 +107,7 @@ class Running:
 
     def drift(self) -> list[Event]:
         """What reconcile would still change."""
-        return [event for page in repairs(self.topics.projection, self.database, 0, HIGHEST) for event in page]
+        return differences(self.topics.projection.store, self.database)
 
     def vanish(self) -> None:
         """End as `kill -9` does."""

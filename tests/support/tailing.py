@@ -13,8 +13,8 @@ from projections.database.database import Database, open_databases
 from projections.projection import Projection
 from projections.store.memory import MemoryStore
 from projections.store.protocol import Store
-from snapshot.reconcile.reconcile import repairs
 from snapshot.runtime.metrics import NoMetrics
+from support.differences import differences
 from support.whiteballoon import WhiteBalloon
 
 QUICK = TailSettings(poll_interval=0.02, sweep_interval=0.02, lease=1.0)
@@ -79,7 +79,7 @@ class Embedded:
 
     def drift(self) -> list[Event]:
         """What reconcile would still change."""
-        return [event for page in repairs(self.projection, self.database, 0, HIGHEST) for event in page]
+        return differences(self.projection.store, self.database)
 
     def close(self) -> None:
         self.source.close()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -14,8 +14,10 @@ from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from projections.store.protocol import ABSENT, HEAD
 from projections.watermark import TAIL
+from snapshot.build import build
+from snapshot.rebuild.detect import Detection, DetectionResult
 from snapshot.rebuild.publish import DAY
-from snapshot.reconcile.reconcile import repairs
+from support.differences import differences
 from support.profile_files import put_profile_file
 from support.rebuilding import EVERYTHING, Town
 from support.stores import NOW, Bench
@@ -284,6 +286,42 @@ def test_so_many_files_of_nobody_are_held_until_that_is_confirmed(town: Town) ->
     assert town.rebuild().exit_code == 0
 
 
+@pytest.mark.parametrize("table", ["user_attributes", "request_comments", "comment_llm_analyses"])
+def test_what_vanishes_while_a_rebuild_runs_is_held_until_that_is_confirmed(
+    town: Town, wb: WhiteBalloon, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    """Detection saw all of it; the repair reads again."""
+    request, users = wb.add_group("ash", "Ash", members=22)
+    for user in users:
+        wb.analyse(wb.comment(user, request, "early"), tags=["tag"])
+    assert town.rebuild().missing == 22
+    for comment in range(7, 29):
+        wb.edit(comment, "later https://later.org")
+    detect = Detection.detect
+
+    def vanish(detection: Detection) -> DetectionResult:
+        found = detect(detection)
+        engine = wb.insights if table == "comment_llm_analyses" else wb.main
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608 - one of three names
+        return found
+
+    monkeypatch.setattr(Detection, "detect", vanish)
+    before = {name: one["message_count"] for name, one in town.files().items()}
+    report = town.rebuild()
+    assert report.blocked is not None
+    assert (report.exit_code, report.removed) == (2, 0)
+    assert "of 26 profiles" in report.blocked or "tags" in report.blocked
+    views = town.projection.read_current(town.store.profiles(0, EVERYTHING))
+    shown = [one for key, view in views.items() if (one := build(key, view.head)) is not None]
+    assert sum(one.message_count for one in shown) == sum(before.values())
+    assert sum(bool(one.top_tags) for one in shown) == 23
+    monkeypatch.setattr(Detection, "detect", detect)
+    assert town.rebuild().blocked is not None
+    assert town.rebuild(prune_all=True).blocked is None
+    town.check()
+
+
 def test_changes_of_the_rows_that_no_event_brought_are_found(street: Street, town: Town, wb: WhiteBalloon) -> None:
     wb.edit(street.linked, "see https://a.org/x now")
     wb.analyse(street.linked, tags=["new"])
@@ -327,16 +365,22 @@ def test_comments_that_moved_or_whose_membership_or_title_changed_are_found(town
     assert town.rebuild(deep=True).exit_code == 0
 
 
-def test_a_newer_event_that_comes_meanwhile_wins_over_a_repair(street: Street, town: Town, wb: WhiteBalloon) -> None:
+def test_a_newer_event_that_comes_meanwhile_wins_over_a_repair(
+    street: Street, town: Town, wb: WhiteBalloon, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The row changes after it was read, and the live path is faster than the repair."""
     wb.edit(street.linked, "https://old.org")
-    pages = repairs(town.projection, town.database, 0, EVERYTHING)
-    page = next(pages)
-    wb.edit(street.linked, "https://new.org")
-    town.apply_rows()
-    town.projection.apply(page)
-    for rest in pages:
-        town.projection.apply(rest)
+    apply = town.projection.apply
+
+    def apply_late(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - those of Projection.apply
+        monkeypatch.setattr(town.projection, "apply", apply)
+        wb.edit(street.linked, "https://new.org")
+        town.apply_rows()
+        apply(*args, **kwargs)
+
+    monkeypatch.setattr(town.projection, "apply", apply_late)
+    assert town.rebuild().drift == 1
+    assert town.projection.apply is apply
     assert town.rebuild(deep=True).drift == 0
     town.check()
 
@@ -353,30 +397,15 @@ def test_a_repair_wins_over_a_revision_that_is_ahead_of_the_clock(street: Street
 def test_repairs_of_some_users_leave_the_others_alone(street: Street, town: Town, wb: WhiteBalloon) -> None:
     wb.edit(street.linked, "https://new.org")
     wb.restore(street.deleted)
-    found = [
-        event
-        for page in repairs(town.projection, town.database, 0, EVERYTHING, only={BEN}.__contains__)
-        for event in page
-    ]
-    assert {(event.user_id, event.comment_id) for event in found} == {(BEN, street.deleted)}
-    found = [event for page in repairs(town.projection, town.database, ANN, ANN) for event in page]
-    assert {(event.user_id, event.comment_id) for event in found} == {(ANN, street.linked)}
     assert town.rebuild(BEN).fields == {"last_seen_at": 1, "message_count": 1, "top_links": 1}
     assert town.rebuild().named == [(ANN, ELM, "different", ("reaction_counts", "top_links"), "drift")]
     assert town.rebuild(deep=True).exit_code == 0
 
 
-def test_repairs_into_an_empty_store_are_the_whole_history(street: Street) -> None:
-    town = street.town
-    for page in repairs(town.projection, town.database, 0, EVERYTHING):
-        town.projection.apply(page)
-    assert town.rebuild(deep=True).drift == 0
-    town.check()
-
-
 def test_repairs_fix_what_no_event_does(street: Street, town: Town) -> None:
     lose_head(street)
-    assert list(repairs(town.projection, town.database, 0, EVERYTHING)) == []
+    assert differences(town.store, town.database) == []
+    assert town.rebuild().drift == 1
     assert town.rebuild(deep=True).exit_code == 0
 
 

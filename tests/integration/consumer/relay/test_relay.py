@@ -12,13 +12,11 @@ from consumer.tail.state import decode
 from projections.comments.events import COMMENT_CREATED, Event
 from projections.comments.events import decode as decode_event
 from projections.database.database import open_databases
-from projections.profile_key import HIGHEST_ID
-from projections.projection import Projection
 from projections.store.redis.store import RedisStore, connect
 from projections.watermark import TAIL
-from snapshot.reconcile.reconcile import repairs
 from support.changes import Changes, people
 from support.commands import Started, environment, on, run
+from support.differences import differences
 from support.kafka_broker import Broker
 from support.kafka_topics import everything
 from support.whiteballoon import START, WhiteBalloon
@@ -239,6 +237,6 @@ def drift(white_balloon: WhiteBalloon, redis_url: str, relay: Started, consumer:
             raise AssertionError(
                 f"{since=}: {store.document(TAIL)!r} {store.bucket_states()[:1]} {relay.said()}"
             ) from error
-        found = [event for page in repairs(Projection(store), database, 0, HIGHEST_ID) for event in page]
+        found = differences(store, database)
     store.close()
     return found

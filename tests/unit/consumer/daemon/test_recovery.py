@@ -10,6 +10,7 @@ from consumer.daemon.recovery import RecoveryWorker
 from projections.projection import RULES_VERSION
 from projections.store.memory import MemoryStore
 from projections.store.protocol import InitialPositions, RecoveryGoal
+from snapshot.rebuild.detect import Detection, DetectionResult
 from support.rebuilding import Town
 from support.stores import NOW, Clock
 from support.whiteballoon import WhiteBalloon
@@ -79,6 +80,28 @@ def test_a_half_restored_database_recovers_nothing(town: Town, what: str) -> Non
     assert {key: town.fields(key) for key in town.store.profiles(0, 100)} == before
     assert recover(town, prune_all=True).trouble is None
     assert not any(waiting(town))
+
+
+@pytest.mark.parametrize("database", ["main", "insights"])
+def test_what_vanishes_while_lost_data_is_rebuilt_is_not_removed(
+    town: Town, monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    detect = Detection.detect
+
+    def vanish(detection: Detection) -> DetectionResult:
+        found = detect(detection)
+        table = "comment_llm_analyses" if database == "insights" else "user_attributes"
+        with (town.wb.insights if database == "insights" else town.wb.main).begin() as connection:
+            connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608 - one of two names
+        return found
+
+    monkeypatch.setattr(Detection, "detect", vanish)
+    before = {key: town.fields(key) for key in town.store.profiles(0, 100)}
+    worker = recover(town)
+    assert worker.trouble is not None
+    assert "blocked by the deletion guard: this would remove 22 of 22" in worker.trouble
+    assert all(waiting(town))
+    assert {key: town.fields(key) for key in town.store.profiles(0, 100)} == before
 
 
 def test_each_page_that_is_read_is_a_sign_of_life_though_nothing_differs(town: Town) -> None:
