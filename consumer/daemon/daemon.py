@@ -45,7 +45,6 @@ from snapshot.files.folder import open_folder
 from snapshot.files.marker import BlockedInMarker, SeenInMarker
 from snapshot.files.places import note_place
 from snapshot.flush.batch import Flushed
-from snapshot.flush.epochs import FolderEpochs, recover_lost
 from snapshot.flush.flusher import Flusher
 from snapshot.flush.scrub import Scrub
 from snapshot.kafka.producer import Producer
@@ -212,7 +211,7 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         detector = RollbackDetector(store)
         flusher = Flusher(projection, folder, announcer, metrics, detector=detector, folder_days=files.folder_days)
         detector.read()  # from here on it notices a loss; what came before, the folder tells
-        metrics.count("signal_glaze.losses", recover_lost(FolderEpochs(folder), store, by_files=True))
+        flusher.recover_lost(by_files=True)
         prune_all = settings.tail.prune_all
         scrub = Scrub(store, folder, compare_all=flusher.add_folder(), prune_all=prune_all)
         flush_worker = FlushWorker(flusher, scrub, detector, time.monotonic)

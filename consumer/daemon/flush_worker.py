@@ -55,6 +55,7 @@ class FlushWorker:
             self._scrub_at = self._now() + _SCRUB_SECONDS
             self._flusher.add_folder()  # a store that was lost knows nothing of the folder
             self._flusher.measure()
+            self._flusher.recover_lost()
             self._scrub.step()
             self._failing += self._scrub.trouble is not None
         self._busy = True

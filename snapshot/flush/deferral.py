@@ -2,10 +2,10 @@
 
 from projections.profile_key import ProfileKey, bucket_of
 from projections.store.protocol import Store
-from projections.store.rollback import RollbackDetector
+from projections.store.rollback import RollbackDetector, StatesRead
 from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder
 from snapshot.flush.batch import FlushBatch, Outcome
-from snapshot.flush.epochs import States
+from snapshot.flush.epochs import FolderEpochs, States
 
 _MOST_DEFERRALS = 5
 """How many times in a row a profile is deferred because its file seems newer than the store."""
@@ -15,9 +15,9 @@ class Deferral:
     """Gives claims back, due again after `pause` seconds, until it is safe to show what was read."""
 
     def __init__(self, store: Store, folder: ProfileFolder, detector: RollbackDetector | None, pause: float) -> None:
-        self._store = store
+        self._read = (lambda: StatesRead(store.bucket_states(), {})) if detector is None else detector.read
         self._folder = folder
-        self._detector = detector
+        self._epochs = FolderEpochs(folder)
         self._pause = pause
         self._deferred: dict[ProfileKey, int] = {}
 
@@ -26,7 +26,7 @@ class Deferral:
 
         What they say holds for every head that was read. Raises StoreUnavailableError.
         """
-        states, rolled_back = (self._store.bucket_states(), {}) if self._detector is None else self._detector.read()
+        states, rolled_back = self._epochs.compare(self._read)
         recovering = {bucket for bucket, state in enumerate(states) if state is not None and state.recovery is not None}
         lost = recovering | {*rolled_back}
         for outcome in batch.open():

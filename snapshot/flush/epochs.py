@@ -1,11 +1,11 @@
 """What a folder knows of its store: for each bucket which epoch its files are in step with, and the count of writes.
 
-It is kept in the folder. So a crash leaves no epoch out, and a store that was lost, or fell back, while no process ran
-is noticed by whoever opens both.
+It is kept in the folder. So a crash leaves no epoch out, and a store that was lost, or fell back, is noticed by whoever
+uses both: where no process ran meanwhile, or where only another one had seen what was lost.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -15,7 +15,7 @@ from projections.decoding import JsonDecoder
 from projections.profile_key import BUCKETS
 from projections.projection import RULES_VERSION
 from projections.store.protocol import BucketState, InitialPositions, RecoveryGoal, Store
-from projections.store.rollback import find_rollback
+from projections.store.rollback import StatesRead, find_rollback
 from snapshot.files.atomic import replace
 from snapshot.files.folder import ProfileFolder
 
@@ -53,8 +53,15 @@ class FolderEpochs:
         ]
 
     def record(self, states: States) -> None:
-        """The folder is in step with the present epochs. Raises OSError."""
-        self._write({bucket: state for bucket, state in enumerate(states) if state is not None})
+        """The folder is in step with these epochs. What it has seen more of is kept, and is a loss. Raises OSError."""
+        known = self.known()
+        self._write(
+            {
+                bucket: state if find_rollback(known.get(bucket), state) is None else known[bucket]
+                for bucket, state in enumerate(states)
+                if state is not None
+            }
+        )
 
     def note_writes(self, states: States, *, flush: bool) -> None:
         """Files are about to say what these states stand for: a store that holds less fell back. Raises OSError."""
@@ -72,12 +79,17 @@ class FolderEpochs:
         known = self.known()
         self._write({bucket: seen for bucket, seen in known.items() if bucket not in buckets})
 
-    def losses(self, states: States, *, by_files: bool) -> Mapping[int, str]:
-        """Name the buckets that are less than what the folder was written from, and why.
+    def compare(self, read: Callable[[], StatesRead], *, by_files: bool = False) -> StatesRead:
+        """Read the states; buckets that are less than what the folder was written from rolled back, too.
 
-        `by_files`: snapshots in a folder without a record (`wb` wrote them, or an older version) count as well.
+        The folder is read first: what another process notes meanwhile is no loss. `by_files`: snapshots in a folder
+        without a record (`wb` wrote them, or an older version) count as well.
         """
         known = self.known()
+        states, rolled_back = read()
+        return StatesRead(states, {**rolled_back, **self._losses(known, states, by_files=by_files)})
+
+    def _losses(self, known: Mapping[int, BucketState], states: States, *, by_files: bool) -> dict[int, str]:
         if not known and by_files and any(self._folder.owned(name) is not None for name in self._folder.names()):
             reason = "the folder has snapshots, and does not say of which store"
             return {bucket: reason for bucket, state in enumerate(states) if state is None or not state.epoch}
@@ -93,28 +105,32 @@ class FolderEpochs:
 
 
 def recover_lost(epochs: FolderEpochs, store: Store, *, by_files: bool = False) -> int:
-    """Raise the epochs of the buckets that lost what the folder was written from; how many did.
+    """Raise the epochs of the buckets that lost what the folder was written from; how many were raised.
 
-    So nothing of them is shown before they are reconciled with the database. To be called before anything is flushed.
-    Raises StoreUnavailableError.
+    So nothing of them is shown before they are reconciled with the database. To be called before anything is flushed,
+    and then now and again. Raises StoreUnavailableError.
     """
-    states = store.bucket_states()
-    lost = epochs.losses(states, by_files=by_files)
-    for bucket, reason in lost.items():
-        state = states[bucket]
-        seen, rules = (None, RULES_VERSION) if state is None else (state.epoch, state.rules_version)
-        goal = RecoveryGoal({}, reconcile=True, reason=reason)
-        store.raise_epoch(bucket, seen, goal, InitialPositions({}, {}, rules))  # or another process just did
-    if lost:
+    states, lost = epochs.compare(lambda: StatesRead(store.bucket_states(), {}), by_files=by_files)
+    raised = {bucket: reason for bucket, reason in lost.items() if _raise_epoch(store, bucket, states[bucket], reason)}
+    if raised:
         log.error(
             "the store is not what the folder was written from; rebuilding it; affected profiles are not published "
             "until then",
-            buckets=len(lost),
-            reasons=sorted(set(lost.values()))[:4],
+            buckets=len(raised),
+            reasons=sorted(set(raised.values()))[:4],
         )
+    if lost:
         with suppress(OSError):
             epochs.forget(lost)  # the same epoch may come twice, where the store fell back to before it
-    return len(lost)
+    return len(raised)
+
+
+def _raise_epoch(store: Store, bucket: int, state: BucketState | None, reason: str) -> bool:
+    """False: another process just did. A recovery that was under way has still to reach its ends."""
+    seen, rules = (None, RULES_VERSION) if state is None else (state.epoch, state.rules_version)
+    ends = {} if state is None or state.recovery is None else state.recovery.ends
+    goal = RecoveryGoal(ends, reconcile=True, reason=reason)
+    return store.raise_epoch(bucket, seen, goal, InitialPositions({}, {}, rules))
 
 
 def spell_epoch(state: BucketState | None) -> str:
@@ -128,7 +144,8 @@ def complete(states: States, buckets: Collection[int]) -> bool:
 
 
 def _in_step(seen: BucketState | None, state: BucketState) -> bool:
-    return seen is not None and spell_epoch(seen) == spell_epoch(state) and seen.writes <= state.writes
+    """What fell back within its epoch is a loss, and soon in another."""
+    return spell_epoch(seen) == spell_epoch(state)
 
 
 def _spell(state: BucketState) -> str:

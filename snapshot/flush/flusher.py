@@ -32,7 +32,7 @@ from snapshot.build import build
 from snapshot.files.folder import NO_FILE, ForeignFileError, NotDurableError, NotStartedError, ProfileFolder
 from snapshot.flush.batch import FlushBatch, Flushed, Outcome, PendingSettlement, announcement, downstream_of
 from snapshot.flush.deferral import Deferral
-from snapshot.flush.epochs import FolderEpochs, States
+from snapshot.flush.epochs import FolderEpochs, States, recover_lost
 from snapshot.flush.failures import Failures
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.runtime.metrics import Metrics
@@ -107,6 +107,11 @@ class Flusher:
             if dropped := self._store.drop_folders(self._unused_seconds):
                 log.warning("folders that nobody flushes any more were dropped from the queues", folders=dropped)
         return self._store.add_folder(self._folder.identity)
+
+    def recover_lost(self, *, by_files: bool = False) -> None:
+        """See `snapshot.flush.epochs.recover_lost`; another process may have seen more of the store than this one."""
+        lost = recover_lost(self._epochs, self._store, by_files=by_files)
+        self._metrics.count("signal_glaze.losses", lost)
 
     def measure(self) -> None:
         """Send how many profiles wait to be flushed."""

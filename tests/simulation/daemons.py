@@ -24,7 +24,6 @@ from projections.store.protocol import Store, StoreUnavailableError
 from projections.store.rollback import RollbackDetector
 from snapshot.announce.announcement import Announcer
 from snapshot.files.folder import ProfileFolder, open_folder
-from snapshot.flush.epochs import FolderEpochs, recover_lost
 from snapshot.flush.flusher import Flusher
 from snapshot.flush.scrub import Scrub
 from snapshot.runtime.metrics import Counter, Metrics, NoMetrics
@@ -140,7 +139,7 @@ class Daemon:
         detector = RollbackDetector(outside.store, Lock(process))
         folder, flusher = open_flusher(outside, self.place, self._times, detector)
         detector.read()
-        recover_lost(FolderEpochs(folder), outside.store, by_files=True)
+        flusher.recover_lost(by_files=True)
         scrub = Scrub(outside.store, folder, process.now, compare_all=flusher.add_folder())
         flushing = self._flushing = FlushWorker(flusher, scrub, detector, process.now)
         projection = Projection(outside.store, lambda: bytes.fromhex(process.token()))

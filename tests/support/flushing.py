@@ -80,8 +80,9 @@ class Rig:
         projection = Projection(parts.pop("store", self.store))
         folder: ProfileFolder = parts.pop("folder", self.folder)
         announced = parts.pop("announcer", self.announced)
+        metrics = parts.pop("metrics", NoMetrics())
         options = {"lease": self.lease, "retry": self.retry, "now": lambda: self.now, **parts}
-        return Flusher(projection, folder, announced, NoMetrics(), **options)
+        return Flusher(projection, folder, announced, metrics, **options)
 
     def witnessed(self) -> tuple[Flusher, RollbackDetector]:
         """Make one that notices when the store falls back."""

@@ -1,4 +1,4 @@
-"""What a folder knows of its store: whether that lost something while no process ran, on both stores."""
+"""What a folder knows of its store: whether that lost something that this process did not see, on both stores."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +6,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from consumer.daemon.flush_worker import FlushWorker
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.store.protocol import InitialPositions, RecoveryGoal
 from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
-from support.flushing import Rig, rig
+from snapshot.flush.scrub import Scrub
+from support.flushing import Interrupted, Rig, rig
 from support.histories import comment
+from support.metrics import RecordedMetrics
 from support.rollback import keep
 from support.stores import Bench
 
@@ -99,3 +102,76 @@ def test_a_record_of_another_version_is_no_loss(one: Rig, spelled: str) -> None:
     }
     (one.folder.path / EPOCHS).write_bytes(msgspec.json.encode(record))
     assert _lost(one) == []
+
+
+# ------------------------------------------------------------------------------------- while several processes run
+
+
+def _fallen(one: Rig) -> int:
+    """Another process flushed and the store fell back below that; the bucket, of which a part came again."""
+    fall_back = keep(one.store)
+    for number in (11, 12):
+        one.apply(comment(ANN, number, 1))
+        one.flush()
+    fall_back()
+    one.apply(comment(ANN, 12, 1))
+    one.store.force(one.folder.identity.id, [ANN])  # nor does the flusher wait for a file that seems newer
+    return bucket_of(ANN.user_id)
+
+
+@pytest.mark.parametrize("witnessed", [True, False], ids=["daemon", "rebuild"])
+def test_what_only_another_process_saw_is_not_shown_as_it_was_before(one: Rig, witnessed: bool) -> None:
+    bucket = _fallen(one)
+    flusher = one.witnessed()[0] if witnessed else one.flusher()
+    assert flusher.flush() == (0, 0, 0, 0, 0)
+    assert one.content(ANN)["message_count"] == 3
+    assert _lost(one) == [bucket]
+
+
+def test_a_scrub_that_comes_first_hides_no_loss(one: Rig) -> None:
+    bucket = _fallen(one)
+    Scrub(one.store, one.folder).step()
+    assert _lost(one) == [bucket]
+
+
+def test_the_flush_worker_notices_what_only_another_process_saw(one: Rig) -> None:
+    bucket, metrics, (_, detector) = _fallen(one), RecordedMetrics(), one.witnessed()
+    flusher = one.flusher(detector=detector, metrics=metrics)
+    worker = FlushWorker(flusher, Scrub(one.store, one.folder), detector, lambda: 0.0)
+    worker.step()
+    state = one.store.bucket_states()[bucket]
+    assert state is not None
+    assert state.recovery is not None
+    assert metrics.counts["signal_glaze.losses"] == 1
+    assert one.content(ANN)["message_count"] == 3
+
+
+def test_what_another_process_notes_meanwhile_is_no_loss(one: Rig) -> None:
+    """It saves and flushes between any two calls of ours."""
+    ids = iter(range(100, 200))
+
+    def act(name: str, _when: str) -> None:
+        if name == "bucket_states":
+            one.apply(comment(ANN, next(ids), 1))
+            one.flush()
+
+    ours = Interrupted(one.store, act)
+    assert recover_lost(FolderEpochs(one.folder), ours) == 0
+    Scrub(ours, one.folder).step()
+    assert _lost(one) == []
+    one.right()
+
+
+def test_a_recovery_that_fell_back_has_still_to_reach_its_ends(one: Rig) -> None:
+    bucket = bucket_of(ANN.user_id)
+    one.store.raise_epoch(bucket, 0, RecoveryGoal({"tail/0": 7}, reconcile=False, reason="a test"), ORIGIN)
+    fall_back = keep(one.store)
+    one.apply(comment(ANN, 11, 1))
+    FolderEpochs(one.folder).record(one.store.bucket_states())
+    fall_back()
+    assert _lost(one) == [bucket]
+    state = one.store.bucket_states()[bucket]
+    assert state is not None
+    assert state.recovery is not None
+    assert state.recovery.ends == {"tail/0": 7}
+    assert state.recovery.reconcile
