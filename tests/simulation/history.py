@@ -216,7 +216,7 @@ class History:
         """Let all faults end, wait until everything is as it must be, and stays so."""
         world = self.world
         sleep(self.plan.busy_seconds)
-        while self._faults_left or world.database.busy:
+        while self._faults_left or world.database.busy or world.database.away or world.storage.away:
             sleep(0.5)
         world.troubled = False
         wrong = self._settled(sleep)

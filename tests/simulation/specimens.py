@@ -1,4 +1,7 @@
-"""Histories that a fault of issue 10 needs: plans in which it is likely, and seeds that met it before it was fixed."""
+"""Histories that a fault needs: plans in which it is likely, and seeds that met it before it was fixed.
+
+Faults have their numbers from issue 10; what the simulation found itself, the seed that first met it.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -87,9 +90,20 @@ def _clock_back(seed: int) -> Plan:
     return plan
 
 
+def _seen_by_another(seed: int) -> Plan:
+    """1500: the store falls back below what another process of the same folder saw of it."""
+    plan = _quick(seed)
+    plan.folders, plan.comments, plan.batch, plan.slowness = (None, None), 25, 2, 500.0
+    plan.faults, plan.changes = 6, 50
+    plan.fault_weights = {"store_falls_back": 3.0, "kill": 1.0}
+    plan.change_weights = {"move": 1.0, "comment": 1.0, "join": 1.0}
+    return plan
+
+
 # Found with the fix taken out: 1 `unseen` and the fingerprints in `StoreCheck`; 3 `overtaken` and its sibling in
 # `MemoryStore.settle`; 4 `MemoryStore._read` notes that nothing was announced; 5 `MemoryStore.remove` drops what is
-# due; 6 the guard lets groups pass; 7 `recover_lost`; 11 `time_of_reading` in a rebuild, and `LeaseTerm.begin_poll`.
+# due; 6 the guard lets groups pass; 7 `recover_lost`; 11 `time_of_reading` in a rebuild, and `LeaseTerm.begin_poll`;
+# 1500 the flusher's and the flush worker's comparison with the folder's record.
 SPECIMENS = {
     1: Specimen(_drifting_check, (13, 17, 18)),
     3: Specimen(_older_announcement, (67,)),
@@ -98,6 +112,7 @@ SPECIMENS = {
     6: Specimen(_mass_deletion, (0, 2)),
     7: Specimen(_half_built, (3, 6, 30)),
     11: Specimen(_clock_back, (2, 7, 18)),
+    1500: Specimen(_seen_by_another, (126, 360, 367)),
 }
 
 LATER = (5821, 6269)
