@@ -7,6 +7,7 @@ uses both: where no process ran meanwhile, or where only another one had seen wh
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 
 import msgspec
 import structlog
@@ -35,13 +36,12 @@ class FolderEpochs:
     def __init__(self, folder: ProfileFolder) -> None:
         self._folder = folder
 
-    def known(self) -> dict[int, BucketState]:
+    def known(self) -> Mapping[int, BucketState]:
         """Of each bucket what was seen of its state. Nothing where the file is missing or damaged."""
         try:
-            found = _decode(self._folder.disk.read(f"{self._folder.path}/{EPOCHS}"))
+            return _read(self._folder.disk.read(f"{self._folder.path}/{EPOCHS}"))
         except (OSError, msgspec.DecodeError):
             return {}  # then all are compared
-        return {bucket: _parse(text) for bucket, text in found.items() if 0 <= bucket < BUCKETS}
 
     def pending(self, states: States) -> list[int]:
         """The buckets that are in another epoch than the folder is in step with."""
@@ -72,7 +72,7 @@ class FolderEpochs:
             if (state := states[bucket]) is not None and _in_step(seen, state) and state.writes > seen.writes
         }
         if higher:
-            self._write(known | higher, flush=flush)
+            self._write({**known, **higher}, flush=flush)
 
     def forget(self, buckets: Collection[int]) -> None:
         """The folder is in step with these buckets no more. Raises OSError."""
@@ -150,6 +150,11 @@ def _in_step(seen: BucketState | None, state: BucketState) -> bool:
 
 def _spell(state: BucketState) -> str:
     return f"{spell_epoch(state)}:{state.writes}"
+
+
+@lru_cache(8)  # it is read with each batch, and seldom another
+def _read(content: bytes) -> Mapping[int, BucketState]:
+    return {bucket: _parse(text) for bucket, text in _decode(content).items() if 0 <= bucket < BUCKETS}
 
 
 def _parse(text: str) -> BucketState:
