@@ -107,7 +107,7 @@ def test_a_record_of_another_version_is_no_loss(one: Rig, spelled: str) -> None:
 # ------------------------------------------------------------------------------------- while several processes run
 
 
-def _fallen(one: Rig) -> int:
+def _lose_unseen(one: Rig) -> int:
     """Another process flushed and the store fell back below that; the bucket, of which a part came again."""
     fall_back = keep(one.store)
     for number in (11, 12):
@@ -121,7 +121,7 @@ def _fallen(one: Rig) -> int:
 
 @pytest.mark.parametrize("witnessed", [True, False], ids=["daemon", "rebuild"])
 def test_what_only_another_process_saw_is_not_shown_as_it_was_before(one: Rig, witnessed: bool) -> None:
-    bucket = _fallen(one)
+    bucket = _lose_unseen(one)
     flusher = one.witnessed()[0] if witnessed else one.flusher()
     assert flusher.flush() == (0, 0, 0, 0, 0)
     assert one.content(ANN)["message_count"] == 3
@@ -129,14 +129,14 @@ def test_what_only_another_process_saw_is_not_shown_as_it_was_before(one: Rig, w
 
 
 def test_a_scrub_that_comes_first_hides_no_loss(one: Rig) -> None:
-    bucket = _fallen(one)
+    bucket = _lose_unseen(one)
     one.store.raise_epoch(bucket_of(BEN.user_id), 0, RecoveryGoal({}, reconcile=False, reason="a test"), ORIGIN)
     Scrub(one.store, one.folder).step()
     assert _lost(one) == sorted([bucket, bucket_of(BEN.user_id)])
 
 
 def test_the_flush_worker_notices_what_only_another_process_saw(one: Rig) -> None:
-    bucket, metrics, (_, detector) = _fallen(one), RecordedMetrics(), one.witnessed()
+    bucket, metrics, (_, detector) = _lose_unseen(one), RecordedMetrics(), one.witnessed()
     flusher = one.flusher(detector=detector, metrics=metrics)
     worker = FlushWorker(flusher, Scrub(one.store, one.folder), detector, lambda: 0.0)
     worker.step()
