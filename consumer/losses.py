@@ -117,9 +117,13 @@ def ends_to_reach(state: BucketState | None, offsets: Mapping[str, Offsets]) -> 
 
 
 def ends_to_join(state: BucketState, offsets: Mapping[str, Offsets]) -> dict[str, int]:
-    """What a recovery that another process began has to reach, with the ends of our partitions where it lacks them."""
+    """What a recovery that another process began has to reach, with the ends of our partitions where it lacks them.
+
+    An end above the partition's was lost with what gave it out: the tail's document falls back with the store.
+    """
     known = {} if state.recovery is None else state.recovery.ends
-    return _ends_of_others(state, offsets) | {name: known.get(name, one.end) for name, one in offsets.items()}
+    ours = {name: min(known.get(name, one.end), one.end) for name, one in offsets.items()}
+    return _ends_of_others(state, offsets) | ours
 
 
 def _ends_of_others(state: BucketState | None, offsets: Mapping[str, Offsets]) -> dict[str, int]:

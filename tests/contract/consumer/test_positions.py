@@ -420,6 +420,17 @@ def test_joining_leaves_what_was_there_to_reach(store: Store) -> None:
     assert recovery(store) == RecoveryGoal({P0: 7}, reconcile=False, reason="a test")
 
 
+def test_an_end_that_nobody_gives_out_any_more_is_not_waited_for(store: Store) -> None:
+    """The tail that gave it out went on from a document that fell back with the store; nothing new comes meanwhile."""
+    one = Process(store, P0, P1)
+    one.set(P0, end=5)
+    one.assign()
+    lost = RecoveryGoal({P0: 7, P1: 7}, reconcile=False, reason="a test")
+    store.raise_epoch(BUCKET, 0, lost, InitialPositions({}, {}, RULES_VERSION))
+    one.assign()
+    assert ends(store) == {P0: 5, P1: 7}
+
+
 def test_a_second_loss_during_a_recovery_adds_up(store: Store) -> None:
     one, other = Process(store, P0), Process(store, P1)
     one.assign()
