@@ -1,7 +1,8 @@
 """Events from Kafka, as a member of a consumer group."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 from kafka import TopicPartition, errors
@@ -24,6 +25,8 @@ from snapshot.runtime.throttle import ThrottledWarning
 
 _RECREATE_PAUSE = 5.0  # seconds
 _OUTAGE_SECONDS = 10.0
+_UNASSIGNED = (ValueError, KeyError, errors.IllegalStateError)
+"""What kafka-python raises for a partition that its thread lost with the membership; an assignment follows."""
 log = structlog.get_logger()
 
 
@@ -126,21 +129,24 @@ class KafkaSource:
             partition = self._partitions.get(name)
             if partition is None:
                 continue
-            self._consumer.seek(partition, position)
-            self._positions[partition] = position
-            if not self._paused:
-                self._consumer.resume(partition)
+            with suppress(*_UNASSIGNED):
+                self._consumer.seek(partition, position)
+                self._positions[partition] = position
+                if not self._paused:
+                    self._consumer.resume(partition)
 
     def pause(self) -> None:
         """Deliver nothing more; what a poll had already fetched is delivered after `resume`."""
         self._paused = True
-        self._consumer.pause(*self._started())
+        self._pause(self._positions)
 
     def resume(self) -> None:
         """Deliver again."""
         self._paused = False
         if self._listener.changes == self._seen and self._broken is None:
-            self._consumer.resume(*self._started())
+            for one in self._positions:
+                with suppress(*_UNASSIGNED):
+                    self._consumer.resume(one)
 
     def commit(self, positions: Mapping[str, int]) -> None:
         """Make it known that everything below these positions is in the store.
@@ -203,8 +209,12 @@ class KafkaSource:
 
     def lag(self) -> Mapping[str, int]:
         """How many offsets lie between what was delivered and the end as last known."""
-        ends = {one: self._consumer.highwater(one) for one in self._positions if one in self._consumer.assignment()}
-        return {name_of(one): max(0, end - self._positions[one]) for one, end in ends.items() if end is not None}
+        lag = {}
+        for one, position in self._positions.items():
+            with suppress(*_UNASSIGNED):
+                if (end := self._consumer.highwater(one)) is not None:
+                    lag[name_of(one)] = max(0, end - position)
+        return lag
 
     # --------------------------------------------------------------------------------------------- what a poll gave
 
@@ -218,7 +228,7 @@ class KafkaSource:
             log.warning("topics were recreated; reading them from the beginning", topics=recreated)
         self._seen = self._listener.changes
         self._partitions = {name_of(one): one for one in self._consumer.assignment()}
-        self._consumer.pause(*self._partitions.values())
+        self._pause(self._partitions.values())
         self._positions.clear()
         self._topic_ids = {}
         kept = {one for one in self._partitions.values() if one.topic not in recreated}
@@ -237,10 +247,10 @@ class KafkaSource:
         events, invalid = read(records, time.time_ns() // 1_000)
         return Batch(events, intervals, invalid)
 
-    def _started(self) -> list[TopicPartition]:
-        """Those that are delivered and still assigned: a poll that failed may have rebalanced first."""
-        assigned = self._consumer.assignment()
-        return [one for one in self._positions if one in assigned]
+    def _pause(self, partitions: Iterable[TopicPartition]) -> None:
+        for one in partitions:
+            with suppress(*_UNASSIGNED):
+                self._consumer.pause(one)
 
     def _stable(self) -> bool:
         return bool(self._consumer.group_metadata().state is MemberState.STABLE)
@@ -254,13 +264,13 @@ class KafkaSource:
             raise fatal from error
         lost = out_of_range(error)
         if lost:
-            self._consumer.pause(*(one for one in lost if one in self._consumer.assignment()))
+            self._pause(lost)
             raise OffsetOutOfRangeError({name_of(one): self._positions.pop(one, 0) for one in lost}) from error
         if error.retriable:
             self._watch()
         else:
             self._broken = f"{type(error).__name__}: {one_line(error)}"
-            self._consumer.pause(*self._started())  # kafka-python can't go on after a record that it can't read
+            self._pause(self._positions)  # kafka-python can't go on after a record that it can't read
 
     def _watch(self) -> None:
         """After a poll that gave nothing: see whether Kafka is unreachable or kafka-python has stalled."""
