@@ -15,6 +15,8 @@ from types import FrameType
 
 import structlog
 
+from snapshot.processes.interrupts import postponed
+
 log = structlog.get_logger()
 
 TIMEOUT = 4.0
@@ -36,13 +38,17 @@ class SignalHandler:
         """From now on a signal calls this, and the main thread is expected to end soon."""
         self._stop = stop
 
-    def handle(self, number: int, _frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         """The handler, in the main thread."""
-        if self._stop is None:
+        if self._stop is None and not postponed(self.handle, number, frame):
             raise SystemExit(128 + number)
 
     def watch(self) -> None:
         """Wait for a signal, in a thread; then give the main thread `timeout` seconds, or until a second signal."""
+        with self._reader:
+            self._watch()
+
+    def _watch(self) -> None:
         if not self._signalled():
             return
         if self._stop is not None:

@@ -18,6 +18,7 @@ from projections.masking import mask_urls
 from snapshot.cli.options import FileOptions
 from snapshot.files.disk import FILE_MODE
 from snapshot.files.jsonl import append_lines
+from snapshot.processes.interrupts import postponed
 
 log = structlog.get_logger()
 
@@ -121,8 +122,9 @@ def _may_catch(number: signal.Signals) -> bool:
     return threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL
 
 
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+def _terminate(number: int, frame: FrameType | None) -> None:
+    if not postponed(_terminate, number, frame):
+        raise SystemExit(128 + number)
 
 
 def _reason(error: BaseException) -> str | None:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from types import FrameType
 from typing import Any
 
 _INTERRUPTED = 130
@@ -23,13 +24,20 @@ def start(module: str, function: str) -> None:
     run = getattr(importlib.import_module(module), function)
     try:
         if interruptible:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, _interrupt)
         run()
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     finally:
         if interruptible:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own end has nothing to say of it either
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    from snapshot.processes.interrupts import postponed  # noqa: PLC0415 - see above
+
+    if not postponed(_interrupt, number, frame):
+        raise KeyboardInterrupt
 
 
 def _send_again(unraisable: Any) -> None:  # noqa: ANN401 - a type that only type checkers have
