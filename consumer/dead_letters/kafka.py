@@ -6,7 +6,8 @@ from datetime import datetime
 
 from consumer.dead_letters.dead_letters import DeadLetter, DeadLetterError, dead_topic
 from consumer.source import Invalid
-from snapshot.kafka.producer import Message, Producer, too_large
+from snapshot.kafka.messages import Message, too_large
+from snapshot.kafka.producer import Producer
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -36,7 +37,7 @@ class KafkaDeadLetters:
             for one, error in failed:
                 if not too_large(error) or cut == 0:
                     topic = dead_topic(one.message.topic)
-                    raise DeadLetterError(f"{topic} did not accept a dead letter: {error!r}") from error
+                    raise DeadLetterError(f"{topic} did not accept a dead letter: {error}") from error
             waiting = [(one, _cut(one, cut)) for one, _ in failed]
             if not waiting:
                 return

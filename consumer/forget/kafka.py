@@ -6,8 +6,7 @@ from consumer.dead_letters.dead_letters import dead_topic
 from consumer.forget.receipt import ReceiptBook
 from consumer.forget.traces import concerns_user
 from consumer.kafka.dead_letters import KeptOnKafka
-from consumer.kafka.offsets import announced_slugs
-from consumer.kafka.topics import configurations
+from consumer.kafka.topics import announced_slugs, configurations
 from projections.comments.events import TOPICS
 from projections.errors import OperatorError
 from projections.masking import mask_urls

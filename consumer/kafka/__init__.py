@@ -1,1 +1,1 @@
-"""Kafka as a source of events: membership, topics, records, and what guards against stalls."""
+"""Kafka as a source of events and as a place to look into; `clients` chooses between the rooms of the two clients."""

@@ -2,21 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
-from kafka import KafkaAdminClient, TopicPartition, errors
+from contextlib import contextmanager
 
 from consumer.dead_letters.dead_letters import DeadLetter, dead_topic
 from consumer.dead_letters.kafka import as_message, read_message
-from consumer.kafka.errors import as_kafka_error
-from consumer.kafka.offsets import READ_SECONDS, read_whole
-from consumer.kafka.options import ADMIN_OPTIONS
-from consumer.kafka.records import as_invalid
+from consumer.kafka.clients import open_cluster
+from consumer.kafka.cluster import READ_SECONDS, Cluster, ClusterError, Record
 from projections.comments.events import TOPICS
 from projections.errors import OperatorError
-from snapshot.kafka.client import connect, one_line
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
+
+_DEAD_TOPICS = [dead_topic(topic) for topic in TOPICS]
 
 
 class KeptOnKafka:
@@ -28,7 +25,9 @@ class KeptOnKafka:
 
     def letters(self) -> Iterator[DeadLetter]:
         """All that were there when this was first asked."""
-        return (read_message(as_invalid(record, "unknown")) for record in self._records())
+        with self._opened() as cluster:
+            for record in cluster.records(_DEAD_TOPICS):
+                yield read_message(record.message)
 
     def drop(self, unwanted: Callable[[DeadLetter], bool]) -> int:
         """Remove some of those that are there now; how many that were.
@@ -36,29 +35,28 @@ class KeptOnKafka:
         Kafka deletes what is oldest only. So what is kept among it is first appended again, with its time; a crash in
         between leaves it twice, which does no harm.
         """
-        dropped: dict[TopicPartition, int] = {}
-        ahead: dict[TopicPartition, list[Any]] = {}
-        kept_again: list[Any] = []
+        dropped: dict[str, int] = {}
+        ahead: dict[str, list[Record]] = {}
+        kept_again: list[Record] = []
         count = 0
-        for record in self._records():
-            partition = TopicPartition(record.topic, record.partition)
-            if unwanted(read_message(as_invalid(record, "unknown"))):
-                count += 1
-                dropped[partition] = record.offset + 1
-                kept_again += ahead.pop(partition, [])
-            else:
-                ahead.setdefault(partition, []).append(record)
-        self._append(kept_again)
-        self._delete(dropped)
+        with self._opened() as cluster:
+            for record in cluster.records(_DEAD_TOPICS):
+                partition = f"{record.message.topic}/{record.message.partition}"
+                if unwanted(read_message(record.message)):
+                    count += 1
+                    dropped[partition] = record.message.offset + 1
+                    kept_again += ahead.pop(partition, [])
+                else:
+                    ahead.setdefault(partition, []).append(record)
+            self._append(kept_again)
+            if dropped:
+                cluster.delete_records(dropped)
         return count
 
-    def _append(self, records: Sequence[Any]) -> None:
+    def _append(self, records: Sequence[Record]) -> None:
         if not records:
             return
-        messages = [
-            as_message(read_message(as_invalid(record, "unknown")))._replace(timestamp=record.timestamp)
-            for record in records
-        ]
+        messages = [as_message(read_message(record.message))._replace(timestamp=record.timestamp) for record in records]
         producer = Producer(self._settings, delivery_timeout=READ_SECONDS)
         try:
             failed = [error for error in producer.send(messages) if error is not None]
@@ -67,26 +65,16 @@ class KeptOnKafka:
         if failed:
             raise self._refused(failed[0])
 
-    def _delete(self, offsets: dict[TopicPartition, int]) -> None:
-        if not offsets:
-            return
-        client = connect(KafkaAdminClient, self._settings, **ADMIN_OPTIONS)
-        try:
-            with as_kafka_error():
-                client.delete_records(offsets)
-        except errors.KafkaError as error:
-            raise self._refused(error) from error
-        finally:
-            client.close()
+    @contextmanager
+    def _opened(self) -> Iterator[Cluster]:
+        with open_cluster(self._settings, self._clock) as cluster:
+            try:
+                yield cluster
+            except ClusterError as error:
+                raise self._refused(error) from error
 
-    def _records(self) -> Iterator[Any]:
-        try:
-            yield from read_whole(self._settings, [dead_topic(topic) for topic in TOPICS], self._clock)
-        except errors.KafkaError as error:
-            raise self._refused(error) from error
-
-    def _refused(self, error: BaseException) -> OperatorError:
+    def _refused(self, error: Exception) -> OperatorError:
         return OperatorError(
-            f"the dead letters can't be read or removed at Kafka {self._settings.bootstrap_servers} "
-            f"({one_line(repr(error))}): see its log, and grant this user READ, WRITE and DELETE on their topics"
+            f"the dead letters can't be read or removed at Kafka {self._settings.bootstrap_servers} ({error}): see its "
+            "log, and grant this user READ, WRITE and DELETE on their topics"
         )

@@ -1,39 +1,20 @@
-"""The topics in Kafka: creating those that are missing, comparing those that exist."""
+"""The topics in Kafka: creating those that are missing, comparing those that exist, and what is in them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-import msgspec
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition, errors
-from kafka.admin import ConfigResource, ConfigResourceType
+from typing import NamedTuple
 
 from consumer.dead_letters.dead_letters import dead_topic
-from consumer.kafka.options import ADMIN_OPTIONS, READER_OPTIONS
-from consumer.kafka.records import name_of
+from consumer.kafka.clients import open_cluster
+from consumer.kafka.cluster import Cluster, ClusterError, Existing, TooFewBrokersError, Topic
 from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED, TOPICS
 from projections.errors import OperatorError
 from snapshot.announce.announcement import SNAPSHOT_CHANGED
-from snapshot.kafka.client import MAX_MESSAGE_BYTES, connect, one_line
+from snapshot.kafka.messages import MAX_MESSAGE_BYTES
 from snapshot.kafka.settings import KafkaSettings
 
 PARTITIONS = 6
 _DAY = 24 * 60 * 60 * 1000  # milliseconds
 _LIMITS = ("max.message.bytes", "retention.ms", "delete.retention.ms")
-
-
-class Topic(msgspec.Struct, frozen=True):
-    """What a topic should be."""
-
-    name: str
-    partitions: int
-    configuration: Mapping[str, str]
-
-
-class Existing(NamedTuple):
-    """How many partitions a topic has, and how many replicas the one with the fewest."""
-
-    partitions: int
-    replication: int
 
 
 class Topics(NamedTuple):
@@ -69,25 +50,24 @@ def ensure_topics(settings: KafkaSettings, *, partitions: int | None = None, rep
     compared; without `replication` the broker decides, likewise. Raises OperatorError where Kafka can't be reached or
     refuses.
     """
-    client = connect(KafkaAdminClient, settings, **ADMIN_OPTIONS)
-    try:
-        found = _existing(client)
-        goal = required(partitions or _partitions_of_events(found) or PARTITIONS)
-        missing = [topic for topic in goal if topic.name not in found]
-        created = _create(client, missing, replication)
-        present = _configurations(client, [topic.name for topic in goal if topic.name in found])
-    except errors.InvalidReplicationFactorError as error:
-        raise OperatorError(
-            f"Kafka at {settings.bootstrap_servers} has too few brokers ({one_line(error)}): start more, or ask for "
-            "fewer replicas with snapshot-admin topics --replication, or with the brokers' default.replication.factor"
-        ) from error
-    except errors.KafkaError as error:
-        raise OperatorError(
-            f"Kafka at {settings.bootstrap_servers} refuses to create or describe topics ({one_line(repr(error))}): "
-            "see the broker's log, and grant this user CREATE and DESCRIBE_CONFIGS"
-        ) from error
-    finally:
-        client.close()
+    with open_cluster(settings) as cluster:
+        try:
+            found = _existing(cluster)
+            goal = required(partitions or _partitions_of_events(found) or PARTITIONS)
+            missing = [topic for topic in goal if topic.name not in found]
+            created = cluster.create(missing, replication) if missing else []
+            present = _configurations(cluster, [topic.name for topic in goal if topic.name in found])
+        except TooFewBrokersError as error:
+            raise OperatorError(
+                f"Kafka at {settings.bootstrap_servers} has too few brokers ({error}): start more, or ask for "
+                "fewer replicas with snapshot-admin topics --replication, or with the brokers' "
+                "default.replication.factor"
+            ) from error
+        except ClusterError as error:
+            raise OperatorError(
+                f"Kafka at {settings.bootstrap_servers} refuses to create or describe topics ({error}): "
+                "see the broker's log, and grant this user CREATE and DESCRIBE_CONFIGS"
+            ) from error
     differences = [
         line
         for topic in goal
@@ -100,50 +80,17 @@ def ensure_topics(settings: KafkaSettings, *, partitions: int | None = None, rep
     return Topics(created, differences + _unequal(found))
 
 
-def _existing(client: KafkaAdminClient) -> dict[str, Existing]:
+def _existing(cluster: Cluster) -> dict[str, Existing]:
     names = {topic.name for topic in required()}
-    return {
-        topic["name"]: Existing(len(topic["partitions"]), min(len(one["replica_nodes"]) for one in topic["partitions"]))
-        for topic in client.describe_topics()
-        if topic["name"] in names
-    }
+    return {name: found for name, found in cluster.topics().items() if name in names}
 
 
 def _partitions_of_events(found: Mapping[str, Existing]) -> int:
     return next((found[name].partitions for name in (COMMENT_CREATED, INSIGHT_CREATED) if name in found), 0)
 
 
-def _create(client: KafkaAdminClient, missing: Sequence[Topic], replication: int | None) -> list[str]:
-    if not missing:
-        return []
-    request = {
-        topic.name: {
-            "num_partitions": topic.partitions,
-            "replication_factor": replication or -1,
-            "configs": dict(topic.configuration),
-        }
-        for topic in missing
-    }
-    answer = client.create_topics(request, raise_errors=False)
-    created = []
-    for topic in answer["topics"]:
-        kind = errors.for_code(topic["error_code"])
-        if kind is errors.NoError:
-            created.append(topic["name"])
-        elif kind is not errors.TopicAlreadyExistsError:  # another process was faster
-            raise kind(f"{topic['name']}: {topic.get('error_message')}")
-    client.wait_for_topics([topic.name for topic in missing])
-    return created
-
-
-def _configurations(client: KafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    if not names:
-        return {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    answer: Mapping[str, Mapping[str, Any]] = client.describe_configs(resources, config_filter="all")["topic"]
-    return {
-        name: {key: entry["value"] for key, entry in configuration.items()} for name, configuration in answer.items()
-    }
+def _configurations(cluster: Cluster, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    return cluster.configurations(names) if names else {}
 
 
 def _other_numbers(topic: Topic, existing: Existing, replication: int | None, *, exact: bool) -> list[str]:
@@ -183,30 +130,40 @@ def _unequal(found: Mapping[str, Existing]) -> list[str]:
 
 def configurations(settings: KafkaSettings) -> Mapping[str, Mapping[str, str]]:
     """The settings of those topics of the project that are there. Raises OperatorError."""
-    client = connect(KafkaAdminClient, settings, **ADMIN_OPTIONS)
-    try:
-        return _configurations(client, sorted(_existing(client)))
-    except errors.KafkaError as error:
-        raise OperatorError(
-            f"Kafka at {settings.bootstrap_servers} doesn't tell how long its topics keep messages "
-            f"({one_line(repr(error))}): see the broker's log, and grant this user DESCRIBE_CONFIGS"
-        ) from error
-    finally:
-        client.close()
+    with open_cluster(settings) as cluster:
+        try:
+            return _configurations(cluster, sorted(_existing(cluster)))
+        except ClusterError as error:
+            raise OperatorError(
+                f"Kafka at {settings.bootstrap_servers} doesn't tell how long its topics keep messages ({error}): "
+                "see the broker's log, and grant this user DESCRIBE_CONFIGS"
+            ) from error
 
 
 def event_ends(settings: KafkaSettings) -> Mapping[str, int]:
     """By partition (`topic/number`), the offset after the last event. OperatorError where Kafka doesn't answer."""
-    client = connect(KafkaConsumer, settings, **READER_OPTIONS)
-    try:
-        partitions = [
-            TopicPartition(topic, number) for topic in TOPICS for number in client.partitions_for_topic(topic) or ()
-        ]
-        return {name_of(one): end for one, end in client.end_offsets(partitions).items()}
-    except errors.KafkaError as error:
-        raise OperatorError(
-            f"Kafka at {settings.bootstrap_servers} doesn't answer where its topics end ({one_line(repr(error))}): "
-            "see the broker's log, and grant this user DESCRIBE on the topics"
-        ) from error
-    finally:
-        client.close()
+    with open_cluster(settings) as cluster:
+        try:
+            return cluster.ends(list(TOPICS))
+        except ClusterError as error:
+            raise OperatorError(
+                f"Kafka at {settings.bootstrap_servers} doesn't answer where its topics end ({error}): "
+                "see the broker's log, and grant this user DESCRIBE on the topics"
+            ) from error
+
+
+def announced_slugs(settings: KafkaSettings, user_id: int) -> set[str]:
+    """The groups of which `snapshot-changed` still says that the user has a snapshot. Raises OperatorError."""
+    prefix, found = f"{user_id}:", set[str]()
+    with open_cluster(settings) as cluster:
+        try:
+            for record in cluster.records([SNAPSHOT_CHANGED]):
+                key = (record.message.key or b"").decode(errors="replace")
+                if key.startswith(prefix):
+                    (found.discard if record.message.value is None else found.add)(key.removeprefix(prefix))
+        except ClusterError as error:
+            raise OperatorError(
+                f"{SNAPSHOT_CHANGED} can't be read at Kafka {settings.bootstrap_servers} ({error}): see "
+                "the broker's log, and grant this user READ on it"
+            ) from error
+    return found

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from projections.comments.events import Event, encode, topic_of
 from snapshot.announce.cloud_events import required_headers
-from snapshot.kafka.producer import Message, Producer
+from snapshot.kafka.messages import Message
+from snapshot.kafka.producer import Producer
 
 
 class EventDeliveryError(Exception):
@@ -40,7 +41,7 @@ class EventProducer:
         failed = [error for error in outcomes if error is not None]
         if failed:
             raise EventDeliveryError(
-                f"{len(failed)} of {len(events)} events were not acknowledged by Kafka, the first: {failed[0]!r}"
+                f"{len(failed)} of {len(events)} events were not acknowledged by Kafka, the first: {failed[0]}"
             ) from failed[0]
 
     def begin(self) -> None:

@@ -30,7 +30,7 @@ from projections.database.database import Database
 from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
 from projections.store.protocol import StoreUnavailableError
-from snapshot.kafka.producer import too_large
+from snapshot.kafka.messages import too_large
 from snapshot.runtime.metrics import Metrics
 from snapshot.runtime.progress import ProgressBar
 from snapshot.runtime.throttle import ThrottledWarning

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from snapshot.announce.announcement import SNAPSHOT_CHANGED, Announcement, cause_of, key_of, value_of
 from snapshot.announce.cloud_events import further_headers, moment, required_headers
-from snapshot.kafka.producer import Message, Producer
+from snapshot.kafka.messages import Message
+from snapshot.kafka.producer import Producer
 
 
 class KafkaAnnouncer:
@@ -19,7 +20,7 @@ class KafkaAnnouncer:
 
     def announce(self, announcements: Sequence[Announcement]) -> list[Exception | None]:
         """Send all, wait for every acknowledgement; for each, in order, None or why it was not acknowledged."""
-        return self._producer.send([_message(one) for one in announcements])
+        return [*self._producer.send([_message(one) for one in announcements])]
 
     def close(self) -> None:
         """Close the producer."""

@@ -8,7 +8,7 @@ from typing import Any, cast
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from consumer.kafka.records import read as read_records
+from consumer.kafka.kafka_python.records import read as read_records
 from fuzz.target import Choices, Target, text_of
 from projections.comments import body, labels, links
 from projections.comments.events import TOPICS, CommentCreated, Event, InvalidEventError, decode, encode

@@ -55,7 +55,7 @@ class LogSource:
         return Assignment(self._generation, self._partitions)
 
     def offsets(self, partitions: frozenset[str]) -> Mapping[str, Offsets]:
-        """As `consumer.kafka.offsets.look_up`: each kind by itself, so that much may change between."""
+        """As `consumer.kafka.member.Member.offsets`: each kind by itself, so that much may change between."""
         names = sorted(partitions & self._partitions)
         if not names:
             return {}

@@ -16,7 +16,8 @@ from projections.errors import OperatorError
 from projections.projection import Projection
 from snapshot.cli.options import FileOptions, KafkaOptions, StoreOptions, with_options
 from snapshot.cli.resources import open_store
-from snapshot.kafka.producer import Message, Producer
+from snapshot.kafka.messages import Message
+from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime.stdio import print_line
 
@@ -133,7 +134,7 @@ def _publish(settings: KafkaSettings, letters: Sequence[DeadLetter]) -> None:
         producer.close()
     if failed:
         raise OperatorError(
-            f"{len(failed)} of {len(messages)} were not acknowledged by Kafka ({failed[0]!r}): run it again"
+            f"{len(failed)} of {len(messages)} were not acknowledged by Kafka ({failed[0]}): run it again"
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 from kafka import KafkaAdminClient
 from structlog.testing import capture_logs
 
-from consumer.kafka import internals
+from consumer.kafka.kafka_python import internals
 from consumer.kafka.source import KafkaSource
 from support.feeds import QUICK, KafkaFeed, begin, comments, ids, wait_for_generation
 from support.process import wait_until

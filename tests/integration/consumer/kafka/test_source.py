@@ -56,13 +56,14 @@ def test_a_membership_that_is_lost_between_two_calls_stops_nothing(feed: KafkaFe
     source = feed.open()
     wait_for_generation(source)
     start = begin(source)
-    source._listener.on_partitions_lost(set())  # noqa: SLF001 - both as kafka-python does it
-    source._consumer._subscription.assign_from_subscribed([])  # noqa: SLF001
+    member: Any = source._member  # noqa: SLF001 - what it is about to lose
+    member._listener.on_partitions_lost(set())  # noqa: SLF001 - both as kafka-python does it
+    member._consumer._subscription.assign_from_subscribed([])  # noqa: SLF001
     source.start(source.assignment().generation, start)
     source.pause()
     source.resume()
     assert source.lag() == {}
-    source._consumer._coordinator.request_rejoin()  # noqa: SLF001
+    member._consumer._coordinator.request_rejoin()  # noqa: SLF001
     generation = source.assignment().generation
     poll_until(source, lambda _: source.assignment().generation > generation)
     begin(source)
@@ -359,7 +360,7 @@ def test_whatever_a_poll_raises_the_consumer_is_recreated_and_nothing_is_missed(
     def fail(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(source._consumer, "poll", fail)  # noqa: SLF001  what it may raise is the point
+    monkeypatch.setattr(consumer_of(source), "poll", fail)  # what it may raise is the point
     assert source.poll(0.1).events == ()
     wait_for_generation(source, generation)
     begin(source, position)
@@ -374,7 +375,7 @@ def test_a_poll_that_rebalances_and_then_fails_does_no_harm(feed: KafkaFeed, mon
     generation = wait_for_generation(source)
     begin(source)
     drain(source)
-    consumer: Any = source._consumer  # noqa: SLF001  see above
+    consumer = consumer_of(source)
 
     def lose_and_fail(**_: object) -> None:
         consumer._coordinator._subscription.assign_from_subscribed([])  # noqa: SLF001  see above
@@ -397,7 +398,7 @@ def test_a_close_that_fails_leaves_no_thread(feed: KafkaFeed, monkeypatch: pytes
     def fail(**_: object) -> None:
         raise UnforeseenError
 
-    monkeypatch.setattr(source._consumer._coordinator, "close", fail)  # noqa: SLF001  see above
+    monkeypatch.setattr(consumer_of(source)._coordinator, "close", fail)  # noqa: SLF001  see below
     source.close()
     wait_until(lambda: threading.active_count() <= threads, "the consumer's thread to end", 10)
 
@@ -451,3 +452,9 @@ def produce(feed: KafkaFeed, topic: str, *values: bytes, headers: list[tuple[str
     for future in [producer.send(topic, value, partition=0, headers=headers) for value in values]:
         future.get(10)
     producer.close()
+
+
+def consumer_of(source: KafkaSource) -> Any:  # noqa: ANN401  the clients' consumers have no common type
+    """What the client itself has, which these tests let fail."""
+    member: Any = source._member  # noqa: SLF001  see above
+    return member._consumer  # noqa: SLF001  see above

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from kafka import errors
 from structlog.testing import capture_logs
 
 from consumer.relay.lookup import Lookup
 from consumer.tail.state import decode
 from projections.comments.events import MAX_CLOCK_SKEW, CommentCreated, Event, InsightCreated
 from projections.watermark import TAIL
+from snapshot.kafka.messages import DeliveryError, TooLargeError
 from support.relaying import Running, Topics
 from support.tailing import QUICK, microseconds
 from support.whiteballoon import WhiteBalloon
@@ -186,7 +186,7 @@ def test_events_that_are_not_acknowledged_are_sent_again(
     topics = Topics()
     running = Running(white_balloon, topics)
     running.catch_up()
-    topics.refuses = lambda _events: errors.KafkaTimeoutError("away")
+    topics.refuses = lambda _events: DeliveryError("away")
     new = white_balloon.comment(users[0], request)
     with capture_logs() as said:
         for _ in range(5):
@@ -204,7 +204,7 @@ def test_a_comment_that_kafka_never_takes_does_not_hold_up_the_others(
 ) -> None:
     assert elm
     topics = Topics()
-    too_large = errors.MessageSizeTooLargeError("too large")
+    too_large = TooLargeError("too large")
     topics.refuses = lambda events: too_large if any(event.comment_id == 7 for event in events) else None
     running = Running(white_balloon, topics)
     with capture_logs() as said:

@@ -10,8 +10,9 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
 
 from projections.errors import OperatorError
-from snapshot.kafka.client import connect, quieten
-from snapshot.kafka.producer import Message, Producer
+from snapshot.kafka.kafka_python.client import connect, quieten
+from snapshot.kafka.messages import Message
+from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from support import services
 from support.process import free_port

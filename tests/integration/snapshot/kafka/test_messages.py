@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition, errors
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from consumer.dead_letters.dead_letters import DeadLetterError
 from consumer.dead_letters.kafka import KafkaDeadLetters
@@ -16,6 +16,7 @@ from consumer.source import Invalid
 from projections.comments.events import CommentCreated, decode
 from snapshot.announce.announcement import Announcement
 from snapshot.announce.kafka import KafkaAnnouncer
+from snapshot.kafka.messages import TooLargeError
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from support.feeds import comments
@@ -91,7 +92,7 @@ def test_the_end_of_a_profile_has_no_value_and_tells_the_rest_in_headers(
 def test_one_that_is_too_large_fails_alone(settings: KafkaSettings, producer: Producer, size: int) -> None:
     outcomes = KafkaAnnouncer(producer).announce([announcement(1), announcement(2, size=size), announcement(3)])
     assert outcomes[0] is None
-    assert isinstance(outcomes[1], errors.MessageSizeTooLargeError)
+    assert isinstance(outcomes[1], TooLargeError)
     assert outcomes[2] is None
     assert {message.key for message in read(settings, "snapshot-changed")} == {b"1:harvard", b"3:harvard"}
 

@@ -13,8 +13,9 @@ from kafka import KafkaAdminClient
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from projections.errors import OperatorError
-from snapshot.kafka.client import connect
-from snapshot.kafka.producer import Message, Producer
+from snapshot.kafka.kafka_python.client import connect
+from snapshot.kafka.messages import Message
+from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from support import services
 from support.process import free_port

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import get_args
+from unittest.mock import Mock
 
 import pytest
 
@@ -134,9 +135,8 @@ def until(there: Callable[[], bool], step: Callable[[], object]) -> None:
 
 def recreating(metrics: RecordedMetrics, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Kafka consumer is replaced; nothing is connected."""
-    for name in ("probe", "leave"):
-        monkeypatch.setattr(kafka_source, name, lambda *_: None)
-    monkeypatch.setattr(kafka_source, "join", lambda *_: (object(), object()))
+    monkeypatch.setattr(kafka_source, "probe", lambda *_: None)
+    monkeypatch.setattr(kafka_source, "join", lambda *_: Mock())
     source = kafka_source.KafkaSource(KafkaSettings(bootstrap_servers="nowhere:9092"), "test", metrics=metrics)
     source._recreate("it has stalled")  # noqa: SLF001 - what the watchdog asks for
 

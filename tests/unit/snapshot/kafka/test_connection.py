@@ -1,7 +1,7 @@
 import pytest
 
 from projections.errors import OperatorError
-from snapshot.kafka.client import probe
+from snapshot.kafka.connection import probe
 from snapshot.kafka.settings import KafkaSettings
 
 

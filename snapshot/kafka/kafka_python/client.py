@@ -1,9 +1,7 @@
-"""Clients of Kafka that connect at once or fail in one readable line, and a log that a person can read."""
+"""Clients of kafka-python that connect at once or fail in one readable line, and a log that a person can read."""
 
 import logging
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -12,17 +10,11 @@ from kafka import errors
 from kafka.net.compat import KafkaNetClient
 
 from projections.errors import OperatorError
-from snapshot.kafka import tls
-from snapshot.kafka.settings import KafkaSettings, addresses
-from snapshot.runtime.throttle import Throttle
+from snapshot.kafka.connection import CONNECT_SECONDS, ReadableLog, no_answer, probe, refuses_user, unforeseen
+from snapshot.kafka.settings import KafkaSettings
 
-MAX_MESSAGE_BYTES = 16 * 2**20
-"""The largest message of the event topics: a body of 5 MB fits even where JSON has to escape much of it."""
-
-_CONNECT_SECONDS = 10.0
 _HANDSHAKE_SECONDS = 1.0
 _REFUSED = (errors.SaslAuthenticationFailedError, errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
-_log = logging.getLogger(__name__)
 Client = TypeVar("Client")
 
 
@@ -30,7 +22,7 @@ def connect(
     make: Callable[..., Client],
     settings: KafkaSettings,
     *,
-    seconds: float = _CONNECT_SECONDS,
+    seconds: float = CONNECT_SECONDS,
     **options: Any,  # noqa: ANN401
 ) -> Client:
     """Make a client of kafka-python (`KafkaConsumer`, `KafkaProducer`, `KafkaAdminClient`) and see it connected.
@@ -81,70 +73,23 @@ def _closed_after(seconds: float, clients: Sequence[KafkaNetClient]) -> Iterator
     timer.cancel()
 
 
-def probe(settings: KafkaSettings, seconds: float = 2.0) -> None:
-    """See whether a port of any bootstrap server is open; OperatorError with the reason where none is.
-
-    kafka-python would try again for as long as it may and then say neither what was wrong nor where.
-    """
-    reasons = []
-    for address in addresses(settings.bootstrap_servers):
-        try:
-            socket.create_connection(address, seconds).close()
-        except (OSError, UnicodeError) as error:  # the latter of a name that none can be: its labels are too long
-            reasons.append(f"{address.host}:{address.port}: {getattr(error, 'strerror', None) or error}")
-        else:
-            return
-    raise OperatorError(
-        f"Kafka can't be reached ({'; '.join(reasons)}): start it, or correct "
-        f"KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers}"
-    )
-
-
 def _why(settings: KafkaSettings, found: Sequence[BaseException]) -> str:
     error = found[-1]
-    where = f"KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers}"
-    protocol = f"KAFKA_SECURITY_PROTOCOL={settings.security_protocol}"
     if any(isinstance(one, _REFUSED) for one in found):
-        return (
-            f"Kafka at {settings.bootstrap_servers} refuses the user {settings.sasl_username!r}: correct "
-            f"KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or KAFKA_SASL_MECHANISM={settings.sasl_mechanism}"
-        )
+        return refuses_user(settings)
     if isinstance(error, errors.KafkaTimeoutError | errors.KafkaConnectionError):
-        if reason := tls.fault(settings):
-            return f"Kafka can't be reached: {reason}"
-        return f"{where} is open but doesn't answer as Kafka: correct it, or {protocol} and KAFKA_SSL_*"
-    return f"{where}, {protocol}: {type(error).__name__}: {one_line(error)}"
-
-
-def one_line(error: object) -> str:
-    """Shorten an error's text to a log line: its first line, cut where it is long."""
-    text = str(error).partition("\n")[0]
-    return text if len(text) <= 300 else f"{text[:300]}..."  # noqa: PLR2004  what still reads as one line
+        return no_answer(settings)
+    return unforeseen(settings, type(error).__name__, error)
 
 
 # ------------------------------------------------------------------------------------------- kafka-python's own log
 
 
-class _Relayed(logging.Handler):
-    """Passes kafka-python's warnings on as single lines of ours, each kind once a minute.
-
-    While a broker is unreachable it logs several errors a second, some with a traceback.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._throttle = Throttle(time.monotonic)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if self._throttle.passes(f"{record.name} {record.msg}"):
-            _log.warning("kafka-python: %s", one_line(record.getMessage()))
-
-
 def quieten() -> None:
     """Turn kafka-python's log into readable warnings; the same when called again."""
     theirs = logging.getLogger("kafka")
-    if not any(isinstance(handler, _Relayed) for handler in theirs.handlers):
-        theirs.addHandler(_Relayed())
+    if not any(isinstance(handler, ReadableLog) for handler in theirs.handlers):
+        theirs.addHandler(ReadableLog("kafka-python"))
         theirs.setLevel(logging.WARNING)
         theirs.propagate = False
         # It warns of its own slowness whenever a large answer is read on a busy machine.

@@ -6,8 +6,16 @@ from typing import Any
 
 from kafka import errors
 
+from consumer.kafka.member import refused
 from projections.errors import OperatorError
-from snapshot.kafka.client import one_line
+from snapshot.kafka.connection import one_line
+
+_KINDS = {
+    errors.FencedInstanceIdError: "FENCED_INSTANCE_ID",
+    errors.InvalidGroupIdError: "INVALID_GROUP_ID",
+    errors.AuthorizationError: "AUTHORIZATION_FAILED",
+    errors.SaslAuthenticationFailedError: "SASL_AUTHENTICATION_FAILED",
+}
 
 
 @contextmanager
@@ -35,22 +43,9 @@ def out_of_range(error: errors.KafkaError) -> Sequence[Any]:
 
 def for_operator(error: errors.KafkaError, group_id: str, instance_id: str | None) -> OperatorError | None:
     """What the operator has to fix where neither waiting nor a new connection helps; None for other errors."""
-    if isinstance(error, errors.FencedInstanceIdError):
-        return OperatorError(
-            f"KAFKA_GROUP_INSTANCE_ID={instance_id}: another consumer of the group {group_id} uses it: "
-            "give each process its own"
-        )
-    if isinstance(error, errors.InvalidGroupIdError):
-        return OperatorError(
-            f"KAFKA_GROUP_ID={group_id!r}: Kafka does not accept this as the name of a group: choose another"
-        )
-    if isinstance(error, errors.AuthorizationError | errors.SaslAuthenticationFailedError):
-        return OperatorError(
-            f"Kafka refuses the group {group_id} ({type(error).__name__}: {one_line(error)}): "
-            "grant its user READ on the topics and on the group"
-        )
     if isinstance(error, errors.UnsupportedCodecError):
         return OperatorError(
             f"Kafka's messages are compressed ({one_line(error)}): pip install 'kafka-python[snappy,lz4,zstd]'"
         )
-    return None
+    kind = next((name for known, name in _KINDS.items() if isinstance(error, known)), "")
+    return refused(kind, f"{type(error).__name__}: {one_line(error)}", group_id, instance_id)

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
-from consumer.kafka.options import ADMIN_OPTIONS, READER_OPTIONS, SourceOptions, member_options
-from snapshot.kafka.producer import OPTIONS
+from consumer.kafka.kafka_python.options import ADMIN_OPTIONS, READER_OPTIONS, member_options
+from consumer.kafka.options import SourceOptions
+from snapshot.kafka.kafka_python.producer import OPTIONS
 from snapshot.kafka.settings import KafkaSettings
 
-DOCUMENT = Path(__file__).parents[4] / "docs" / "operations" / "kafka.md"
+DOCUMENT = Path(__file__).parents[5] / "docs" / "operations" / "kafka.md"
 SETTINGS = KafkaSettings(bootstrap_servers="kafka:9092")
 CONNECTION = SETTINGS.options() | {"bootstrap_timeout_ms": 10_000}
 CONSUMER: dict[str, Any] = KafkaConsumer.DEFAULT_CONFIG | CONNECTION | member_options("group", SourceOptions())

@@ -6,11 +6,14 @@ from contextlib import suppress
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition, errors
 
-from consumer.kafka import internals
-from consumer.kafka.errors import as_kafka_error
-from consumer.kafka.options import SourceOptions, member_options
+from consumer.kafka.cluster import no_topics
+from consumer.kafka.kafka_python import internals
+from consumer.kafka.kafka_python.errors import as_kafka_error
+from consumer.kafka.kafka_python.options import member_options
+from consumer.kafka.options import SourceOptions
 from projections.errors import OperatorError
-from snapshot.kafka.client import connect, one_line
+from snapshot.kafka.connection import one_line
+from snapshot.kafka.kafka_python.client import connect
 from snapshot.kafka.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -74,10 +77,7 @@ def _require_topics(consumer: KafkaConsumer, settings: KafkaSettings, topics: Se
     # Topics that become known only after the first join are one cause of the stall: see `internals.keep_rejoin_alive`.
     missing = internals.unknown_topics(consumer, topics, _METADATA_SECONDS)
     if missing:
-        raise OperatorError(
-            f"Kafka at {settings.bootstrap_servers} has no topic {' and no topic '.join(missing)}: "
-            "create it with `snapshot-admin topics`"
-        )
+        raise no_topics(settings, missing)
 
 
 def leave(consumer: KafkaConsumer, options: SourceOptions) -> None:

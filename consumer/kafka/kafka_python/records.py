@@ -1,5 +1,6 @@
 """From kafka-python's records to events."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,9 @@ def name_of(partition: TopicPartition) -> str:
     return f"{partition.topic}/{partition.partition}"
 
 
-def read(records: Records, now: int) -> tuple[list[Event], list[Invalid]]:
+def read(records: Records, now: int | None = None) -> tuple[list[Event], list[Invalid]]:
     """Decode what one poll fetched: the events, and the messages that are none. `now`: microseconds since 1970."""
+    now = time.time_ns() // 1_000 if now is None else now
     events: list[Event] = []
     invalid: list[Invalid] = []
     for partition, messages in records.items():

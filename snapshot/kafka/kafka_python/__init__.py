@@ -1,0 +1,1 @@
+"""kafka-python as the client that produces: pure Python, always there."""
