@@ -17,6 +17,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
 
+from snapshot.kafka.settings import CLIENTS
 from support import kafka_broker, oracle_folder, services
 from support.redis_server import RedisServer
 
@@ -113,6 +114,13 @@ def fresh_kafka(kafka_bootstrap: str) -> str:
     """`host:port` of the run's Kafka, without topics and groups. No topic is made by producing to it."""
     kafka_broker.empty(kafka_bootstrap)
     return kafka_bootstrap
+
+
+@pytest.fixture(params=CLIENTS)
+def kafka_client(request: pytest.FixtureRequest) -> str:
+    """Each client of Kafka: what asks for this is shown on both."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture

@@ -221,6 +221,10 @@ class KafkaOptions:
         _Text, _kafka("ssl_check_hostname", "Whether the broker's certificate must name its host: true or false.")
     ] = None
 
+    client: Annotated[
+        _Text, _kafka("client", "kafka-python or librdkafka; without it the latter, where it is installed.")
+    ] = None
+
     @property
     def settings(self) -> KafkaSettings | None:
         """What is set, checked; None without a broker. Raises OperatorError for invalid values."""

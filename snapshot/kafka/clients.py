@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from snapshot.kafka.connection import CONNECT_SECONDS
 from snapshot.kafka.messages import ProducerClient
-from snapshot.kafka.settings import KafkaSettings
+from snapshot.kafka.settings import LIBRDKAFKA, KafkaSettings
 
 
 def connect_producer(
@@ -14,6 +14,10 @@ def connect_producer(
 
     Raises OperatorError where no broker answers or where it refuses us.
     """
-    from snapshot.kafka.kafka_python.producer import KafkaPythonProducer  # noqa: PLC0415 - only the chosen one
+    if settings.chosen_client == LIBRDKAFKA:
+        from snapshot.kafka.librdkafka.producer import LibrdkafkaProducer  # noqa: PLC0415 - only the chosen one
+
+        return LibrdkafkaProducer(settings, delivery_timeout, clock, seconds or CONNECT_SECONDS)
+    from snapshot.kafka.kafka_python.producer import KafkaPythonProducer  # noqa: PLC0415 - see above
 
     return KafkaPythonProducer(settings, delivery_timeout, clock, seconds or CONNECT_SECONDS)

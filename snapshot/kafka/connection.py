@@ -42,10 +42,12 @@ def refuses_user(settings: KafkaSettings) -> str:
     )
 
 
-def no_answer(settings: KafkaSettings) -> str:
-    """Say why a port that is open gives no answer, as far as that can be found out."""
+def no_answer(settings: KafkaSettings, otherwise: str | None = None) -> str:
+    """Say why a port that is open gives no answer, as far as that can be found out; `otherwise`: what is said else."""
     if reason := tls.fault(settings):
         return f"Kafka can't be reached: {reason}"
+    if otherwise is not None:
+        return otherwise
     where, protocol = _where(settings), _protocol(settings)
     return f"{where} is open but doesn't answer as Kafka: correct it, or {protocol} and KAFKA_SSL_*"
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from projections.errors import OperatorError
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+KAFKA_PYTHON, LIBRDKAFKA = CLIENTS = ("kafka-python", "librdkafka")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -25,13 +27,15 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     ssl_keyfile: str | None = None
     ssl_password: str | None = None
     ssl_check_hostname: bool = True
+    client: str | None = None
+    """Which of CLIENTS; None: librdkafka where it is installed."""
 
     def __repr__(self) -> str:  # the passwords stay out of logs
         return f"KafkaSettings({self.bootstrap_servers!r}, {self.security_protocol})"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self | None:
-        """Read KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_*, KAFKA_SSL_*; None without the first.
+        """Read KAFKA_BOOTSTRAP_SERVERS, _SECURITY_PROTOCOL, _SASL_*, _SSL_*, _CLIENT; None without the first.
 
         Raises OperatorError for values that can't be meant.
         """
@@ -40,13 +44,21 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
             return None
         given["security_protocol"] = given["security_protocol"].upper()
         given["sasl_mechanism"] = given["sasl_mechanism"].upper()
+        given["client"] = given["client"].lower()
         check_hostname = _yes("KAFKA_SSL_CHECK_HOSTNAME", given.pop("ssl_check_hostname") or "true")
         settings = cls(**{name: text for name, text in given.items() if text}, ssl_check_hostname=check_hostname)
         settings.check()
         return settings
 
     def check(self) -> None:
-        """Raise OperatorError where a value can't be meant: protocol, mechanism, addresses, names of files."""
+        """Raise OperatorError where a value can't be meant: client, protocol, mechanism, addresses, names of files."""
+        if self.client is not None:
+            _one_of("KAFKA_CLIENT", self.client, CLIENTS)
+            if self.client == LIBRDKAFKA and not _librdkafka_is_installed():
+                raise OperatorError(
+                    "KAFKA_CLIENT=librdkafka: the package confluent-kafka can't be imported: "
+                    "pip install '.[librdkafka]', or set KAFKA_CLIENT=kafka-python"
+                )
         _one_of("KAFKA_SECURITY_PROTOCOL", self.security_protocol, PROTOCOLS)
         addresses(self.bootstrap_servers)
         if self.security_protocol.startswith("SASL"):
@@ -66,6 +78,11 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
             if path is not None and not os.path.isfile(path):  # noqa: PTH113  pathlib raises where a folder is closed
                 raise OperatorError(f"KAFKA_{name.upper()}={path}: there is no such file that can be read; correct it")
 
+    @property
+    def chosen_client(self) -> str:
+        """The one of CLIENTS that is to be used."""
+        return self.client or (LIBRDKAFKA if _librdkafka_is_installed() else KAFKA_PYTHON)
+
     def options(self) -> dict[str, Any]:
         """Give the same as arguments of kafka-python's clients."""
         options: dict[str, Any] = {
@@ -81,6 +98,33 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
             names = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_check_hostname")
             options |= {name: getattr(self, name) for name in names}
         return options
+
+    def librdkafka_options(self) -> dict[str, str]:
+        """Give the same in librdkafka's names."""
+        options: dict[str, str | None] = {
+            "bootstrap.servers": ",".join(self.options()["bootstrap_servers"]),
+            "security.protocol": self.security_protocol.lower(),
+        }
+        if self.security_protocol.startswith("SASL"):
+            options["sasl.mechanism"] = self.sasl_mechanism
+            options["sasl.username"] = self.sasl_username
+            options["sasl.password"] = self.sasl_password
+        if self.security_protocol.endswith("SSL"):
+            options["ssl.ca.location"] = self.ssl_cafile or "probe"  # its own OpenSSL knows no folder of this system
+            options["ssl.certificate.location"] = self.ssl_certfile
+            options["ssl.key.location"] = self.ssl_keyfile or self.ssl_certfile  # one file may hold both
+            options["ssl.key.password"] = self.ssl_password
+            options["ssl.endpoint.identification.algorithm"] = "https" if self.ssl_check_hostname else "none"
+        return {name: value for name, value in options.items() if value is not None}
+
+
+@cache
+def _librdkafka_is_installed() -> bool:
+    try:
+        import confluent_kafka  # type: ignore[import-not-found,unused-ignore]  # noqa: F401, PLC0415 - optional
+    except ImportError:
+        return False
+    return True
 
 
 class Address(NamedTuple):

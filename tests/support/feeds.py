@@ -29,8 +29,8 @@ class Feed(Protocol):
 class KafkaFeed:
     """Two partitions a topic on a real broker."""
 
-    def __init__(self, bootstrap: str, options: SourceOptions = QUICK) -> None:
-        self.settings = KafkaSettings(bootstrap_servers=bootstrap)
+    def __init__(self, bootstrap: str, options: SourceOptions = QUICK, client: str | None = None) -> None:
+        self.settings = KafkaSettings(bootstrap_servers=bootstrap, client=client)
         self.options = options
         ensure_topics(self.settings, partitions=2)
         self._producer = EventProducer(Producer(self.settings, delivery_timeout=10))

@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from snapshot.kafka.settings import CLIENTS
 from support.feeds import Feed, KafkaFeed, after, begin, comments, drain, ids, poll_until, wait_for_generation
 from support.tail_feed import TailFeed
 
 
-@pytest.fixture(params=["kafka", "tail"])
+@pytest.fixture(params=[*CLIENTS, "tail"])
 def feed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Feed]:
     found: Feed
-    found = KafkaFeed(request.getfixturevalue("fresh_kafka")) if request.param == "kafka" else TailFeed(tmp_path)
+    if request.param == "tail":
+        found = TailFeed(tmp_path)
+    else:
+        found = KafkaFeed(request.getfixturevalue("fresh_kafka"), client=request.param)
     yield found
     found.close()
 

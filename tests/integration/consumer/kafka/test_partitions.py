@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from consumer.kafka.kafka_python import internals
 from consumer.kafka.source import KafkaSource
+from snapshot.kafka.settings import KAFKA_PYTHON
 from support.feeds import QUICK, KafkaFeed, begin, comments, ids, wait_for_generation
 from support.process import wait_until
 
@@ -20,8 +21,8 @@ SECONDS_OF_SHORT_POLLS = 3.0  # metadata are a second old at most
 
 
 @pytest.fixture
-def feed(fresh_kafka: str) -> Iterator[KafkaFeed]:
-    found = KafkaFeed(fresh_kafka, SHORT_POLLS)
+def feed(fresh_kafka: str, kafka_client: str) -> Iterator[KafkaFeed]:
+    found = KafkaFeed(fresh_kafka, SHORT_POLLS, kafka_client)
     yield found
     found.close()
 
@@ -34,6 +35,7 @@ def test_added_partitions_are_assigned_and_read(feed: KafkaFeed) -> None:
     read_all_of(source, feed, partitions=12)
 
 
+@pytest.mark.parametrize("kafka_client", [KAFKA_PYTHON], indirect=True)
 def test_the_watchdog_recreates_a_stalled_consumer(feed: KafkaFeed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(internals, "keep_rejoin_alive", lambda _: None)
     feed.options = msgspec.structs.replace(SHORT_POLLS, stall_limit=5.0)  # after the short polls

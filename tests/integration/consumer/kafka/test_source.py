@@ -1,7 +1,6 @@
 """The Kafka source where Kafka is not as one would like it."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from structlog.testing import capture_logs
 
+from consumer.kafka.librdkafka.member import LibrdkafkaMember
 from consumer.kafka.options import SourceOptions
 from consumer.kafka.source import KafkaSource
 from consumer.source import Batch, OffsetOutOfRangeError, SourceUnavailableError
@@ -22,8 +22,8 @@ from support.process import wait_until
 
 
 @pytest.fixture
-def feed(fresh_kafka: str) -> Iterator[KafkaFeed]:
-    found = KafkaFeed(fresh_kafka)
+def feed(fresh_kafka: str, kafka_client: str) -> Iterator[KafkaFeed]:
+    found = KafkaFeed(fresh_kafka, client=kafka_client)
     yield found
     found.close()
 
@@ -273,7 +273,7 @@ def test_a_rebalance_that_changes_nothing_for_a_member_does_not_stop_it(feed: Ka
 
 
 def test_a_broker_that_is_away_is_logged_and_everything_goes_on_when_it_is_back(
-    own_kafka: Broker, logged: list[Any]
+    own_kafka: Broker, logged: list[Any], kafka_client: str
 ) -> None:
     now = 0.0
 
@@ -282,7 +282,7 @@ def test_a_broker_that_is_away_is_logged_and_everything_goes_on_when_it_is_back(
         now += 1.0
         return now
 
-    feed = KafkaFeed(own_kafka.bootstrap)
+    feed = KafkaFeed(own_kafka.bootstrap, client=kafka_client)
     source = KafkaSource(feed.settings, "test", options=feed.options, clock=clock)
     wait_for_generation(source)
     start = begin(source)
@@ -296,15 +296,15 @@ def test_a_broker_that_is_away_is_logged_and_everything_goes_on_when_it_is_back(
     assert source.recreated == 0
     own_kafka.start()
     feed.publish(comments(range(11, 21)))
-    batches = poll_until(source, lambda found: len(ids(found)) >= 10)
+    batches = read_on(source, position, 10)
     assert ids(batches) == list(range(11, 21))
     after(batches, position)
     source.close()
     feed.close()
 
 
-def test_a_broker_that_pauses_stops_nothing(own_kafka: Broker) -> None:
-    feed = KafkaFeed(own_kafka.bootstrap)
+def test_a_broker_that_pauses_stops_nothing(own_kafka: Broker, kafka_client: str) -> None:
+    feed = KafkaFeed(own_kafka.bootstrap, client=kafka_client)
     source = feed.open()
     wait_for_generation(source)
     start = begin(source)
@@ -322,16 +322,7 @@ def test_a_broker_that_pauses_stops_nothing(own_kafka: Broker) -> None:
     finally:
         own_kafka.resume()
     feed.publish(comments(range(1, 11)))
-    started = source.assignment()
-
-    def all_read(found: list[Batch]) -> bool:
-        nonlocal started
-        if source.assignment() != started:  # the broker's clock ran on: the member's session was over
-            begin(source, position)
-            started = source.assignment()
-        return len(ids(found)) >= 10
-
-    assert ids(poll_until(source, all_read)) == list(range(1, 11))
+    assert ids(read_on(source, position, 10)) == list(range(1, 11))
     own_kafka.pause()
     began = time.monotonic()
     source.close()
@@ -341,7 +332,7 @@ def test_a_broker_that_pauses_stops_nothing(own_kafka: Broker) -> None:
 
 
 class UnforeseenError(Exception):
-    """Something that kafka-python's documentation does not name."""
+    """Something that no client's documentation names."""
 
 
 @pytest.mark.parametrize(
@@ -357,10 +348,7 @@ def test_whatever_a_poll_raises_the_consumer_is_recreated_and_nothing_is_missed(
     position = after(drain(source), start)
     feed.publish(comments(range(4, 7)))
 
-    def fail(**_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(consumer_of(source), "poll", fail)  # what it may raise is the point
+    fail_polls(source, monkeypatch, error)
     assert source.poll(0.1).events == ()
     wait_for_generation(source, generation)
     begin(source, position)
@@ -368,43 +356,10 @@ def test_whatever_a_poll_raises_the_consumer_is_recreated_and_nothing_is_missed(
     assert source.recreated == 1
 
 
-def test_a_poll_that_rebalances_and_then_fails_does_no_harm(feed: KafkaFeed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was started before is no longer assigned then; the rest of the poll must not rely on it."""
-    feed.publish(comments(range(1, 21)))
-    source = feed.open()
-    generation = wait_for_generation(source)
-    begin(source)
-    drain(source)
-    consumer = consumer_of(source)
-
-    def lose_and_fail(**_: object) -> None:
-        consumer._coordinator._subscription.assign_from_subscribed([])  # noqa: SLF001  see above
-        raise UnforeseenError
-
-    monkeypatch.setattr(consumer, "poll", lose_and_fail)
-    source.poll(0.1)
-    source.pause()
-    source.resume()
-    wait_for_generation(source, generation)
-    begin(source, dict.fromkeys(source.assignment().partitions, 0))
-    assert ids(drain(source)) == list(range(1, 21))
-
-
-def test_a_close_that_fails_leaves_no_thread(feed: KafkaFeed, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = threading.active_count()
-    source = KafkaSource(feed.settings, "test")
-    wait_for_generation(source)
-
-    def fail(**_: object) -> None:
-        raise UnforeseenError
-
-    monkeypatch.setattr(consumer_of(source)._coordinator, "close", fail)  # noqa: SLF001  see below
-    source.close()
-    wait_until(lambda: threading.active_count() <= threads, "the consumer's thread to end", 10)
-
-
-def test_a_close_while_the_broker_is_away_takes_less_than_the_time_to_stop(own_kafka: Broker) -> None:
-    feed = KafkaFeed(own_kafka.bootstrap)
+def test_a_close_while_the_broker_is_away_takes_less_than_the_time_to_stop(
+    own_kafka: Broker, kafka_client: str
+) -> None:
+    feed = KafkaFeed(own_kafka.bootstrap, client=kafka_client)
     source = feed.open()
     wait_for_generation(source)
     own_kafka.kill()
@@ -415,16 +370,14 @@ def test_a_close_while_the_broker_is_away_takes_less_than_the_time_to_stop(own_k
     feed.close()
 
 
-def test_a_missing_topic_is_one_line_with_the_fix(fresh_kafka: str) -> None:
+def test_a_missing_topic_is_one_line_with_the_fix(fresh_kafka: str, kafka_client: str) -> None:
     with pytest.raises(OperatorError, match="has no topic comment-created and no topic insight-created: create it"):
-        KafkaSource(KafkaSettings(bootstrap_servers=fresh_kafka), "test")
+        KafkaSource(KafkaSettings(bootstrap_servers=fresh_kafka, client=kafka_client), "test")
 
 
 def test_a_group_without_a_name_is_refused(feed: KafkaFeed) -> None:
-    source = KafkaSource(feed.settings, "")
     with pytest.raises(OperatorError, match=r"KAFKA_GROUP_ID=''.*choose another"):
-        poll_until(source, lambda _: False)
-    source.close()
+        poll_until(KafkaSource(feed.settings, ""), lambda _: False)
 
 
 def test_two_members_with_one_instance_id_are_refused(feed: KafkaFeed) -> None:
@@ -454,7 +407,28 @@ def produce(feed: KafkaFeed, topic: str, *values: bytes, headers: list[tuple[str
     producer.close()
 
 
-def consumer_of(source: KafkaSource) -> Any:  # noqa: ANN401  the clients' consumers have no common type
-    """What the client itself has, which these tests let fail."""
-    member: Any = source._member  # noqa: SLF001  see above
-    return member._consumer  # noqa: SLF001  see above
+def read_on(source: KafkaSource, position: dict[str, int], count: int) -> list[Batch]:
+    """Poll until so many events came. The member's session may be over: then it is started where it was."""
+    started = source.assignment()
+
+    def enough(found: list[Batch]) -> bool:
+        nonlocal started
+        if source.assignment() != started:
+            begin(source, after(found, position))
+            started = source.assignment()
+        return len(ids(found)) >= count
+
+    return poll_until(source, enough)
+
+
+def fail_polls(source: KafkaSource, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Let the client itself raise this."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    member: Any = source._member  # noqa: SLF001  what a client may raise is the point
+    if isinstance(member, LibrdkafkaMember):
+        monkeypatch.setattr(member, "_consume", fail)
+    else:
+        monkeypatch.setattr(member._consumer, "poll", fail)  # noqa: SLF001  see above

@@ -1,0 +1,1 @@
+"""librdkafka, through confluent-kafka, as the client that produces: the fast one, where it is installed."""

@@ -1,0 +1,91 @@
+"""Producing with librdkafka."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as SentMessage
+
+from snapshot.kafka.librdkafka.client import connect, text_of
+from snapshot.kafka.messages import MAX_REQUEST_BYTES, Acknowledged, DeliveryError, Message, TooLargeError
+from snapshot.kafka.settings import KafkaSettings
+
+_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+_GRACE = 1.0
+"""Seconds more than the client gives itself: it looks once a second for messages whose time is over."""
+_POLL_SECONDS = 0.1
+
+OPTIONS: dict[str, str | int | bool] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    # murmur2 as kafka-python has it; librdkafka's own default would put a key into another partition.
+    "partitioner": "murmur2_random",
+    "allow.auto.create.topics": True,
+    "compression.type": "none",
+    "linger.ms": 5,
+    "batch.size": 2**17,
+    "message.max.bytes": MAX_REQUEST_BYTES,
+}
+"""Why these, and why the others are left as they are, says docs/operations/kafka.md."""
+
+
+def times(delivery_timeout: float) -> dict[str, int]:
+    """Give the options that depend on how many seconds a message is tried."""
+    milliseconds = round(delivery_timeout * 1000)
+    return {
+        "message.timeout.ms": milliseconds,
+        "request.timeout.ms": milliseconds // 2,
+        "socket.timeout.ms": milliseconds // 2,
+    }
+
+
+class LibrdkafkaProducer:
+    """`snapshot.kafka.messages.ProducerClient` over librdkafka."""
+
+    def __init__(
+        self, settings: KafkaSettings, delivery_timeout: float, clock: Callable[[], float], seconds: float
+    ) -> None:
+        self._timeout = delivery_timeout
+        self._clock = clock
+        self._client: Producer = connect(Producer, settings, OPTIONS | times(delivery_timeout), seconds=seconds)
+
+    def send(self, messages: Sequence[Message], deadline: float) -> Sequence[Acknowledged | DeliveryError]:
+        """Send all, and wait for each outcome."""
+        outcomes: dict[int, Acknowledged | DeliveryError] = {}
+        for index, message in enumerate(messages):
+            try:
+                self._client.produce(
+                    message.topic,
+                    message.value,
+                    message.key,
+                    headers=message.headers,  # type: ignore[arg-type]  # it takes any list of pairs
+                    timestamp=message.timestamp or 0,
+                    on_delivery=partial(_note, outcomes, index),
+                )
+            except (KafkaException, BufferError, ValueError, TypeError) as error:
+                outcomes[index] = _delivery_error(error, local=not isinstance(error, BufferError))
+        while len(outcomes) < len(messages) and (left := deadline + _GRACE - self._clock()) > 0:
+            self._client.poll(min(left, _POLL_SECONDS))
+        late = DeliveryError(f"not acknowledged within {self._timeout:g} s")
+        return [outcomes.get(index, late) for index in range(len(messages))]
+
+    def close(self, seconds: float) -> None:
+        """End it: what was not sent by now never is."""
+        self._client.purge(blocking=False)
+        self._client.flush(seconds)
+
+
+def _note(
+    outcomes: dict[int, Acknowledged | DeliveryError], index: int, error: KafkaError | None, sent: SentMessage
+) -> None:
+    if error is None:
+        end = (sent.offset() or 0) + 1  # negative where the broker had it already
+        outcomes[index] = Acknowledged(sent.topic() or "", sent.partition() or 0, max(end, 0))
+    else:
+        outcomes[index] = _delivery_error(KafkaException(error), local=False)
+
+
+def _delivery_error(error: Exception, *, local: bool) -> DeliveryError:
+    found = error.args[0] if error.args else None
+    large = isinstance(found, KafkaError) and found.code() in _TOO_LARGE
+    return (TooLargeError if large else DeliveryError)(text_of(error), local=local)
