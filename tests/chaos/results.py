@@ -28,10 +28,12 @@ def folder_of(version: str) -> Path:
     return folder
 
 
-def kept(folder: Path) -> list[Outcome]:
+def kept(folder: Path, mode: Mode, client: str) -> list[Outcome]:
+    """The results of a mode; with Kafka, of one of its clients."""
     path = folder / "results.jsonl"
     lines = path.read_bytes().splitlines() if path.exists() else []
-    return [msgspec.json.decode(line, type=Outcome) for line in lines]
+    found = [msgspec.json.decode(line, type=Outcome) for line in lines]
+    return [one for one in found if one.mode == mode and (one.client == client or mode != "kafka")]
 
 
 def add(folder: Path, outcome: Outcome) -> None:
@@ -39,9 +41,9 @@ def add(folder: Path, outcome: Outcome) -> None:
         file.write(msgspec.json.encode(outcome) + b"\n")
 
 
-def missing(seeds: Iterable[int], mode: Mode, seconds: float, outcomes: Sequence[Outcome]) -> list[int]:
-    """The seeds that were not run for so long yet, or failed."""
-    done = {one.seed for one in outcomes if one.mode == mode and one.seconds >= seconds and not one.failures}
+def missing(seeds: Iterable[int], seconds: float, outcomes: Sequence[Outcome]) -> list[int]:
+    """The seeds that were not run for so long yet, or failed; the outcomes are of one mode and client."""
+    done = {one.seed for one in outcomes if one.seconds >= seconds and not one.failures}
     return [seed for seed in seeds if seed not in done]
 
 
@@ -55,7 +57,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     slowest = max(recovered, default=None)
     failed = [one for one in outcomes if one.failures]
     lines = [
-        f"{len(outcomes)} runs, {sum(one.seconds for one in outcomes):.0f} s of faults",
+        f"{len(outcomes)} runs{_with(outcomes)}, {sum(one.seconds for one in outcomes):.0f} s of faults",
         f"{changes.total():,} changes: {_listed(changes)}",
         f"{faults.total():,} faults: {_listed(faults)}",
         f"starts refused while something was out of order: {sum(one.refused_starts for one in outcomes)}",
@@ -66,6 +68,11 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     for one in failed:
         lines += [f"  seed {one.seed} ({one.kept}):", *(f"    {line[:300]}" for line in one.failures[:8])]
     return "\n".join(lines)
+
+
+def _with(outcomes: Sequence[Outcome]) -> str:
+    clients = sorted({one.client for one in outcomes if one.mode == "kafka"})
+    return f" with {' and '.join(clients)}" if clients else ""
 
 
 def _listed(counts: Counter[str]) -> str:

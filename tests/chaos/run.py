@@ -10,6 +10,7 @@ from chaos.schedule import Schedule
 from chaos.traits import Mode
 from chaos.verdict import Verdict
 from chaos.world import World
+from snapshot.kafka.settings import KAFKA_PYTHON
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +18,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     mode: Mode
+    client: str = KAFKA_PYTHON
+    """Of Kafka; results that do not say it are older than the second one."""
     seconds: float
     failures: list[str]
     changes: dict[str, int]
@@ -28,11 +31,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The folder with logs, databases and the timeline of a run that failed."""
 
 
-def run(seed: int, mode: Mode, seconds: float, keep_in: Path) -> Outcome:
+def run(seed: int, mode: Mode, seconds: float, keep_in: Path, client: str = KAFKA_PYTHON) -> Outcome:
     """Run a seed; what a failing one leaves behind is kept in a folder of `keep_in`."""
     folder = Path(tempfile.mkdtemp(prefix="sis-chaos-"))  # short: a unix socket's path has 107 bytes
     folder.chmod(0o755)  # PostgreSQL runs as another user
-    world = World(folder, seed, mode)
+    world = World(folder, seed, mode, client)
     verdict: Verdict | None = None
     kept: Path | None = None
     failures: list[str] = []
@@ -46,10 +49,10 @@ def run(seed: int, mode: Mode, seconds: float, keep_in: Path) -> Outcome:
         failures = verdict.failures
         if failures:
             (folder / "failures.txt").write_text("\n".join(failures) + "\n")
-            kept = keep_in / f"{mode}-{seed}"
+            kept = keep_in / f"{mode}-{client}-{seed}"
             world.keep(kept)
     except Exception:
-        world.keep(keep_in / f"{mode}-{seed}")
+        world.keep(keep_in / f"{mode}-{client}-{seed}")
         raise
     finally:
         world.close()
@@ -58,6 +61,7 @@ def run(seed: int, mode: Mode, seconds: float, keep_in: Path) -> Outcome:
     return Outcome(
         seed=seed,
         mode=mode,
+        client=client,
         seconds=seconds,
         failures=failures,
         changes=dict(world.writers.made),

@@ -28,9 +28,10 @@ _CALM_SECONDS = 20.0
 class World:
     """`look` is to be called several times a second, by the thread that does everything else."""
 
-    def __init__(self, folder: Path, seed: int, mode: Mode) -> None:
+    def __init__(self, folder: Path, seed: int, mode: Mode, client: str) -> None:
         self.folder = folder
         self.seed = seed
+        self.client = client
         self.traits = traits(seed, mode)
         self.random = random.Random(f"faults-{seed}")  # noqa: S311  no secret is made of it
         self.timeline = Timeline(folder / "timeline.jsonl")
@@ -54,7 +55,7 @@ class World:
 
     def begin(self) -> None:
         """Start the servers, fill the database, start the processes and the writers."""
-        self.timeline.note("begin", seed=self.seed, **self.traits._asdict())
+        self.timeline.note("begin", seed=self.seed, client=self.client, **self.traits._asdict())
         if self.traits.small_disk:
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs", self.disk], check=True)
             self._closing.append(lambda: subprocess.run(["umount", "-l", self.disk], check=False))
@@ -137,7 +138,7 @@ class World:
         if self.redis.url is not None:
             settings["REDIS_URL"] = self.redis.url
         if self.kafka is not None:
-            settings["KAFKA_BOOTSTRAP_SERVERS"] = self.kafka.bootstrap
+            settings |= {"KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap, "KAFKA_CLIENT": self.client}
         if self.clock is not None:
             settings |= self.clock.environment
         if self.traits.nightly:

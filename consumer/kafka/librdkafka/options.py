@@ -27,6 +27,7 @@ CONSUMER_OPTIONS: dict[str, str | int | bool] = {
     "fetch.wait.max.ms": 250,
     # A full queue is looked at again soon: with the default second, whoever reads fast waits for it.
     "fetch.queue.backoff.ms": 5,
+    "socket.timeout.ms": 10_000,
     "check.crcs": True,
 }
 """For every consumer, of a group or of none."""

@@ -41,7 +41,8 @@ def grants(program: str) -> list[Grant]:
 class Guarded:
     """A broker that allows nobody anything but what was granted; the users are USERS."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, client: str) -> None:
+        self.client = client
         self.address = f"127.0.0.1:{free_port()}"
         users = "".join(f' user_{name}="secret"' for name in USERS)
         settings = {
@@ -74,12 +75,13 @@ class Guarded:
             "KAFKA_SASL_MECHANISM": "PLAIN",
             "KAFKA_SASL_USERNAME": user,
             "KAFKA_SASL_PASSWORD": "secret",
+            "KAFKA_CLIENT": self.client,
         }
 
 
 @pytest.fixture
-def guarded(short_folder: Callable[[str], Path]) -> Iterator[Guarded]:
-    found = Guarded(short_folder("rights"))
+def guarded(short_folder: Callable[[str], Path], kafka_client: str) -> Iterator[Guarded]:
+    found = Guarded(short_folder("rights"), kafka_client)
     yield found
     found.broker.close()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chaos import strangers, supervisor
@@ -14,11 +15,12 @@ from chaos.database_stand import copy_of, restore
 from chaos.expectation import Announced, differences, files, last_by_order, last_by_sequence
 from chaos.odd import left_out
 from chaos.redis_stand import cut_tail
-from chaos.results import missing, summary
+from chaos.results import add, kept, missing, summary
 from chaos.run import Outcome
 from chaos.supervisor import Supervised
 from chaos.timeline import Timeline
 from chaos.verdict import tracebacks
+from snapshot.kafka.settings import KAFKA_PYTHON, LIBRDKAFKA
 from support.process import wait_until
 from support.rebuilding import rows_of
 from support.reference import reference_snapshots
@@ -172,8 +174,15 @@ def outcome(seed: int, *failures: str, seconds: float = 60.0) -> Outcome:
 
 def test_a_run_goes_on_with_the_seeds_that_are_missing_were_shorter_or_failed() -> None:
     done = [outcome(1), outcome(2, "wrong"), outcome(3, seconds=10)]
-    assert missing(seeds_of("1-4"), "kafka", 60, done) == [2, 3, 4]
-    assert missing([1], "embedded", 60, done) == [1]
+    assert missing(seeds_of("1-4"), 60, done) == [2, 3, 4]
+
+
+def test_what_ran_with_another_client_or_in_another_mode_does_not_count(tmp_path: Path) -> None:
+    for one in (outcome(1), msgspec.structs.replace(outcome(2), client=LIBRDKAFKA)):
+        add(tmp_path, one)
+    assert [one.seed for one in kept(tmp_path, "kafka", LIBRDKAFKA)] == [2]
+    assert [one.seed for one in kept(tmp_path, "kafka", KAFKA_PYTHON)] == [1]
+    assert kept(tmp_path, "embedded", LIBRDKAFKA) == []
 
 
 def test_the_summary_names_the_slowest_recovery_and_what_failed() -> None:

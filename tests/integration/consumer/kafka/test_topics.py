@@ -11,8 +11,8 @@ UNEQUAL = (
 )
 
 
-def test_missing_topics_are_created_once(fresh_kafka: str) -> None:
-    settings = KafkaSettings(bootstrap_servers=fresh_kafka)
+def test_missing_topics_are_created_once(fresh_kafka: str, kafka_client: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=fresh_kafka, client=kafka_client)
     first = ensure_topics(settings, partitions=3)
     assert sorted(first.created) == [
         "comment-created",
@@ -26,8 +26,8 @@ def test_missing_topics_are_created_once(fresh_kafka: str) -> None:
     assert ensure_topics(settings) == Topics([], []), "no number was asked for"
 
 
-def test_differences_are_reported_and_left(fresh_kafka: str) -> None:
-    settings = KafkaSettings(bootstrap_servers=fresh_kafka)
+def test_differences_are_reported_and_left(fresh_kafka: str, kafka_client: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=fresh_kafka, client=kafka_client)
     create(fresh_kafka, "comment-created", 2, {"max.message.bytes": "1000000"})
     create(fresh_kafka, "insight-created", 4, {"max.message.bytes": "99999999", "retention.ms": "-1"})
     create(fresh_kafka, "snapshot-changed", 4, {"cleanup.policy": "delete", "delete.retention.ms": "604800000"})
@@ -54,13 +54,13 @@ def test_differences_are_reported_and_left(fresh_kafka: str) -> None:
     ]
 
 
-def test_more_replicas_than_brokers_are_refused_with_the_fix(fresh_kafka: str) -> None:
+def test_more_replicas_than_brokers_are_refused_with_the_fix(fresh_kafka: str, kafka_client: str) -> None:
     with pytest.raises(OperatorError, match=r"has too few brokers .*comment-created.*--replication"):
-        ensure_topics(KafkaSettings(bootstrap_servers=fresh_kafka), replication=3)
+        ensure_topics(KafkaSettings(bootstrap_servers=fresh_kafka, client=kafka_client), replication=3)
 
 
-def test_a_new_event_topic_has_as_many_partitions_as_the_other(fresh_kafka: str) -> None:
-    settings = KafkaSettings(bootstrap_servers=fresh_kafka)
+def test_a_new_event_topic_has_as_many_partitions_as_the_other(fresh_kafka: str, kafka_client: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=fresh_kafka, client=kafka_client)
     create(fresh_kafka, "insight-created", 5, {"max.message.bytes": "16777216"})
     ensure_topics(settings)
     with KafkaAdminClient(bootstrap_servers=fresh_kafka) as client:

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer
 
+from consumer.kafka.topics import ensure_topics
 from projections.errors import OperatorError
-from snapshot.kafka.kafka_python.client import connect, quieten
+from snapshot.kafka.kafka_python.client import quieten
 from snapshot.kafka.messages import Message
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
@@ -33,6 +34,28 @@ def guarded_kafka(short_folder: Callable[[str], Path]) -> Iterator[str]:
     broker.close()
 
 
+@pytest.fixture
+def refusal(
+    kafka_client: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> Callable[[KafkaSettings], str]:
+    """Gives the error's text; nothing else may be said, and no thread left."""
+
+    def text_of(settings: KafkaSettings) -> str:
+        threads = threading.active_count()
+        with pytest.raises(OperatorError) as caught:
+            Producer(msgspec.structs.replace(settings, client=kafka_client), delivery_timeout=10)
+        assert not caplog.records
+        assert capfd.readouterr() == ("", "")
+        assert threading.active_count() == threads
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return text_of
+
+
+Refusal = Callable[[KafkaSettings], str]
+
+
 def sasl(servers: str, password: str) -> KafkaSettings:
     return KafkaSettings(
         bootstrap_servers=servers,
@@ -43,73 +66,54 @@ def sasl(servers: str, password: str) -> KafkaSettings:
     )
 
 
-def message_of(settings: KafkaSettings, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> str:
-    """The error's text; nothing else may be said, and no thread left."""
-    threads = threading.active_count()
-    with pytest.raises(OperatorError) as caught:
-        connect(KafkaConsumer, settings)
-    assert not caplog.records
-    assert capfd.readouterr() == ("", "")
-    assert threading.active_count() == threads
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def test_nobody_listens(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nobody_listens(refusal: Refusal) -> None:
     servers = f"127.0.0.1:{free_port()}"
-    text = message_of(KafkaSettings(bootstrap_servers=servers), caplog, capfd)
+    text = refusal(KafkaSettings(bootstrap_servers=servers))
     assert text == (
         f"Kafka can't be reached ({servers}: Connection refused): start it, or correct "
         f"KAFKA_BOOTSTRAP_SERVERS={servers}"
     )
 
 
-def test_a_host_that_does_not_exist(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
-    assert "kafka.invalid:9092" in message_of(KafkaSettings(bootstrap_servers="kafka.invalid:9092"), caplog, capfd)
+def test_a_host_that_does_not_exist(refusal: Refusal) -> None:
+    assert "kafka.invalid:9092" in refusal(KafkaSettings(bootstrap_servers="kafka.invalid:9092"))
 
 
-def test_a_server_that_never_answers_a_tls_handshake(
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_never_answers_a_tls_handshake(refusal: Refusal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         servers = f"127.0.0.1:{silent.getsockname()[1]}"
-        text = message_of(KafkaSettings(bootstrap_servers=servers, security_protocol="SSL"), caplog, capfd)
+        text = refusal(KafkaSettings(bootstrap_servers=servers, security_protocol="SSL"))
     assert f"KAFKA_BOOTSTRAP_SERVERS={servers} is open but doesn't answer as Kafka" in text
 
 
-def test_a_server_that_is_no_kafka(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_is_no_kafka(refusal: Refusal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         servers = f"127.0.0.1:{silent.getsockname()[1]}"
-        text = message_of(KafkaSettings(bootstrap_servers=servers), caplog, capfd)
+        text = refusal(KafkaSettings(bootstrap_servers=servers))
     assert f"KAFKA_BOOTSTRAP_SERVERS={servers} is open but doesn't answer as Kafka" in text
 
 
-def test_a_wrong_password(
-    guarded_kafka: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    text = message_of(sasl(guarded_kafka, "wrong"), caplog, capfd)
+def test_a_wrong_password(guarded_kafka: str, refusal: Refusal) -> None:
+    text = refusal(sasl(guarded_kafka, "wrong"))
     for _ in range(5):  # a broker on a busy machine may take longer to refuse than is waited for
         if "doesn't answer" not in text:
             break
-        text = message_of(sasl(guarded_kafka, "wrong"), caplog, capfd)
+        text = refusal(sasl(guarded_kafka, "wrong"))
     else:
         pytest.skip("this machine is too busy: the broker took longer to refuse than is waited for, five times")
     assert text.startswith(f"Kafka at {guarded_kafka} refuses the user 'daemon': correct KAFKA_SASL_USERNAME")
 
 
-def test_the_right_password(guarded_kafka: str) -> None:
-    client = connect(KafkaAdminClient, sasl(guarded_kafka, "right"))
-    client.create_topics({"t": {"num_partitions": 1}}, wait_for_metadata=True)
-    client.close()
-    producer = Producer(sasl(guarded_kafka, "right"), delivery_timeout=10)
-    assert producer.send([Message("t", b"k", b"v", [])]) == [None]
+def test_the_right_password(guarded_kafka: str, kafka_client: str) -> None:
+    settings = msgspec.structs.replace(sasl(guarded_kafka, "right"), client=kafka_client)
+    ensure_topics(settings)
+    producer = Producer(settings, delivery_timeout=10)
+    assert producer.send([Message("snapshot-changed", b"k", b"v", [])]) == [None]
     producer.close()
 
 
-def test_a_password_where_none_is_asked(
-    fresh_kafka: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    text = message_of(sasl(fresh_kafka, "right"), caplog, capfd)
+def test_a_password_where_none_is_asked(fresh_kafka: str, refusal: Refusal) -> None:
+    text = refusal(sasl(fresh_kafka, "right"))
     assert fresh_kafka in text
     assert "SASL" in text
 

@@ -16,9 +16,9 @@ from consumer.source import Invalid
 from projections.comments.events import CommentCreated, decode
 from snapshot.announce.announcement import Announcement
 from snapshot.announce.kafka import KafkaAnnouncer
-from snapshot.kafka.messages import TooLargeError
+from snapshot.kafka.messages import Message, TooLargeError
 from snapshot.kafka.producer import Producer
-from snapshot.kafka.settings import KafkaSettings
+from snapshot.kafka.settings import CLIENTS, KAFKA_PYTHON, LIBRDKAFKA, KafkaSettings
 from support.feeds import comments
 from support.kafka_broker import Broker
 from support.process import wait_until
@@ -27,8 +27,8 @@ DEAD = "comment-created.dead"
 
 
 @pytest.fixture
-def settings(fresh_kafka: str) -> KafkaSettings:
-    found = KafkaSettings(bootstrap_servers=fresh_kafka)
+def settings(fresh_kafka: str, kafka_client: str) -> KafkaSettings:
+    found = KafkaSettings(bootstrap_servers=fresh_kafka, client=kafka_client)
     ensure_topics(found)
     return found
 
@@ -97,8 +97,8 @@ def test_one_that_is_too_large_fails_alone(settings: KafkaSettings, producer: Pr
     assert {message.key for message in read(settings, "snapshot-changed")} == {b"1:harvard", b"3:harvard"}
 
 
-def test_while_the_broker_is_away_all_fail_in_time_and_later_ones_arrive(own_kafka: Broker) -> None:
-    settings = KafkaSettings(bootstrap_servers=own_kafka.bootstrap)
+def test_while_the_broker_is_away_all_fail_in_time_and_later_ones_arrive(own_kafka: Broker, kafka_client: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=own_kafka.bootstrap, client=kafka_client)
     ensure_topics(settings)
     announcer = KafkaAnnouncer(Producer(settings, delivery_timeout=2))
     assert announcer.announce([announcement(1)]) == [None]
@@ -144,14 +144,32 @@ def test_how_far_they_reach_starts_over_with_the_topic(settings: KafkaSettings, 
     assert end < 5
 
 
-def test_events_that_do_not_arrive_are_an_error(own_kafka: Broker) -> None:
-    settings = KafkaSettings(bootstrap_servers=own_kafka.bootstrap)
+def test_events_that_do_not_arrive_are_an_error(own_kafka: Broker, kafka_client: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=own_kafka.bootstrap, client=kafka_client)
     ensure_topics(settings)
     events = EventProducer(Producer(settings, delivery_timeout=2))
     own_kafka.kill()
     with pytest.raises(EventDeliveryError, match="2 of 2 events were not acknowledged"):
         events.send(comments(range(1, 3)))
     events.close()
+
+
+def test_both_clients_put_a_key_into_the_same_partition(fresh_kafka: str) -> None:
+    """Else compaction would keep two records of it for ever."""
+    keys = ["7:harvard", "3:straße-漢字", "", "a" * 1_000, *(f"{number}:élan {number}" for number in range(200))]
+    found = {}
+    for client in CLIENTS:
+        settings = KafkaSettings(bootstrap_servers=fresh_kafka, client=client)
+        ensure_topics(settings, partitions=7)
+        producer = Producer(settings, delivery_timeout=10)
+        messages = [Message("comment-created", key.encode(), client.encode(), []) for key in keys]
+        assert producer.send(messages) == [None] * len(keys)
+        producer.close()
+        records = read(settings, "comment-created")
+        found[client] = {one.key.decode(): one.partition for one in records if one.value == client.encode()}
+    assert found[KAFKA_PYTHON] == found[LIBRDKAFKA]
+    assert found[KAFKA_PYTHON].keys() == set(keys)
+    assert len(set(found[KAFKA_PYTHON].values())) == 7
 
 
 def letter(key: bytes | None, value: bytes | None) -> Invalid:
@@ -182,8 +200,10 @@ def test_one_with_neither_key_nor_value_is_kept_too(settings: KafkaSettings, pro
 
 
 @pytest.mark.parametrize("limit", [1_000_000, 100_000, 10_000])
-def test_one_that_is_too_large_for_its_topic_is_cut_and_says_so(fresh_kafka: str, limit: int) -> None:
-    settings = KafkaSettings(bootstrap_servers=fresh_kafka)
+def test_one_that_is_too_large_for_its_topic_is_cut_and_says_so(
+    fresh_kafka: str, kafka_client: str, limit: int
+) -> None:
+    settings = KafkaSettings(bootstrap_servers=fresh_kafka, client=kafka_client)
     with KafkaAdminClient(bootstrap_servers=fresh_kafka) as client:
         configs = {"max.message.bytes": str(limit)}
         client.create_topics({DEAD: {"num_partitions": 1, "configs": configs}}, wait_for_metadata=True)
@@ -203,8 +223,8 @@ def test_a_key_that_is_too_large_is_cut_as_well(settings: KafkaSettings, produce
     assert len(message.key) == 1_000
 
 
-def test_without_its_topic_a_dead_letter_is_an_error_and_not_a_loss(fresh_kafka: str) -> None:
-    producer = Producer(KafkaSettings(bootstrap_servers=fresh_kafka), delivery_timeout=2)
+def test_without_its_topic_a_dead_letter_is_an_error_and_not_a_loss(fresh_kafka: str, kafka_client: str) -> None:
+    producer = Producer(KafkaSettings(bootstrap_servers=fresh_kafka, client=kafka_client), delivery_timeout=2)
     with pytest.raises(DeadLetterError, match=r"comment-created\.dead did not accept a dead letter"):
         letters(producer).send([letter(b"1", b"x")])
     producer.close()

@@ -13,7 +13,6 @@ from kafka import KafkaAdminClient
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from projections.errors import OperatorError
-from snapshot.kafka.kafka_python.client import connect
 from snapshot.kafka.messages import Message
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
@@ -32,6 +31,7 @@ class Guarded(NamedTuple):
     by_password: str
     by_certificate: str
     folder: Path
+    client: str | None = None
 
     def with_password(self, password: str = PASSWORD) -> KafkaSettings:
         return KafkaSettings(
@@ -41,6 +41,7 @@ class Guarded(NamedTuple):
             sasl_username=USER,
             sasl_password=password,
             ssl_cafile=str(self.folder / "ca.pem"),
+            client=self.client,
         )
 
     def with_certificate(self) -> KafkaSettings:
@@ -48,12 +49,19 @@ class Guarded(NamedTuple):
             bootstrap_servers=self.by_certificate,
             security_protocol="SSL",
             ssl_cafile=str(self.folder / "ca.pem"),
+            client=self.client,
             ssl_certfile=str(self.folder / "client.pem"),
         )
 
 
+@pytest.fixture
+def guarded(guarded_broker: Guarded, kafka_client: str) -> Guarded:
+    """The broker, as one of the clients sees it."""
+    return guarded_broker._replace(client=kafka_client)
+
+
 @pytest.fixture(scope="module")
-def guarded(short_folder: Callable[[str], Path]) -> Iterator[Guarded]:
+def guarded_broker(short_folder: Callable[[str], Path]) -> Iterator[Guarded]:
     """A broker with a certificate for 127.0.0.1: one port asks for SCRAM, the other for a client's certificate."""
     folder = short_folder("tls")
     authority = trustme.CA()
@@ -105,9 +113,9 @@ def works(settings: KafkaSettings) -> bool:
         producer.close()
 
 
-def refusal(settings: KafkaSettings, seconds: float = 5.0) -> str:
+def refusal(settings: KafkaSettings) -> str:
     with pytest.raises(OperatorError) as caught:
-        connect(KafkaAdminClient, settings, seconds=seconds)
+        Producer(settings, delivery_timeout=5)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -123,7 +131,7 @@ def test_a_client_with_a_certificate(guarded: Guarded) -> None:
 def test_a_wrong_password_behind_tls(guarded: Guarded) -> None:
     # kafka-python 3.0.12 misses most refusals behind TLS: the connection's end, which comes with them, is seen first.
     for _ in range(10):
-        text = refusal(guarded.with_password("wrong"), 10)
+        text = refusal(guarded.with_password("wrong"))
         if "doesn't answer" not in text:
             break
     assert f"refuses the user '{USER}'" in text
@@ -151,5 +159,5 @@ def test_tls_where_the_broker_has_none(guarded: Guarded, fresh_kafka: str) -> No
 
 
 def test_no_tls_where_the_broker_wants_it(guarded: Guarded) -> None:
-    text = refusal(KafkaSettings(bootstrap_servers=guarded.by_certificate))
+    text = refusal(KafkaSettings(bootstrap_servers=guarded.by_certificate, client=guarded.client))
     assert "KAFKA_SECURITY_PROTOCOL=PLAINTEXT" in text

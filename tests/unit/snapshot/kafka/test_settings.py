@@ -1,9 +1,12 @@
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from projections.errors import OperatorError
-from snapshot.kafka.settings import KafkaSettings
+from snapshot.kafka import settings
+from snapshot.kafka.settings import KAFKA_PYTHON, LIBRDKAFKA, KafkaSettings
 
 SERVERS = {"KAFKA_BOOTSTRAP_SERVERS": "a:9092, b:9093"}
 SASL = SERVERS | {
@@ -51,6 +54,7 @@ def test_the_password_is_not_shown() -> None:
         ({"KAFKA_BOOTSTRAP_SERVERS": "sasl://ann:secret@a"}, "names a user: say host:port"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "a:99999"}, "'a:99999' is not host:port"),
         ({"KAFKA_BOOTSTRAP_SERVERS": ","}, "names no server"),
+        ({"KAFKA_CLIENT": "rdkafka"}, "KAFKA_CLIENT=rdkafka: say one of kafka-python, librdkafka"),
         ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL=TLS: say one of PLAINTEXT"),
         ({"KAFKA_SASL_MECHANISM": "GSSAPI"}, "KAFKA_SASL_MECHANISM=GSSAPI: say one of"),
         ({"KAFKA_SASL_PASSWORD": ""}, "needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"),
@@ -67,12 +71,55 @@ def test_what_cannot_be_meant_is_one_line_with_the_way_out(changed: dict[str, st
     assert "secret" not in str(caught.value)
 
 
+@pytest.fixture
+def without_librdkafka(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As where confluent-kafka was never installed."""
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    settings.librdkafka_is_installed.cache_clear()
+    yield
+    settings.librdkafka_is_installed.cache_clear()
+
+
+def test_librdkafka_is_taken_where_it_is_installed() -> None:
+    assert chosen({}) == LIBRDKAFKA
+    assert chosen({"KAFKA_CLIENT": "kafka-python"}) == KAFKA_PYTHON
+
+
+@pytest.mark.usefixtures("without_librdkafka")
+def test_kafka_python_is_taken_where_librdkafka_is_not_installed() -> None:
+    assert chosen({}) == KAFKA_PYTHON
+    with pytest.raises(OperatorError, match=r"KAFKA_CLIENT=librdkafka: .*pip install '\.\[librdkafka\]'"):
+        chosen({"KAFKA_CLIENT": "librdkafka"})
+
+
+def test_the_same_in_librdkafkas_names() -> None:
+    found = KafkaSettings.from_environment(SASL | {"KAFKA_SSL_CERTFILE": __file__, "KAFKA_SSL_CHECK_HOSTNAME": "no"})
+    assert found is not None
+    assert found.librdkafka_options() == {
+        "bootstrap.servers": "a:9092,b:9093",
+        "security.protocol": "sasl_ssl",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "u",
+        "sasl.password": "secret",
+        "ssl.ca.location": "probe",
+        "ssl.certificate.location": __file__,
+        "ssl.key.location": __file__,
+        "ssl.endpoint.identification.algorithm": "none",
+    }
+
+
+def chosen(environment: dict[str, str]) -> str:
+    found = KafkaSettings.from_environment(SERVERS | environment)
+    assert found is not None
+    return found.chosen_client
+
+
 def test_a_folder_is_no_certificate(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="there is no such file"):
         KafkaSettings.from_environment(SERVERS | {"KAFKA_SSL_CERTFILE": str(tmp_path)})
 
 
 def options_of(environment: dict[str, str]) -> dict[str, object]:
-    settings = KafkaSettings.from_environment(environment)
-    assert settings is not None
-    return settings.options()
+    found = KafkaSettings.from_environment(environment)
+    assert found is not None
+    return found.options()

@@ -9,7 +9,7 @@ from kafka import errors
 from snapshot.kafka.kafka_python.producer import close
 from snapshot.kafka.messages import DeliveryError, Message
 from snapshot.kafka.producer import Producer
-from snapshot.kafka.settings import KafkaSettings
+from snapshot.kafka.settings import KAFKA_PYTHON, KafkaSettings
 
 
 class Sender:
@@ -62,7 +62,8 @@ class Paused(Slow):
 def test_a_batch_of_which_nothing_is_heard_is_given_up_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Paused()
     monkeypatch.setattr("snapshot.kafka.kafka_python.producer.connect", lambda *_client, **_options: client)
-    producer = Producer(KafkaSettings(bootstrap_servers="a:9092"), delivery_timeout=2.5, clock=lambda: client.clock)
+    settings = KafkaSettings(bootstrap_servers="a:9092", client=KAFKA_PYTHON)
+    producer = Producer(settings, delivery_timeout=2.5, clock=lambda: client.clock)
     outcomes = producer.send([Message("comment-created", b"7", b"{}", [])] * 1_000)
     assert [type(one) for one in outcomes] == [DeliveryError] * 1_000
     assert client.clock <= 3.5
