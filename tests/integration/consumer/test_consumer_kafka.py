@@ -12,7 +12,7 @@ from consumer.relay.event_producer import EventProducer
 from projections.comments.events import CommentCreated, encode
 from projections.database.database import open_databases
 from snapshot.kafka.producer import Producer
-from snapshot.kafka.settings import KafkaSettings
+from snapshot.kafka.settings import CLIENTS, KAFKA_PYTHON, LIBRDKAFKA, KafkaSettings
 from support.commands import Started, on, run
 from support.kafka_topics import announced, everything, publish_history, put
 from support.redis_server import RedisServer
@@ -53,11 +53,18 @@ def profile(tmp_path: Path, name: str = "1-elm.json") -> dict[str, object]:
     return found
 
 
-def test_the_oracle_comes_out_and_a_second_run_rewrites_and_announces_nothing(
-    oracle_stream: str, settings: dict[str, str], tmp_path: Path, oracle_compare: Callable[[Path], None]
+@pytest.mark.parametrize(("one", "other"), [CLIENTS, CLIENTS[::-1]])
+def test_the_oracle_comes_out_and_a_second_run_rewrites_and_announces_nothing(  # noqa: PLR0913, PLR0917 - fixtures
+    oracle_stream: str,
+    settings: dict[str, str],
+    tmp_path: Path,
+    oracle_compare: Callable[[Path], None],
+    one: str,
+    other: str,
 ) -> None:
+    """The second run is of the other client: it finds topics, positions and topic ids as it would have left them."""
     out = tmp_path / "out"
-    first = run(*CATCH_UP, "--output-dir", str(out), env=settings)
+    first = run(*CATCH_UP, "--output-dir", str(out), env=settings | {"KAFKA_CLIENT": one})
     assert first.returncode == 0, first.stderr
     oracle_compare(out)
     records = announced(oracle_stream)
@@ -65,9 +72,10 @@ def test_the_oracle_comes_out_and_a_second_run_rewrites_and_announces_nothing(
     assert {f"{v['user_id']}:{v['group_slug']}" for _, v in records if v is not None} == {key for key, _ in records}
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.json")}
 
-    second = run(*CATCH_UP, "--output-dir", str(out), env=settings)
+    second = run(*CATCH_UP, "--output-dir", str(out), env=settings | {"KAFKA_CLIENT": other})
 
     assert second.returncode == 0, second.stderr
+    assert "recreated" not in second.stderr
     assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.json")} == before
     assert len(announced(oracle_stream)) == len(records)
 
@@ -75,12 +83,13 @@ def test_the_oracle_comes_out_and_a_second_run_rewrites_and_announces_nothing(
 def test_two_consumers_one_of_them_killed_end_in_the_same_files(
     oracle_stream: str, settings: dict[str, str], tmp_path: Path, oracle_compare: Callable[[Path], None]
 ) -> None:
+    """Members of one group with different clients; librdkafka goes on where kafka-python was killed."""
     assert oracle_stream
     out = tmp_path / "out"
     words = ("snapshot-consumer", "--output-dir", str(out))
     with (
-        Started(*words, env=settings, log=tmp_path / "one") as one,
-        Started(*words, env=settings, log=tmp_path / "two"),
+        Started(*words, env=settings | {"KAFKA_CLIENT": KAFKA_PYTHON}, log=tmp_path / "one") as one,
+        Started(*words, env=settings | {"KAFKA_CLIENT": LIBRDKAFKA}, log=tmp_path / "two"),
     ):
         one.until(lambda: out.exists() and len(list(out.glob("*.json"))) >= 200)
         one.kill()

@@ -41,14 +41,16 @@ def comments_on(kafka: str) -> list[int]:
     )
 
 
-def test_the_oracle_through_the_relay_and_two_consumers(
+def test_the_oracle_through_the_relay_and_two_consumers(  # noqa: PLR0913, PLR0917 - fixtures
     oracle_databases: Path,
     tmp_path: Path,
     fresh_kafka: str,
+    kafka_client: str,
     redis_url: str,
     oracle_compare: Callable[[Path], None],
 ) -> None:
-    env = on(oracle_databases, tmp_path / "storage", KAFKA_BOOTSTRAP_SERVERS=fresh_kafka, REDIS_URL=redis_url)
+    servers = {"KAFKA_BOOTSTRAP_SERVERS": fresh_kafka, "REDIS_URL": redis_url}
+    env = on(oracle_databases, tmp_path / "storage", **servers, KAFKA_CLIENT=kafka_client)
     relayed = run("snapshot-relay", "--backfill", CATCH_UP, env=env)
     assert relayed.returncode == 0, relayed.stderr
     assert int(relayed.stdout.split()[0]) > 40_000

@@ -19,7 +19,7 @@ from consumer.kafka.topics import ensure_topics
 from consumer.source import Invalid
 from projections.comments.events import CommentCreated, encode
 from snapshot.kafka.producer import Producer
-from snapshot.kafka.settings import KafkaSettings
+from snapshot.kafka.settings import CLIENTS, KafkaSettings
 from support.commands import HERE, Started, environment, on, run
 from support.kafka_topics import everything, put
 from support.whiteballoon import START
@@ -66,7 +66,7 @@ class Place:
         return [] if lines == ["no dead letters"] else [line.split("  ")[0] for line in lines]
 
 
-@pytest.fixture(params=["kafka", "file"])
+@pytest.fixture(params=[*CLIENTS, "file"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Four letters of three messages, and a topic or file of another kind that must stay."""
     demo_database.create(tmp_path / "data")
@@ -84,7 +84,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     producer = Producer(settings, delivery_timeout=20)
     KafkaDeadLetters(producer, moment).send(LETTERS)
     producer.close()
-    return Place(env | {"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "REDIS_URL": request.getfixturevalue("redis_url")})
+    servers = {"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "REDIS_URL": request.getfixturevalue("redis_url")}
+    return Place(env | servers | {"KAFKA_CLIENT": request.param})
 
 
 def test_each_is_listed_once_with_its_origin_time_and_reason(place: Place) -> None:

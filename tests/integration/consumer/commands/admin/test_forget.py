@@ -19,7 +19,7 @@ from consumer.dead_letters.kafka import KafkaDeadLetters
 from consumer.kafka.topics import ensure_topics
 from consumer.source import Invalid
 from snapshot.kafka.producer import Producer
-from snapshot.kafka.settings import KafkaSettings
+from snapshot.kafka.settings import CLIENTS, KafkaSettings
 from support.commands import Started, on, run
 from support.kafka_topics import announced, everything
 from support.process import wait_until
@@ -38,7 +38,7 @@ def letter(user: int) -> Invalid:
 class Place:
     """An installation in which user 3 has a profile with a label and a link of their own."""
 
-    def __init__(self, folder: Path, redis_url: str, bootstrap: str | None) -> None:
+    def __init__(self, folder: Path, redis_url: str, bootstrap: str | None, client: str = "") -> None:
         self.data, self.storage, self.redis_url, self.bootstrap = (
             folder / "data",
             folder / "storage",
@@ -49,7 +49,7 @@ class Place:
         demo_database.create(self.data)
         self.env = on(self.data, self.storage, REDIS_URL=redis_url)
         if bootstrap is not None:
-            self.env["KAFKA_BOOTSTRAP_SERVERS"] = bootstrap
+            self.env |= {"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "KAFKA_CLIENT": client}
             ensure_topics(KafkaSettings(bootstrap_servers=bootstrap), partitions=2)
         at = datetime(2024, 6, 10, 12)  # noqa: DTZ001  UTC, as stored
         for _ in range(SO_MANY):  # so that both are among the most frequent
@@ -126,9 +126,11 @@ def _names_user(key: str, content: list[bytes]) -> bool:
     return known or f":p:{USER}:" in key or (listed and not key.endswith(":floors") and ":mark" not in key)
 
 
-@pytest.fixture(params=["kafka", "file"])
+@pytest.fixture(params=[*CLIENTS, "file"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> Place:
-    return Place(tmp_path, redis_url, request.getfixturevalue("fresh_kafka") if request.param == "kafka" else None)
+    if request.param == "file":
+        return Place(tmp_path, redis_url, None)
+    return Place(tmp_path, redis_url, request.getfixturevalue("fresh_kafka"), request.param)
 
 
 def check_forgotten(place: Place) -> None:
