@@ -3,6 +3,7 @@
 import base64
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -38,7 +39,8 @@ class Inquiry:
         if self._asked and all(one.done() for one in self._asked.values()):
             self._take()
         elif not self._asked and now - self._asked_at >= (self._interval if self.answers else _AGAIN):
-            self._admin.poll(0)  # hands over its log
+            with suppress(KafkaException):
+                self._admin.poll(0)  # hands over its log
             self._ask(self._topics)
             self._asked_at = now
 

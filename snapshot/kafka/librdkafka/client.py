@@ -75,14 +75,25 @@ def _wait(client: Any, settings: KafkaSettings, heard: "_Heard", deadline: float
         try:
             client.list_topics(timeout=_SLICE)
         except KafkaException as error:
-            client.poll(0)  # only now its errors and its log are handed over
+            _hand_over(client, settings)
             if heard.refusal is not None:
                 raise OperatorError(refuses_user(settings)) from error
             if time.monotonic() >= deadline:
                 raise OperatorError(no_answer(settings)) from error
         else:
-            client.poll(0)
+            _hand_over(client, settings)
             return
+
+
+def _hand_over(client: Any, settings: KafkaSettings) -> None:  # noqa: ANN401 - all kinds
+    """Let a client say its errors and its log, which it does only when it is polled; one that is fatal it raises."""
+    try:
+        client.poll(0)
+    except KafkaException as error:
+        raise OperatorError(
+            f"Kafka at {settings.bootstrap_servers} refuses this client ({text_of(error)}): "
+            "grant this user what docs/operations/security.md lists"
+        ) from error
 
 
 class _Heard:

@@ -1,6 +1,7 @@
 """Producing with librdkafka."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -64,15 +65,20 @@ class LibrdkafkaProducer:
                 )
             except (KafkaException, BufferError, ValueError, TypeError) as error:
                 outcomes[index] = _delivery_error(error, local=not isinstance(error, BufferError))
-        while len(outcomes) < len(messages) and (left := deadline + _GRACE - self._clock()) > 0:
-            self._client.poll(min(left, _POLL_SECONDS))
         late = DeliveryError(f"not acknowledged within {self._timeout:g} s")
+        while len(outcomes) < len(messages) and (left := deadline + _GRACE - self._clock()) > 0:
+            try:
+                self._client.poll(min(left, _POLL_SECONDS))
+            except KafkaException as error:  # one that ends this client
+                late = _delivery_error(error, local=False)
+                break
         return [outcomes.get(index, late) for index in range(len(messages))]
 
     def close(self, seconds: float) -> None:
         """End it: what was not sent by now never is."""
-        self._client.purge(blocking=False)
-        self._client.flush(seconds)
+        with suppress(KafkaException):
+            self._client.purge(blocking=False)
+            self._client.flush(seconds)
 
 
 def _note(

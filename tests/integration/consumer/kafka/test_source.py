@@ -15,7 +15,7 @@ from consumer.kafka.source import KafkaSource
 from consumer.source import Batch, OffsetOutOfRangeError, SourceUnavailableError
 from projections.comments.events import CommentCreated, encode
 from projections.errors import OperatorError
-from snapshot.kafka.settings import KafkaSettings
+from snapshot.kafka.settings import CLIENTS, KafkaSettings
 from support.feeds import KafkaFeed, after, begin, comments, drain, ids, poll_until, wait_for_generation
 from support.kafka_broker import Broker
 from support.process import wait_until
@@ -233,6 +233,34 @@ def test_two_members_share_the_partitions_and_each_has_the_same_of_both_topics(f
         assert len({name.partition("/")[2] for name in names}) == 1
         assert len({name.partition("/")[0] for name in names}) == 2
     assert not first.assignment().partitions & second.assignment().partitions
+
+
+def test_members_with_different_clients_share_a_group_and_know_the_same_of_it(fresh_kafka: str) -> None:
+    """A store that one client filled is read by the other: another topic id would mean another topic."""
+    feeds = [KafkaFeed(fresh_kafka, client=client) for client in CLIENTS]
+    feeds[0].publish(comments(range(1, 21)))
+    members = [feed.open() for feed in feeds]
+
+    def shared() -> bool:
+        for source in members:
+            source.poll(0.1)
+        return all(len(source.assignment().partitions) == 2 for source in members)
+
+    wait_until(shared, "both to have partitions", 30)
+    batches: list[Batch] = []
+    for source in members:
+        start = begin(source)
+        found = drain(source)
+        source.commit(after(found, start))
+        batches += found
+    assert ids(batches) == list(range(1, 21))
+    known = [source.offsets(source.assignment().partitions) for source in members]
+    assert not known[0].keys() & known[1].keys()
+    assert all(one.committed == one.end for found in known for one in found.values())
+    topics = [{name.partition("/")[0]: one.topic_id for name, one in found.items()} for found in known]
+    assert topics[0] == topics[1]
+    for feed in feeds:
+        feed.close()
 
 
 def test_a_member_without_partitions_is_exhausted(feed: KafkaFeed) -> None:
