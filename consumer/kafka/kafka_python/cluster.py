@@ -52,7 +52,6 @@ class KafkaPythonCluster:
         return client
 
     def topics(self) -> Mapping[str, Existing]:
-        """Describe all topics that we may see."""
         with _errors():
             return {
                 topic["name"]: Existing(
@@ -63,7 +62,6 @@ class KafkaPythonCluster:
             }
 
     def create(self, topics: Sequence[Topic], replication: int | None) -> list[str]:
-        """Create these, and name those that no other process created meanwhile."""
         request = {
             topic.name: {
                 "num_partitions": topic.partitions,
@@ -85,19 +83,16 @@ class KafkaPythonCluster:
         return created
 
     def configurations(self, topics: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-        """Give the settings of topics that are there."""
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
         with _errors():
             answer: Mapping[str, Mapping[str, Any]] = self._admin.describe_configs(resources, config_filter="all")
         return {name: {key: entry["value"] for key, entry in found.items()} for name, found in answer["topic"].items()}
 
     def ends(self, topics: Sequence[str]) -> Mapping[str, int]:
-        """By partition, the offset after the last message."""
         with _errors():
             return {name_of(one): end for one, end in self._reader.end_offsets(self._partitions(topics)).items()}
 
     def records(self, topics: Sequence[str]) -> Iterator[Record]:
-        """Read all that these topics have now."""
         with _errors():
             missing = internals.unknown_topics(self._reader, topics, READ_SECONDS)
             if missing:
@@ -112,12 +107,10 @@ class KafkaPythonCluster:
                 yield Record(as_invalid(record, "unknown"), record.timestamp)
 
     def delete_records(self, offsets: Mapping[str, int]) -> None:
-        """Delete what lies below these offsets of partitions."""
         with _errors():
             self._admin.delete_records({TopicPartition(*split(name)): offset for name, offset in offsets.items()})
 
     def close(self) -> None:
-        """Close what was connected."""
         self._opened.close()
 
     def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:

@@ -35,7 +35,6 @@ class KafkaPythonMember:
 
     @property
     def changes(self) -> int:
-        """Grows with each change of what is assigned."""
         return self._listener.changes
 
     def poll(self, seconds: float) -> Fetched:
@@ -49,27 +48,21 @@ class KafkaPythonMember:
         return Fetched(*read(records), positions)
 
     def assigned(self) -> frozenset[str]:
-        """Name the partitions that are ours at present."""
         return frozenset(name_of(one) for one in self._consumer.assignment())
 
     def stable(self) -> bool:
-        """Whether the group has given us what it has for us."""
         return bool(self._consumer.group_metadata().state is MemberState.STABLE)
 
     def answers(self) -> bool:
-        """Whether the broker that leads our group is connected."""
         return internals.coordinator_known(self._consumer)
 
     def topic_ids(self) -> Mapping[str, str]:
-        """Give the topics' ids, as last known."""
         return topic_ids(self._consumer, self._topics)
 
     def stop(self) -> None:
-        """Stop all assigned partitions until they are started."""
         self.pause(self.assigned())
 
     def start(self, positions: Mapping[str, int], *, paused: bool) -> None:
-        """Read assigned partitions from these positions on."""
         for name, position in positions.items():
             with suppress(*_UNASSIGNED):
                 self._consumer.seek(_partition(name), position)
@@ -77,31 +70,26 @@ class KafkaPythonMember:
                     self._consumer.resume(_partition(name))
 
     def pause(self, partitions: Collection[str]) -> None:
-        """Deliver nothing of these."""
         for name in partitions:
             with suppress(*_UNASSIGNED):
                 self._consumer.pause(_partition(name))
 
     def resume(self, partitions: Collection[str]) -> None:
-        """Deliver these again."""
         for name in partitions:
             with suppress(*_UNASSIGNED):
                 self._consumer.resume(_partition(name))
 
     def offsets(self, partitions: Collection[str]) -> Mapping[str, Offsets]:
-        """Look up all that Kafka knows of assigned partitions."""
         with self._errors(asked=True):
             return look_up(self._consumer, [_partition(one) for one in partitions], self._options.request_timeout)
 
     def ends(self, partitions: Collection[str]) -> Mapping[str, int]:
-        """Look up where partitions end."""
         wanted = [_partition(one) for one in partitions]
         with self._errors(asked=True):
             found = look_up_ends(self._consumer, wanted, self._options.request_timeout)
         return {name_of(one): end for one, end in found.items()}
 
     def last_ends(self, partitions: Collection[str]) -> Mapping[str, int]:
-        """Give the ends as the last fetches had them."""
         ends: dict[str, int] = {}
         for name in partitions:
             with suppress(*_UNASSIGNED):
@@ -110,7 +98,6 @@ class KafkaPythonMember:
         return ends
 
     def commit(self, positions: Mapping[str, int]) -> None:
-        """Commit positions, and wait for Kafka's answer."""
         offsets = {_partition(name): OffsetAndMetadata(position, "", -1) for name, position in positions.items()}
         try:
             with self._errors():
@@ -121,7 +108,6 @@ class KafkaPythonMember:
             log.info("the consumer group rebalanced before a commit; a later one covers it", group=self._group_id)
 
     def close(self) -> None:
-        """Leave the group."""
         leave(self._consumer, self._options)
 
     @contextmanager

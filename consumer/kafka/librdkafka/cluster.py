@@ -43,7 +43,6 @@ class LibrdkafkaCluster:
         return connect(AdminClient, self._settings, {})
 
     def topics(self) -> Mapping[str, Existing]:
-        """Describe all topics that we may see."""
         with errors():
             found = self._admin.list_topics(timeout=READ_SECONDS).topics
         return {
@@ -53,7 +52,6 @@ class LibrdkafkaCluster:
         }
 
     def create(self, topics: Sequence[Topic], replication: int | None) -> list[str]:
-        """Create these, and name those that no other process created meanwhile."""
         wanted = [
             NewTopic(topic.name, topic.partitions, replication or -1, config=dict(topic.configuration))
             for topic in topics
@@ -73,7 +71,6 @@ class LibrdkafkaCluster:
         return created
 
     def configurations(self, topics: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-        """Give the settings of topics that are there."""
         wanted = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
         with errors():
             asked = self._admin.describe_configs(wanted, request_timeout=READ_SECONDS)
@@ -83,12 +80,10 @@ class LibrdkafkaCluster:
             }
 
     def ends(self, topics: Sequence[str]) -> Mapping[str, int]:
-        """By partition, the offset after the last message."""
         with errors():
             return offsets(self._admin, self._partitions(topics), OffsetSpec.latest(), READ_SECONDS)
 
     def records(self, topics: Sequence[str]) -> Iterator[Record]:
-        """Read all that these topics have now."""
         with errors():
             partitions = self._partitions(topics)
             missing = [topic for topic in topics if topic not in {split(one)[0] for one in partitions}]
@@ -104,14 +99,12 @@ class LibrdkafkaCluster:
                 reader.close()
 
     def delete_records(self, offsets: Mapping[str, int]) -> None:
-        """Delete what lies below these offsets of partitions."""
         wanted = [TopicPartition(*split(name), offset) for name, offset in offsets.items()]
         with errors():
             for future in self._admin.delete_records(wanted, request_timeout=READ_SECONDS).values():
                 answer(future)
 
     def close(self) -> None:
-        """Close what was connected."""
         self.__dict__.pop("_admin", None)
 
     def _partitions(self, topics: Sequence[str]) -> list[str]:

@@ -98,7 +98,7 @@ class LibrdkafkaMember:
     def poll(self, seconds: float) -> Fetched:
         """Wait at most so long for the next messages; what is wrong comes after what came before it."""
         self._inquiry.step(time.monotonic())
-        with self._errors():
+        with self._errors(broken=True):
             messages = [] if self._troubles else self._consume(seconds)
         found = read(messages, self._positions, time.time_ns() // 1_000)
         self._troubles += found.troubles
@@ -116,44 +116,35 @@ class LibrdkafkaMember:
         ]
 
     def assigned(self) -> frozenset[str]:
-        """Name the partitions that are ours at present."""
         return frozenset(f"{topic}/{number}" for topic, number in self._places)
 
     def stable(self) -> bool:
-        """Whether the group has given us what it has for us."""
         return self._stable
 
     def answers(self) -> bool:
-        """Whether Kafka answered when it was last asked for something."""
         return self._inquiry.answers
 
     def topic_ids(self) -> Mapping[str, str]:
-        """Give the topics' ids, as last known."""
         return self._inquiry.ids
 
     def stop(self) -> None:
-        """Stop all assigned partitions until they are started."""
         self._positions.clear()
         self._assign_if_stable()
 
     def start(self, positions: Mapping[str, int], *, paused: bool) -> None:
-        """Read assigned partitions from these positions on; the others go on from theirs."""
         self._positions |= {split(name): position for name, position in positions.items()}
         self._paused = paused
         self._assign_if_stable()
 
     def pause(self, partitions: Collection[str]) -> None:  # noqa: ARG002 - it is all of them
-        """Deliver nothing."""
         self._paused = True
         self._assign_if_stable()
 
     def resume(self, partitions: Collection[str]) -> None:  # noqa: ARG002 - it is all of them
-        """Deliver again, from the positions kept."""
         self._paused = False
         self._assign_if_stable()
 
     def offsets(self, partitions: Collection[str]) -> Mapping[str, Offsets]:
-        """Look up all that Kafka knows of assigned partitions."""
         wanted = sorted(partitions)
         with self._errors(asked=True):
             self._inquiry.refresh()
@@ -164,12 +155,10 @@ class LibrdkafkaMember:
         return {name: Offsets(committed[name], earliest[name], ends[name], ids[split(name)[0]]) for name in wanted}
 
     def ends(self, partitions: Collection[str]) -> Mapping[str, int]:
-        """Look up where partitions end."""
         with self._errors(asked=True):
             return self._inquiry.ends(partitions)
 
     def last_ends(self, partitions: Collection[str]) -> Mapping[str, int]:
-        """Give the ends as the last fetches had them."""
         with self._errors(asked=True):
             ends = {
                 name: self._consumer.get_watermark_offsets(TopicPartition(*split(name)), cached=True)[1]
@@ -228,13 +217,17 @@ class LibrdkafkaMember:
         return self._refused(error.name(), text) or MemberError(text, retriable=not fatal)
 
     @contextmanager
-    def _errors(self, *, asked: bool = False) -> Iterator[None]:
-        """`asked`: a question that may be asked again, so that nothing is fatal."""
+    def _errors(self, *, asked: bool = False, broken: bool = False) -> Iterator[None]:
+        """`asked`: a question that may be asked again, so that nothing is fatal.
+
+        `broken`: messages may be lost that librdkafka had handed over, so only a new member is sure to miss none.
+        """
         try:
             yield
         except KafkaException as error:
-            if asked:
-                raise MemberError(text_of(error), retriable=True) from error
-            raise self._meaning(error.args[0]) from error
+            meaning = self._meaning(error.args[0])
+            if asked or (broken and isinstance(meaning, MemberError)):
+                raise MemberError(text_of(error), retriable=asked) from error
+            raise meaning from error
         except Exception as error:
             raise MemberError(f"{type(error).__name__}: {error}", retriable=False) from error

@@ -67,12 +67,10 @@ class KafkaPythonProducer:
         )
 
     def send(self, messages: Sequence[Message], deadline: float) -> Sequence[Acknowledged | DeliveryError]:
-        """Send all, and wait for each outcome."""
         futures = [self._begin(message, deadline) for message in messages]
         return [self._end(future, deadline) for future in futures]
 
     def close(self, seconds: float) -> None:
-        """End it, by force where it doesn't end by itself."""
         close(self._client, seconds)
 
     def _begin(self, message: Message, deadline: float) -> Any:  # noqa: ANN401  no types there

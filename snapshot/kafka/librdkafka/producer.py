@@ -51,7 +51,6 @@ class LibrdkafkaProducer:
         self._client: Producer = connect(Producer, settings, OPTIONS | times(delivery_timeout), seconds=seconds)
 
     def send(self, messages: Sequence[Message], deadline: float) -> Sequence[Acknowledged | DeliveryError]:
-        """Send all, and wait for each outcome."""
         outcomes: dict[int, Acknowledged | DeliveryError] = {}
         for index, message in enumerate(messages):
             try:
@@ -75,7 +74,6 @@ class LibrdkafkaProducer:
         return [outcomes.get(index, late) for index in range(len(messages))]
 
     def close(self, seconds: float) -> None:
-        """End it: what was not sent by now never is."""
         with suppress(KafkaException):
             self._client.purge(blocking=False)
             self._client.flush(seconds)

@@ -50,26 +50,6 @@ def test_what_is_no_event_is_invalid_with_its_origin_and_the_rest_is_delivered(f
     after(batches, start)
 
 
-def test_a_membership_that_is_lost_between_two_calls_stops_nothing(feed: KafkaFeed) -> None:
-    """kafka-python's thread drops the partitions then, whatever the caller is about to do with them."""
-    feed.publish(comments(range(1, 4)))
-    source = feed.open()
-    wait_for_generation(source)
-    start = begin(source)
-    member: Any = source._member  # noqa: SLF001 - what it is about to lose
-    member._listener.on_partitions_lost(set())  # noqa: SLF001 - both as kafka-python does it
-    member._consumer._subscription.assign_from_subscribed([])  # noqa: SLF001
-    source.start(source.assignment().generation, start)
-    source.pause()
-    source.resume()
-    assert source.lag() == {}
-    member._consumer._coordinator.request_rejoin()  # noqa: SLF001
-    generation = source.assignment().generation
-    poll_until(source, lambda _: source.assignment().generation > generation)
-    begin(source)
-    assert ids(drain(source)) == [1, 2, 3]
-
-
 class _Odd(str):
     """A header's name that goes to the broker as bytes that are no UTF-8, as librdkafka would send them."""
 

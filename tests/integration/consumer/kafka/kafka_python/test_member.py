@@ -8,7 +8,7 @@ import pytest
 
 from consumer.kafka.source import KafkaSource
 from snapshot.kafka.settings import KAFKA_PYTHON
-from support.feeds import KafkaFeed, begin, comments, drain, ids, wait_for_generation
+from support.feeds import KafkaFeed, begin, comments, drain, ids, poll_until, wait_for_generation
 from support.process import wait_until
 
 
@@ -17,6 +17,26 @@ def feed(fresh_kafka: str) -> Iterator[KafkaFeed]:
     found = KafkaFeed(fresh_kafka, client=KAFKA_PYTHON)
     yield found
     found.close()
+
+
+def test_a_membership_that_is_lost_between_two_calls_stops_nothing(feed: KafkaFeed) -> None:
+    """kafka-python's thread drops the partitions then, whatever the caller is about to do with them."""
+    feed.publish(comments(range(1, 4)))
+    source = feed.open()
+    wait_for_generation(source)
+    start = begin(source)
+    member: Any = source._member  # noqa: SLF001 - what it is about to lose
+    member._listener.on_partitions_lost(set())  # noqa: SLF001 - both as kafka-python does it
+    member._consumer._subscription.assign_from_subscribed([])  # noqa: SLF001
+    source.start(source.assignment().generation, start)
+    source.pause()
+    source.resume()
+    assert source.lag() == {}
+    member._consumer._coordinator.request_rejoin()  # noqa: SLF001
+    generation = source.assignment().generation
+    poll_until(source, lambda _: source.assignment().generation > generation)
+    begin(source)
+    assert ids(drain(source)) == [1, 2, 3]
 
 
 class UnforeseenError(Exception):
