@@ -39,10 +39,10 @@ class Inquiry:
         if self._asked and all(one.done() for one in self._asked.values()):
             self._take()
         elif not self._asked and now - self._asked_at >= (self._interval if self.answers else _AGAIN):
+            self._asked_at = now
             with suppress(KafkaException):
                 self._admin.poll(0)  # hands over its log
-            self._ask(self._topics)
-            self._asked_at = now
+                self._ask(self._topics)
 
     def refresh(self) -> None:
         """Ask for the topics' ids now. Raises KafkaException where Kafka doesn't answer."""

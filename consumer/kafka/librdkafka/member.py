@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -41,6 +41,7 @@ class LibrdkafkaMember:
         self._paused = False
         self._positions: dict[Place, int] = {}
         self._troubles: list[Trouble] = []
+        self._failed: OperatorError | MemberError | None = None
         nameless = None if group_id else self._refused("INVALID_GROUP_ID", "")
         if nameless is not None:
             raise nameless
@@ -97,6 +98,8 @@ class LibrdkafkaMember:
 
     def poll(self, seconds: float) -> Fetched:
         """Wait at most so long for the next messages; what is wrong comes after what came before it."""
+        if self._failed is not None:
+            raise self._failed
         self._inquiry.step(time.monotonic())
         with self._errors(broken=True):
             messages = [] if self._troubles else self._consume(seconds)
@@ -159,11 +162,10 @@ class LibrdkafkaMember:
             return self._inquiry.ends(partitions)
 
     def last_ends(self, partitions: Collection[str]) -> Mapping[str, int]:
-        with self._errors(asked=True):
-            ends = {
-                name: self._consumer.get_watermark_offsets(TopicPartition(*split(name)), cached=True)[1]
-                for name in partitions
-            }
+        ends: dict[str, int] = {}
+        for name in partitions:
+            with suppress(KafkaException):  # of a topic that is gone
+                ends[name] = self._consumer.get_watermark_offsets(TopicPartition(*split(name)), cached=True)[1]
         return {name: end for name, end in ends.items() if end >= 0}
 
     def commit(self, positions: Mapping[str, int]) -> None:
@@ -183,14 +185,18 @@ class LibrdkafkaMember:
     # ----------------------------------------------------------------------------------------------------------- help
 
     def _shut(self) -> None:
-        self._consumer.close()
+        with suppress(Exception):  # it is given up, whatever becomes of it
+            self._consumer.close()
         self._inquiry.close()
 
     def _assign_if_stable(self) -> None:
         """Between two assignments nothing is ours; the next one takes over what was decided by then."""
         if self._stable:
-            with self._errors():
-                self._assign(self._consumer)
+            try:
+                with self._errors(broken=True):
+                    self._assign(self._consumer)
+            except (OperatorError, MemberError) as error:  # for the next poll to say
+                self._failed = error
 
     def _committed(self, places: list[TopicPartition]) -> list[int | None]:
         found = self._consumer.committed(places, timeout=self._options.request_timeout)
@@ -220,7 +226,7 @@ class LibrdkafkaMember:
     def _errors(self, *, asked: bool = False, broken: bool = False) -> Iterator[None]:
         """`asked`: a question that may be asked again, so that nothing is fatal.
 
-        `broken`: messages may be lost that librdkafka had handed over, so only a new member is sure to miss none.
+        `broken`: librdkafka may have handed over what is lost now, so only a new member is sure to miss nothing.
         """
         try:
             yield
