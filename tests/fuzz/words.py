@@ -5,10 +5,12 @@ import json
 from collections.abc import Iterable
 from typing import Any, cast
 
+from confluent_kafka import Message
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from consumer.kafka.kafka_python.records import read as read_records
+from consumer.kafka.librdkafka.records import read as read_messages
 from fuzz.target import Choices, Target, text_of
 from projections.comments import body, labels, links
 from projections.comments.events import TOPICS, CommentCreated, Event, InvalidEventError, decode, encode
@@ -53,14 +55,20 @@ def read_event(data: bytes) -> None:
 
 
 def read_record(data: bytes) -> None:
-    """A record of Kafka with any key, value and headers: an event or a dead letter."""
+    """A record of Kafka with any key, value and headers: an event or a dead letter, the same by both clients."""
     one = Choices(data)
-    headers = [(one.text(), None if one.byte() == 0 else one.blob()) for _ in range(one.byte() % 4)]
+    count = one.byte() % 4
+    headers: list[tuple[str, str | bytes | None]] = [
+        (one.text(), None if one.byte() == 0 else one.blob()) for _ in range(count)
+    ]
     key = None if one.byte() == 0 else one.blob()
     value = None if one.byte() == 0 else one.blob()
     record = ConsumerRecord("comment-created", 0, 0, 7, 0, 0, key, value, headers, None, 0, 0, 0)
     found, invalid = read_records({TopicPartition("comment-created", 0): [record]}, 2**62)
     assert len(found) + len(invalid) == 1
+    message = Message(topic="comment-created", partition=0, offset=7, key=key, value=value, headers=headers)
+    same = read_messages([message], {("comment-created", 0): 7}, 2**62)
+    assert (same.events, same.invalid) == (found, [one._replace(offset=7) for one in invalid])
 
 
 def publish(found: Iterable[Event]) -> None:
