@@ -4,6 +4,7 @@ docs/dev/signal_profile_snapshots.md says what each field means.
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Self
@@ -113,6 +114,24 @@ def parse_file(content: bytes) -> SignalProfileSnapshot:
     except ValueError as error:
         raise ValueError(f"not a signal profile snapshot: {error}") from error
     return SignalProfileSnapshot.from_dict(value)
+
+
+def flat(snapshot: Mapping[str, Any] | None) -> dict[str, str]:
+    """The fields of a document one by one, each as a text, to be compared and read; a missing one has none.
+
+    >>> flat({"message_count": 2, "reaction_counts": {"x": 1}, "top_tags": [{"label": "a", "count": 3}]})
+    {'message_count': '2', 'reaction_counts x': '1', 'top_tags a': '3 (#1)'}
+    """
+    found: dict[str, str] = {}
+    for name, value in (snapshot or {}).items():
+        if name in {"top_links", "top_tags"}:
+            entries = ((one.get("url", one.get("label")), one["count"]) for one in value)
+            found |= {f"{name} {what}": f"{count} (#{rank})" for rank, (what, count) in enumerate(entries, 1)}
+        elif isinstance(value, Mapping):
+            found |= {f"{name} {what}": str(count) for what, count in value.items()}
+        else:
+            found[name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return found
 
 
 def json_schema() -> dict[str, Any]:

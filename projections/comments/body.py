@@ -101,8 +101,10 @@ _ENDINGS = {
         vnd.openxmlformats-officedocument.presentationml.presentation
     """,
 }
-_KINDS = {ending: kind for kind, endings in _ENDINGS.items() for ending in endings.split()}
-_LONGEST = max(map(len, _KINDS))
+_KIND_OF = {ending: kind for kind, endings in _ENDINGS.items() for ending in endings.split()}
+KINDS = frozenset({*_ENDINGS, "other"})
+"""The kinds of attachments."""
+_LONGEST = max(map(len, _KIND_OF))
 
 
 def attachment_kind(name: str) -> str:
@@ -113,7 +115,7 @@ def attachment_kind(name: str) -> str:
     """
     _, *endings = name[-_LONGEST - 1 :].lower().split(".")
     for index in range(len(endings)):
-        if kind := _KINDS.get(".".join(endings[index:])):
+        if kind := _KIND_OF.get(".".join(endings[index:])):
             return kind
     return "other"
 

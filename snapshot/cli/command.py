@@ -19,6 +19,7 @@ from projections.store.protocol import StoreUnavailableError
 from snapshot.cli.options import with_options
 from snapshot.files.disk import LocalDisk
 from snapshot.runtime import logs, stdio
+from snapshot.runtime.terminal import printable
 
 COULD_NOT_RUN = 2
 INTERRUPTED = 130
@@ -69,7 +70,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _fail(text: str, error: Exception) -> None:
-    sys.stderr.write(f"{mask_urls(' '.join(text.splitlines()))}\n")
+    sys.stderr.write(f"{printable(mask_urls(' '.join(text.splitlines())))}\n")
     raise SystemExit(COULD_NOT_RUN) from error
 
 

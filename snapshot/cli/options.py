@@ -59,31 +59,35 @@ def _file_mode(given: str) -> str:
     return given
 
 
+StorageDir = Annotated[
+    Path,
+    typer.Option(
+        envvar="SNAPSHOT_STORAGE_DIR",
+        parser=folder,
+        metavar="PATH",
+        help="Folder for signal_profiles/, the run log and, without REDIS_URL, a private Redis.",
+        rich_help_panel="Files",
+    ),
+]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="SNAPSHOT_OUTPUT_DIR",
+        parser=folder,
+        metavar="PATH",
+        help="Folder for the profiles only.",
+        show_default="signal_profiles in the storage folder",
+        rich_help_panel="Files",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class FileOptions:
     """Where profiles and all other files are kept, and of which group."""
 
-    storage_dir: Annotated[
-        Path,
-        typer.Option(
-            envvar="SNAPSHOT_STORAGE_DIR",
-            parser=folder,
-            metavar="PATH",
-            help="Folder for signal_profiles/, the run log and, without REDIS_URL, a private Redis.",
-            rich_help_panel="Files",
-        ),
-    ] = Path("storage")
-    output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="SNAPSHOT_OUTPUT_DIR",
-            parser=folder,
-            metavar="PATH",
-            help="Folder for the profiles only.",
-            show_default="signal_profiles in the storage folder",
-            rich_help_panel="Files",
-        ),
-    ] = None
+    storage_dir: StorageDir = Path("storage")
+    output_dir: OutputDir = None
     group_slug: Annotated[
         str | None,
         typer.Option(envvar="GROUP_SLUG", help="Write only this group's profiles.", rich_help_panel="Files"),
@@ -122,21 +126,23 @@ class FileOptions:
 
 
 _DEBOUNCE = 0.5
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="REDIS_URL",
+        metavar="URL",
+        help="Redis 7 or newer with maxmemory-policy noeviction.",
+        show_default="a private one in the storage folder",
+        rich_help_panel="Store",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class StoreOptions:
     """Where projections are kept."""
 
-    redis_url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="REDIS_URL",
-            help="Redis 7 or newer with maxmemory-policy noeviction.",
-            show_default="a private one in the storage folder",
-            rich_help_panel="Store",
-        ),
-    ] = None
+    redis_url: RedisUrl = None
     debounce: Annotated[
         float,
         typer.Option(

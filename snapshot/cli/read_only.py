@@ -1,0 +1,107 @@
+"""What commands share that only look: their options, and the store, the folder and the database opened for that."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from projections.database.protocol import Database
+from projections.errors import OperatorError
+from projections.profile_key import HIGHEST_ID, ProfileKey
+from projections.store.protocol import Store
+from snapshot.cli.options import DatabaseOptions, FileOptions, OutputDir, RedisUrl, StorageDir, StoreOptions
+from snapshot.cli.resources import open_store
+from snapshot.files.folder import ProfileFolder
+from snapshot.files.places import folder_at
+
+User = Annotated[int, typer.Argument(min=1, max=HIGHEST_ID, metavar="USER", help="The user's id.", show_default=False)]
+Group = Annotated[
+    str | None,
+    typer.Option("--group-slug", envvar="GROUP_SLUG", help="Which of the user's groups.", show_default="the only one"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """Where the files and the store are that are only looked at."""
+
+    storage_dir: StorageDir = Path("storage")
+    output_dir: OutputDir = None
+    redis_url: RedisUrl = None
+
+    @property
+    def files(self) -> FileOptions:
+        """The same as options of a command that writes."""
+        return FileOptions(self.storage_dir, self.output_dir)
+
+
+@contextmanager
+def open_existing_store(place: PlaceOptions) -> Iterator[Store]:
+    """Open the store; unlike what works with it, nothing that only looks makes one. Raises OperatorError."""
+    redis = place.storage_dir / "redis"
+    if place.redis_url is None and not redis.is_dir():
+        raise OperatorError(f"there is no store in {redis}: set SNAPSHOT_STORAGE_DIR or REDIS_URL as for the consumer")
+    with open_store(StoreOptions(place.redis_url), place.files) as opened:
+        yield opened.store
+
+
+@contextmanager
+def open_existing_folder(place: PlaceOptions) -> Iterator[ProfileFolder]:
+    """Open the folder of profiles, whatever its scope. Raises OperatorError where there is none."""
+    files = place.files
+    identity = folder_at(files.profiles, files.disk)
+    if identity is None:
+        raise OperatorError(
+            f"{files.profiles} is no folder of profiles: set SNAPSHOT_OUTPUT_DIR or SNAPSHOT_STORAGE_DIR as for "
+            "the consumer"
+        )
+    folder = ProfileFolder(files.profiles, identity, files.disk)
+    try:
+        yield folder
+    finally:
+        folder.close()
+
+
+@contextmanager
+def open_database(options: DatabaseOptions, place: PlaceOptions, store: Store) -> Iterator[Database]:
+    """Open the databases as the consumer reads them: users who are blocked are in no group. Raises OperatorError."""
+    # SQLAlchemy takes a third of a second to import, and most of what only looks needs none.
+    from projections.database.database import open_databases  # noqa: PLC0415
+    from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore  # noqa: PLC0415
+    from projections.remembered.forgotten import BlockedAnywhere  # noqa: PLC0415
+    from snapshot.files.marker import BlockedInMarker, SeenInMarker  # noqa: PLC0415
+
+    files = place.files
+    seen = SeenAnywhere(SeenInMarker(files.profiles), SeenInStore(lambda: store), read_only=True)
+    blocked = BlockedAnywhere(lambda: store, BlockedInMarker(files.profiles), read_only=True)
+    urls = options.database_url, options.insights_database_url
+    with open_databases(*urls, seen=seen, blocked=blocked) as database:
+        yield database
+
+
+def profile_of(user_id: int, given: str | None, *known: list[str]) -> ProfileKey:
+    """Give the profile that is meant: in the given group, else in the only one that any of these lists has.
+
+    Raises OperatorError where that names none, or several.
+    """
+    slugs = sorted({slug for each in known for slug in each})
+    if given is not None and given not in slugs:
+        raise OperatorError(
+            f"user {user_id} has no profile in the group {given!r}; theirs are: {', '.join(slugs) or 'none'}"
+        )
+    if given is None and len(slugs) != 1:
+        raise OperatorError(
+            f"user {user_id} is in several groups ({', '.join(slugs)}): name one with --group-slug"
+            if slugs
+            else f"user {user_id} has no profile and is in no group"
+        )
+    return ProfileKey(user_id, slugs[0] if given is None else given)
+
+
+def stored_slugs(store: Store, user_id: int) -> list[str]:
+    """The groups in which the store has profiles of the user."""
+    return [key.group_slug for key in store.profiles(user_id, user_id)]

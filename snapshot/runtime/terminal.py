@@ -1,0 +1,95 @@
+"""What commands print for people: tables and colour on a terminal, lines of tab-separated cells when piped; or JSON.
+
+All text of users is hostile: what would steer a terminal, or hide, is printed as its escape.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+
+from snapshot.runtime.stdio import print_line, print_safely
+
+_JOINER = "\u200d"
+"""It is no character that people see, but joins emojis."""
+_GAP = 2
+_SLACK = 4
+"""Terminals and rich differ in how wide some emojis are."""
+_LEAST = 16
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, what is not printable in it escaped.
+
+    >>> printable("a\x1b[31m\nb\u202ec")
+    'a\\x1b[31m\\nb\\u202ec'
+    """
+    return "".join(one if one.isprintable() or one == _JOINER else _escaped(one) for one in text)
+
+
+def _escaped(one: str) -> str:
+    return one.encode("unicode_escape").decode()
+
+
+class Printer:
+    """Prints lines and tables; all text in them is made printable here."""
+
+    def __init__(self) -> None:
+        self._console = Console(markup=False, emoji=False, highlight=False) if sys.stdout.isatty() else None
+
+    def line(self, text: str = "", style: str | None = None) -> None:
+        """Print a line; `style` is rich's."""
+        if self._console is None:
+            print(printable(text))  # noqa: T201 - standard output is what it is for
+        else:
+            self._console.print(printable(text), style=style)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Print a table; None is an empty cell.
+
+        A column's name may begin with `>` (to the right), `*` (cut to what is left of the line) or `~` (folded).
+        """
+        cells = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
+        if self._console is None:
+            for row in [[name.lstrip(">*~") for name in columns], *cells]:
+                print("\t".join(row))  # noqa: T201 - standard output is what it is for
+            return
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+        for name, width in zip(columns, _widths(columns, cells, self._console.width - _SLACK), strict=True):
+            table.add_column(
+                name.lstrip(">*~"),
+                justify="right" if name.startswith(">") else "left",
+                width=width,
+                no_wrap=not name.startswith("~"),
+                overflow="fold" if name.startswith("~") else "ellipsis",
+            )
+        for row in cells:
+            table.add_row(*row)
+        self._console.print(table)
+
+
+def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]], line: int) -> list[int]:
+    """Give each column its width; rich would make all of them narrower alike."""
+    widths = [
+        max(map(cell_len, column)) for column in zip([name.lstrip(">*~") for name in columns], *cells, strict=True)
+    ]
+    for index, name in enumerate(columns):
+        if name.startswith("~"):
+            widths[index] = min(widths[index], line // 3)
+    for index, name in enumerate(columns):
+        if name.startswith("*"):
+            others = sum(widths) - widths[index] + _GAP * (len(columns) - 1)
+            widths[index] = min(widths[index], max(line - others, _LEAST))
+    return widths
+
+
+def show(value: object, render: Callable[[Printer], None], *, as_json: bool) -> None:
+    """Print a value as one JSON text, in ASCII, or have it rendered; standard output may be closed."""
+    if as_json:
+        print_line(json.dumps(msgspec.to_builtins(value, str_keys=True)))
+    else:
+        print_safely(lambda: render(Printer()))
