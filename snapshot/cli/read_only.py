@@ -4,18 +4,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
+from projections.codec import UNREADABLE, read_registers, unpack_head
+from projections.comments.register import Register
 from projections.database.protocol import Database
 from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID, ProfileKey
-from projections.store.protocol import Store
+from projections.profiles.fold import aggregate
+from projections.profiles.head import Head
+from projections.store.protocol import HEAD, Store
 from snapshot.cli.options import DatabaseOptions, FileOptions, OutputDir, RedisUrl, StorageDir, StoreOptions
 from snapshot.cli.resources import open_store
 from snapshot.files.folder import ProfileFolder
 from snapshot.files.places import folder_at
+from snapshot.flush.failures import named
 
 User = Annotated[int, typer.Argument(min=1, max=HIGHEST_ID, metavar="USER", help="The user's id.", show_default=False)]
 Group = Annotated[
@@ -105,3 +110,26 @@ def profile_of(user_id: int, given: str | None, *known: list[str]) -> ProfileKey
 def stored_slugs(store: Store, user_id: int) -> list[str]:
     """The groups in which the store has profiles of the user."""
     return [key.group_slug for key in store.profiles(user_id, user_id)]
+
+
+class StoredProfile(NamedTuple):
+    """A profile as the store has it; `head` is recomputed where it has to be, but not in the store."""
+
+    head: Head | None
+    registers: dict[int, Register]
+
+
+def read_profile(store: Store, key: ProfileKey) -> StoredProfile:
+    """Read a profile whole. Raises OperatorError where it is damaged."""
+    try:
+        packed = store.load({key: (HEAD,)})[key].fields.get(HEAD)
+        registers = read_registers(store.scan(key))
+        head = None if packed is None else unpack_head(packed)
+    except UNREADABLE as error:
+        raise OperatorError(
+            f"the profile {named(key)} in the store can't be read ({error}): fix it with "
+            f"`snapshot-rebuild --user {key.user_id}`"
+        ) from error
+    if head is not None and head.needs_recompute():
+        head = aggregate(registers).head
+    return StoredProfile(head, registers)

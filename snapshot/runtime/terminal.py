@@ -6,6 +6,7 @@ All text of users is hostile: what would steer a terminal, or hide, is printed a
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 
 import msgspec
 from rich.cells import cell_len
@@ -41,6 +42,11 @@ class Printer:
     def __init__(self) -> None:
         self._console = Console(markup=False, emoji=False, highlight=False) if sys.stdout.isatty() else None
 
+    @property
+    def width(self) -> int:
+        """Characters on a line; 0 where nobody sees it, so that pictures are left out."""
+        return 0 if self._console is None else self._console.width
+
     def line(self, text: str = "", style: str | None = None) -> None:
         """Print a line; `style` is rich's."""
         if self._console is None:
@@ -48,8 +54,10 @@ class Printer:
         else:
             self._console.print(printable(text), style=style)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print a table; None is an empty cell.
+    def table(
+        self, columns: Sequence[str], rows: Iterable[Sequence[object]], styles: Sequence[str | None] = ()
+    ) -> None:
+        """Print a table; None is an empty cell. `styles`: each row's, or none.
 
         A column's name may begin with `>` (to the right), `*` (cut to what is left of the line) or `~` (folded).
         """
@@ -67,24 +75,45 @@ class Printer:
                 no_wrap=not name.startswith("~"),
                 overflow="fold" if name.startswith("~") else "ellipsis",
             )
-        for row in cells:
-            table.add_row(*row)
+        for row, style in zip_longest(cells, styles):
+            table.add_row(*row, style=style)
         self._console.print(table)
 
 
 def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]], line: int) -> list[int]:
-    """Give each column its width; rich would make all of them narrower alike."""
+    """Give each column its width; rich would make all of them narrower alike.
+
+    What is folded gets a third of the line, then what is cut the rest; where that is not enough, both get narrower.
+    """
     widths = [
         max(map(cell_len, column)) for column in zip([name.lstrip(">*~") for name in columns], *cells, strict=True)
     ]
-    for index, name in enumerate(columns):
-        if name.startswith("~"):
-            widths[index] = min(widths[index], line // 3)
-    for index, name in enumerate(columns):
-        if name.startswith("*"):
-            others = sum(widths) - widths[index] + _GAP * (len(columns) - 1)
-            widths[index] = min(widths[index], max(line - others, _LEAST))
+    for mark, share in (("~", line // 3), ("*", 0), ("~", 0)):
+        for index, name in enumerate(columns):
+            if name.startswith(mark):
+                others = sum(widths) - widths[index] + _GAP * (len(columns) - 1)
+                widths[index] = min(widths[index], share or max(line - others, _LEAST))
     return widths
+
+
+def bar(share: float, width: int = 20) -> str:
+    """A bar for a share of one.
+
+    >>> bar(0.5, 8), bar(0.01, 8)
+    ('████', '▏')
+    """
+    whole, eighths = divmod(round(share * width * 8), 8)
+    return f"{'█' * whole}{['', *'▏▎▍▌▋▊▉'][max(eighths, share > 0 and not whole)]}"
+
+
+def sparkline(counts: Sequence[int]) -> str:
+    """Draw one character for each count; nothing is blank.
+
+    >>> sparkline([0, 1, 4, 8])
+    ' ▁▄█'
+    """
+    highest = max(counts, default=0)
+    return "".join(" ▁▂▃▄▅▆▇█"[max(count > 0, count * 8 // max(highest, 1))] for count in counts)
 
 
 def show(value: object, render: Callable[[Printer], None], *, as_json: bool) -> None:

@@ -13,7 +13,10 @@ from snapshot.cli.command import run
 from snapshot.cli.options import with_options
 
 _COMMANDS = {
+    "groups": "groups",
+    "show": "profile.show",
     "explain": "profile.explain",
+    "diff": "profile.diff",
     "dead-letters": "dead_letters",
     "forget": "forget",
     "topics": "topics",
