@@ -17,6 +17,7 @@ from consumer.commands.alive_option import AliveFile
 from consumer.commands.tail_options import TailOptions
 from consumer.daemon.limit import ProgressLimit
 from consumer.daemon.liveness import Liveness, alive_file, watched
+from consumer.daemon.presence import Activity, Presence
 from consumer.daemon.signals import handle_signals
 from consumer.kafka.topics import ensure_topics, event_ends
 from consumer.relay.event_producer import EventProducer
@@ -116,18 +117,28 @@ def _run(
     relay: Relay, opened: OpenStore, stopping: threading.Event, liveness: Liveness, *, until_caught_up: bool
 ) -> int:
     published = 0
+
+    def activity() -> Activity:
+        troubles = [relay.trouble] if relay.trouble else []
+        return Activity(events=published, troubles=troubles, blocked=dict(relay.blocked))
+
     limit = ProgressLimit()
+    presence = Presence(opened.store, "snapshot-relay", activity)
     try:
         while not stopping.is_set():
             published += relay.step(_STEP_SECONDS)
             liveness.heartbeat()
             if relay.unavailable:
                 opened.restart_embedded_redis()
+            else:
+                presence.renew()
             if until_caught_up:
                 if relay.caught_up():
                     break
                 limit.check(relay.progress, relay.trouble)
     finally:
+        if not relay.unavailable:
+            presence.close()
         liveness.close()
     return published
 

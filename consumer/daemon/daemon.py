@@ -17,6 +17,7 @@ import structlog
 from consumer.daemon.flush_worker import FlushWorker
 from consumer.daemon.limit import ProgressLimit
 from consumer.daemon.liveness import Liveness, alive_file, watched
+from consumer.daemon.presence import Activity, Presence, first_failures
 from consumer.daemon.recovery import RecoveryWorker
 from consumer.daemon.schedule import Nightly, Schedule
 from consumer.daemon.worker import Worker
@@ -103,6 +104,7 @@ class Daemon:
         nightly: Nightly | None,
         liveness: Liveness,
         blocked: BlockedAnywhere,
+        store: Store,
     ) -> None:
         self._loop = loop
         self._source = source
@@ -115,6 +117,8 @@ class Daemon:
         self._nightly = nightly
         self._liveness = liveness
         self._blocked = blocked
+        self._events = 0
+        self._presence = Presence(store, "snapshot-consumer", self._activity)
         self._limit = ProgressLimit()
         self._stopping = threading.Event()
 
@@ -129,13 +133,15 @@ class Daemon:
         """
         for worker in self._workers:
             worker.start()
-        events, ticked = 0, 0.0
+        ticked = 0.0
         try:
             while not self._stopping.is_set():
-                events += self._loop.step(POLL_SECONDS)
+                self._events += self._loop.step(POLL_SECONDS)
                 self._raise_worker_errors()
                 if self._loop.unavailable:
                     restart_embedded_redis()
+                else:
+                    self._presence.renew()
                 self._liveness.heartbeat()
                 self._blocked.get()  # the folder remembers them, and a store that was lost learns them again
                 if self._nightly is not None and time.monotonic() - ticked >= _TICK_SECONDS:
@@ -146,7 +152,19 @@ class Daemon:
         finally:
             self._end()
         self._raise_worker_errors()
-        return Summary(events, self._flush_worker.flushed)
+        return Summary(self._events, self._flush_worker.flushed)
+
+    def _activity(self) -> Activity:
+        worker = self._flush_worker
+        troubles = (self._loop.trouble, self._recovery_worker.trouble, worker.trouble)
+        return Activity(
+            events=self._events,
+            flushes=worker.flushed.claims,
+            troubles=[one for one in troubles if one is not None],
+            failed=first_failures(worker.failed),
+            failures=len(worker.failed),
+            blocked=dict(self._source.blocked) if isinstance(self._source, DatabaseTail) else {},
+        )
 
     def _done(self) -> bool:
         self._give_up()
@@ -176,6 +194,8 @@ class Daemon:
     def _end(self) -> None:
         for worker in self._workers:
             worker.stop()
+        if not self._loop.unavailable:
+            self._presence.close()
         try:
             if not self._loop.unavailable:
                 self._loop.commit()
@@ -229,7 +249,7 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         )
         nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
         yield (
-            Daemon(loop, source, flush_worker, recovery_worker, nightly, liveness, blocked),
+            Daemon(loop, source, flush_worker, recovery_worker, nightly, liveness, blocked, opened.store),
             opened.restart_embedded_redis,
         )
 

@@ -1,12 +1,13 @@
 """The flusher's thread: the flusher, and the scrub of its files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from projections.errors import OperatorError
 from projections.store.rollback import RollbackDetector
 from snapshot.flush.batch import Flushed
+from snapshot.flush.failures import named
 from snapshot.flush.flusher import LEASE_SECONDS, Flusher
 from snapshot.flush.scrub import Scrub
 
@@ -85,6 +86,11 @@ class FlushWorker:
     def trouble(self) -> str | None:
         """Why the last profiles could not be flushed."""
         return self._flusher.trouble or self._scrub.trouble
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """The profiles (`user:slug`) that could not be flushed, with why."""
+        return {named(key): reason for key, reason in dict(self._flusher.failed).items()}
 
     def refuse_failures(self, rounds: int) -> None:
         """Raise OperatorError where so many rounds ended with nothing but failures."""

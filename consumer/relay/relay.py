@@ -139,6 +139,11 @@ class Relay:
         return self._leased.progress, self._total
 
     @property
+    def blocked(self) -> Mapping[str, str]:
+        """What the deletion guard blocks, by who asked it."""
+        return self._leased.blocked
+
+    @property
     def trouble(self) -> str | None:
         """Why nothing can be read or published at present."""
         warnings = (self._store_down, self._unsent, self._clock_skew)

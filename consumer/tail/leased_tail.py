@@ -1,6 +1,6 @@
 """The tail of the process that holds the lease: what the relay and the in-process source have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -142,6 +142,11 @@ class LeasedTail:
     def progress(self) -> object:
         """Changes whenever this tail, or that of another process, gets on, until it has caught up: it never ends."""
         return self.generation, None if self._caught_up else (self.tail and self.tail.turns, self._other)
+
+    @property
+    def blocked(self) -> Mapping[str, str]:
+        """What the deletion guard blocks, by who asked it."""
+        return {} if self.tail is None else self.tail.blocked
 
     @property
     def trouble(self) -> str | None:

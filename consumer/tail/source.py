@@ -157,6 +157,11 @@ class DatabaseTail:
         return self._leased.progress
 
     @property
+    def blocked(self) -> Mapping[str, str]:
+        """What the deletion guard blocks, by who asked it."""
+        return self._leased.blocked
+
+    @property
     def trouble(self) -> str | None:
         """Why the database can't be read at present."""
         return self._leased.trouble

@@ -6,7 +6,7 @@ or verify the store); 4 a piece of the comparison with the store, which goes on 
 key. While nothing is committed, a poll is two look-ups, and nothing follows but the comparison.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from consumer.tail.changes.analysis_runs import AnalysisRuns
@@ -212,6 +212,11 @@ class Tail:
     def is_blocked(self) -> bool:
         """Whether any deletion is blocked."""
         return self._guard.is_blocked
+
+    @property
+    def blocked(self) -> Mapping[str, str]:
+        """What the deletion guard blocks, by who asked it."""
+        return self._guard.blocked
 
     @property
     def starting(self) -> bool:

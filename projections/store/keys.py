@@ -91,6 +91,11 @@ def flushed_key() -> str:
     return f"{_PREFIX}:{{folders}}:flushed"
 
 
+def processes_key() -> str:
+    """Hash: what each process says of itself, behind the times (µs) when it did and until when that is kept."""
+    return f"{_PREFIX}:{{processes}}:descriptions"
+
+
 def lease_key(name: str) -> str:
     """String: the token of who holds a named lease."""
     return f"{_PREFIX}:{{{name}}}:lease"

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable
 
+from projections.store.protocol import Description
+
 
 def micros(seconds: float) -> int:
     """Seconds as microseconds."""
@@ -17,6 +19,7 @@ class MemoryLeases:
         self._lock = threading.RLock()
         self._leases: dict[str, tuple[int, str]] = {}
         self._documents: dict[str, bytes] = {}
+        self._processes: dict[str, tuple[int, Description]] = {}
 
     def clock(self) -> int:
         return self._clock()
@@ -49,3 +52,14 @@ class MemoryLeases:
                 return False
             self._documents[name] = value
             return True
+
+    def describe_process(self, name: str, value: bytes, seconds: float) -> None:
+        with self._lock:
+            self._processes.pop(name, None)
+            if value:
+                now = self._clock()
+                self._processes[name] = now + micros(seconds), Description(now, value)
+
+    def processes(self) -> dict[str, Description]:
+        with self._lock:
+            return {name: one for name, (until, one) in self._processes.items() if until > self._clock()}

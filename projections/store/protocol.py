@@ -171,6 +171,13 @@ class Settlement(NamedTuple):
     published: Published
 
 
+class Description(NamedTuple):
+    """What a process says of itself, and when (microseconds of the store's clock)."""
+
+    time: int
+    value: bytes
+
+
 class Store(Protocol):
     """Profiles, positions, due times, claims and leases. Any method may raise StoreUnavailableError.
 
@@ -341,6 +348,14 @@ class Store(Protocol):
 
     def put_document(self, name: str, token: str, value: bytes) -> bool:
         """Write the document, if the token holds the lease of that name."""
+        ...
+
+    def describe_process(self, name: str, value: bytes, seconds: float) -> None:
+        """Keep what a process of this name says of itself, for so long; nothing, where it is empty."""
+        ...
+
+    def processes(self) -> dict[str, Description]:
+        """Give what processes say of themselves, by name."""
         ...
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ One that dies just there may leave an older record until the profile's next chan
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -96,6 +96,11 @@ class Flusher:
     def trouble(self) -> str | None:
         """What stands in the way of profiles that failed, for the operator; None where nothing does."""
         return self._failures.trouble
+
+    @property
+    def failed(self) -> Mapping[ProfileKey, str]:
+        """The profiles that could not be flushed, with why."""
+        return self._failures.reasons
 
     def add_folder(self) -> bool:
         """Make the folder known to the store; True where it is new, and everything is due.

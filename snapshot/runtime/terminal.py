@@ -47,6 +47,11 @@ class Printer:
         """Characters on a line; 0 where nobody sees it, so that pictures are left out."""
         return 0 if self._console is None else self._console.width
 
+    def clear(self) -> None:
+        """Begin at the top of the terminal again."""
+        if self._console is not None:
+            self._console.clear()
+
     def line(self, text: str = "", style: str | None = None) -> None:
         """Print a line; `style` is rich's."""
         if self._console is None:

@@ -13,6 +13,7 @@ from snapshot.cli.command import run
 from snapshot.cli.options import with_options
 
 _COMMANDS = {
+    "status": "status.status",
     "groups": "groups",
     "show": "profile.show",
     "explain": "profile.explain",

@@ -1,7 +1,7 @@
 """The deletion guard of the tail: who asked, what is blocked, and how the log says it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import structlog
@@ -30,6 +30,11 @@ class DeletionGuard:
         self._now = now
         self._blocked: dict[str, str] = {}
         self._logged_at: dict[str, float] = {}
+
+    @property
+    def blocked(self) -> Mapping[str, str]:
+        """What is blocked, by who asked."""
+        return dict(self._blocked)
 
     @property
     def is_blocked(self) -> bool:

@@ -15,6 +15,7 @@ from projections.store.protocol import (
     ABSENT,
     FOREVER,
     BucketState,
+    Description,
     EpochError,
     InitialPositions,
     Loaded,
@@ -195,6 +196,26 @@ class RedisStore(RedisFlushQueue):
     def put_document(self, name: str, token: str, value: bytes) -> bool:
         keys = [k.lease_key(name), k.document_key(name)]
         return bool(run(self._client, [Call("put_document", keys, [token, value])])[0])
+
+    def describe_process(self, name: str, value: bytes, seconds: float) -> None:
+        _, now, ended = self._processes()
+        put = [("HSET", k.processes_key(), name, b"%d %d %s" % (now, now + int(seconds * 1e6), value))] if value else []
+        gone = [*ended, *([] if value else [name])]
+        ask(self._client, [*put, *([("HDEL", k.processes_key(), *gone)] if gone else [])])
+
+    def processes(self) -> dict[str, Description]:
+        return self._processes()[0]
+
+    def _processes(self) -> tuple[dict[str, Description], int, list[str]]:
+        """What is kept, the time, and the names of those whose time has ended."""
+        now, found, ended = self.clock(), {}, []
+        for name, kept in ask(self._client, [("HGETALL", k.processes_key())])[0].items():
+            time, until, value = kept.split(b" ", 2)
+            if int(until) > now:
+                found[name.decode()] = Description(int(time), value)
+            else:
+                ended.append(name.decode())
+        return found, now, ended
 
 
 def _write_arguments(write: Write, due: str) -> list[Argument]:

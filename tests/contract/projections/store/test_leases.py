@@ -52,3 +52,19 @@ def test_whether_anybody_holds_a_lease(bench: Bench, store: Store) -> None:
     store.lease("relay", "b", 0.001)
     bench.wait(0.003)
     assert not store.leased("relay")
+
+
+def test_what_processes_say_of_themselves_is_kept_for_a_time(bench: Bench, store: Store) -> None:
+    assert store.processes() == {}
+    store.describe_process("a", b"first", NEVER)
+    before = store.clock()
+    store.describe_process("a", b"second \x00\xff", NEVER)
+    store.describe_process("b", b"brief", 0.001)
+    bench.wait(0.003)
+    found = store.processes()
+    assert {name: one.value for name, one in found.items()} == {"a": b"second \x00\xff"}
+    assert before <= found["a"].time <= store.clock()
+    store.describe_process("c", b"more", NEVER)
+    store.describe_process("a", b"", NEVER)
+    store.describe_process("a", b"", NEVER)
+    assert store.processes().keys() == {"c"}

@@ -36,7 +36,7 @@ def test_a_terminal_gets_nothing_that_steers_it_and_lines_that_fit(width: int, m
     assert max(map(cell_len, lines)) <= printer.width
     assert "because because" in lines[2]
     assert lines[2].rstrip().endswith("…")
-    assert lines[-1].rstrip().endswith(SAFE)
+    assert SAFE[:40] in lines[-1]
     assert not any(one in said for one in "\x1b\x07\u202e\x9b\r\u2066")
 
 

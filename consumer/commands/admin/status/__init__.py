@@ -1,0 +1,1 @@
+"""How all of it is: what runs, what is behind, what fails, what waits for an operator."""

@@ -1,0 +1,145 @@
+"""`snapshot-admin status`: what runs, what is behind, what fails, what waits for an operator."""
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from consumer.commands.admin.status.gather import Status, gather
+from consumer.commands.admin.status.health import health
+from consumer.commands.alive_option import AliveFile
+from snapshot.cli.options import DatabaseOptions, KafkaOptions
+from snapshot.cli.read_only import Json, PlaceOptions, open_existing_store
+from snapshot.runtime.stdio import print_line
+from snapshot.runtime.terminal import Printer, show
+
+PROBLEMS = 1
+_PAUSE = 2.0
+
+
+def status_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
+    database: DatabaseOptions,
+    place: PlaceOptions,
+    kafka: KafkaOptions,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,  # noqa: FBT002
+    only_health: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--health", help="One line, by the sign of life of this host's process alone; for probes.")
+    ] = False,
+    alive_file: AliveFile = None,
+    as_json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Say what runs, what is behind, what fails, and what waits for an operator.
+
+    Examples: snapshot-admin status --watch; snapshot-admin status --health
+
+    Exit codes: 0 all is well, 1 something has to be looked at (with --health: not alive), 2 could not run.
+    """
+    if only_health:
+        found = health(place.storage_dir, alive_file)
+        print_line(found.text)
+        raise typer.Exit(found.code)
+    with open_existing_store(place) as store:
+        while True:
+            status = gather(store, place, database, kafka.settings)
+            show(status, lambda out, status=status: _print(out, status, clear=watch), as_json=as_json)  # type: ignore[misc]
+            if not watch:
+                break
+            time.sleep(_PAUSE)
+    if status.problems:
+        raise typer.Exit(PROBLEMS)
+
+
+def _print(out: Printer, status: Status, *, clear: bool) -> None:
+    if clear:
+        out.clear()
+        out.line(datetime.now(UTC).strftime("%H:%M:%S UTC"), "dim")
+    for problem in status.problems:
+        out.line(f"! {problem}", "red")
+    if not status.problems:
+        out.line("all is well", "green")
+    _processes(out, status)
+    _lag(out, status)
+    out.line()
+    if status.failed:
+        out.table(["profile not flushed", "~reason"], status.failed.items())
+    for one in status.blocked:
+        out.line(f"blocked by the deletion guard: {one}")
+    if status.recovering:
+        out.table([">bucket recovering", "~reason"], status.recovering.items())
+    dead = "unknown" if status.dead_letters is None else f"{status.dead_letters:,}"
+    out.line(f"dead letters: {dead}; last rebuild: {_rebuild(status)}")
+
+
+def _processes(out: Printer, status: Status) -> None:
+    if not status.processes:
+        return
+    out.line()
+    out.table(
+        ["process", "version", "host", ">pid", "since (UTC)", ">sign", ">events", ">a second", ">flushes", ">a second"],
+        [
+            (
+                one.program,
+                one.version,
+                one.host,
+                one.pid,
+                datetime.fromtimestamp(one.since / 1e6, UTC).strftime("%Y-%m-%d %H:%M"),
+                _seconds(one.last_sign_seconds),
+                f"{one.events:,}",
+                f"{one.events_per_second:,}",
+                f"{one.flushes:,}",
+                f"{one.flushes_per_second:,}",
+            )
+            for one in status.processes
+        ],
+        [None if one.beating else "red" for one in status.processes],
+    )
+
+
+def _lag(out: Printer, status: Status) -> None:
+    database = status.database
+    out.line()
+    behind = (
+        "unreachable"
+        if database.error
+        else f"polled {_seconds(database.polled_seconds)} ago, swept whole {_seconds(database.swept_seconds)} ago"
+    )
+    out.line(f"database {database.url}: {'followed' if database.followed else 'not followed'}, {behind}")
+    if status.kafka:
+        out.line(f"Kafka {status.kafka.servers}: {status.kafka.error or 'reachable'}")
+        out.table(
+            ["partition", ">position", ">end", ">events behind", ">for"],
+            [
+                (one.partition, one.position, one.end, f"{one.events:,}", _seconds(one.seconds) if one.events else "")
+                for one in status.kafka.partitions
+            ],
+        )
+    out.line()
+    out.table(
+        [">profiles due", ">oldest", "group", "*folder"],
+        [
+            (f"{one.due:,}", _seconds(one.oldest_seconds) if one.due else "", one.group_slug or "all", one.place)
+            for one in status.folders
+        ],
+    )
+
+
+def _rebuild(status: Status) -> str:
+    run = status.last_rebuild
+    if run is None:
+        return "none in this storage folder's run log"
+    outcome = run.error or f"{run.drift:,} of {run.users:,} users' profiles drifted"
+    return f"{run.finished[:16].replace('T', ' ')}, {run.seconds:.1f} s, {outcome}"
+
+
+def _seconds(seconds: float | None) -> str:
+    """A span as people say it.
+
+    >>> _seconds(0.44), _seconds(75), _seconds(7300), _seconds(None)
+    ('0.4 s', '75 s', '2.0 h', 'unknown')
+    """
+    if seconds is None:
+        return "unknown"
+    if seconds < 10:  # noqa: PLR2004 - two digits are enough
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 3_600 else f"{seconds / 3_600:.1f} h"  # noqa: PLR2004 - an hour
