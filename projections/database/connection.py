@@ -49,6 +49,15 @@ class Reader:
         """
         return self._patiently(partial(self._once, work))
 
+    def server(self) -> str:
+        """Name the program behind it and its version."""
+
+        def read(connection: Connection) -> str:
+            version = connection.dialect.server_version_info or ()
+            return f"{connection.dialect.name} {'.'.join(map(str, version))}"
+
+        return self.read(read)
+
     def change_token(self) -> str:
         """A text that differs from the last one whenever something was committed between; this process' own."""
         if self._watch:

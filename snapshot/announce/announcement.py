@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from projections.decoding import DecodingError, JsonDecoder
+
 SNAPSHOT_CHANGED = "snapshot-changed"
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -25,6 +27,30 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     previous_hash: str | None
     sequence: int
     cause: Mapping[str, Any]
+
+
+_DECODER = JsonDecoder(Announcement)
+
+
+def parse(key: bytes | None, value: bytes | None, headers: Mapping[str, bytes]) -> Announcement | None:
+    """Read an announcement as it lies in a file (no key, no headers) or on Kafka; None for what is none.
+
+    Without a value, its key and CloudEvents headers say all. Raises nothing.
+
+    >>> parse(b"7:a:b", None, {"ce_sequence": b"3", "ce_cause": b"{}"}).group_slug
+    'a:b'
+    """
+    try:
+        if value is not None:
+            return _DECODER.decode(value)
+        user, _, slug = (key or b"").decode().partition(":")
+        named = {"user_id": int(user), "group_slug": slug, "sequence": int(headers["ce_sequence"])}
+        before = headers.get("ce_previoushash")
+        cause = json.loads(headers["ce_cause"])
+        gone = {"snapshot": None, "snapshot_hash": None, "previous_hash": before and before.decode(), "cause": cause}
+        return msgspec.convert(named | gone, Announcement)
+    except (DecodingError, msgspec.ValidationError, KeyError, ValueError, RecursionError):
+        return None
 
 
 class Announcer(Protocol):

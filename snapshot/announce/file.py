@@ -1,11 +1,15 @@
 """Announcements in a file, where there is no Kafka."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from snapshot.announce.announcement import Announcement, value_of
-from snapshot.files.disk import FILE_MODE
+from snapshot.announce.announcement import Announcement, parse, value_of
+from snapshot.files.disk import FILE_MODE, open_regular
 from snapshot.files.jsonl import append_lines, remove_lines
+
+_CHUNK = 16 * 2**20
 
 
 class FileAnnouncer:
@@ -25,6 +29,48 @@ class FileAnnouncer:
 
     def close(self) -> None:
         """No file stays open."""
+
+
+def kept(path: Path) -> Iterator[Announcement]:
+    """All announcements in the file, the oldest first; a torn line is passed over. Raises OSError."""
+    with suppress(FileNotFoundError), os.fdopen(open_regular(str(path), os.O_RDONLY), "rb") as lines:
+        yield from filter(None, (parse(None, line, {}) for line in lines))
+
+
+def follow(path: Path) -> Iterator[Announcement | None]:
+    """Those that are announced from now on, and None whenever there is none at present. Raises OSError.
+
+    It goes on where the file is replaced (rotated, or somebody was taken out of it), cut, or made only later.
+    """
+    place, offset = _stat(path)
+    while True:
+        now, size = _stat(path)
+        if now != place or size < offset:
+            place, offset = now, 0
+        found = _whole_lines(path, offset)
+        offset += len(found)
+        yield from filter(None, (parse(None, line, {}) for line in found.splitlines()))
+        yield None
+
+
+def _whole_lines(path: Path, offset: int) -> bytes:
+    """What was appended since, up to the end of its last line: the rest is still on its way."""
+    try:
+        with os.fdopen(open_regular(str(path), os.O_RDONLY), "rb") as file:
+            file.seek(offset)
+            found = file.read(_CHUNK)
+    except FileNotFoundError:
+        return b""
+    return found[: found.rfind(b"\n") + 1]
+
+
+def _stat(path: Path) -> tuple[int | None, int]:
+    """Which file it is, and its size."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None, 0
+    return found.st_ino, found.st_size
 
 
 def remove_user(path: Path, user_id: int) -> int:

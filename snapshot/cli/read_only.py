@@ -16,6 +16,7 @@ from projections.profile_key import HIGHEST_ID, ProfileKey
 from projections.profiles.fold import aggregate
 from projections.profiles.head import Head
 from projections.store.protocol import HEAD, Store
+from projections.store.redis.store import RedisStore
 from snapshot.cli.options import DatabaseOptions, FileOptions, OutputDir, RedisUrl, StorageDir, StoreOptions
 from snapshot.cli.resources import open_store
 from snapshot.files.folder import ProfileFolder
@@ -45,7 +46,7 @@ class PlaceOptions:
 
 
 @contextmanager
-def open_existing_store(place: PlaceOptions) -> Iterator[Store]:
+def open_existing_store(place: PlaceOptions) -> Iterator[RedisStore]:
     """Open the store; unlike what works with it, nothing that only looks makes one. Raises OperatorError."""
     redis = place.storage_dir / "redis"
     if place.redis_url is None and not redis.is_dir():

@@ -88,12 +88,14 @@ class Printer:
 def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]], line: int) -> list[int]:
     """Give each column its width; rich would make all of them narrower alike.
 
-    What is folded gets a third of the line, then what is cut the rest; where that is not enough, both get narrower.
+    Of several flexible ones, what is folded gets a third of the line and what is cut the rest; where that is not
+    enough, both get narrower.
     """
     widths = [
         max(map(cell_len, column)) for column in zip([name.lstrip(">*~") for name in columns], *cells, strict=True)
     ]
-    for mark, share in (("~", line // 3), ("*", 0), ("~", 0)):
+    flexible = sum(name.startswith(("~", "*")) for name in columns)
+    for mark, share in (("~", line // 3 if flexible > 1 else line), ("*", 0), ("~", 0)):
         for index, name in enumerate(columns):
             if name.startswith(mark):
                 others = sum(widths) - widths[index] + _GAP * (len(columns) - 1)

@@ -37,11 +37,12 @@ class Community(NamedTuple):
         return json.loads(self.admin(*words, "--json", code=code))
 
     def catch_up(self) -> None:
-        ended = run("snapshot-consumer", "--until-caught-up", env=self.env)
-        assert ended.returncode == 0, ended.stderr
+        for program in ("snapshot-relay", "snapshot-consumer")["KAFKA_BOOTSTRAP_SERVERS" not in self.env :]:
+            ended = run(program, "--until-caught-up", env=self.env)
+            assert ended.returncode == 0, ended.stderr
 
 
-def create(tmp_path: Path) -> Community:
+def create(tmp_path: Path, **settings: str) -> Community:
     balloon = WhiteBalloon.in_folder(tmp_path / "data")
     elm, (ann, ben) = balloon.add_group("elm", "Elm", members=2)
     oak = balloon.add_request("[Signal] Oak")
@@ -51,6 +52,8 @@ def create(tmp_path: Path) -> Community:
     balloon.soft_delete(balloon.comment(ann, elm, LINK))
     balloon.comment(ann, oak, LINK)
     balloon.comment(ben, elm, "hello")
-    made = Community(on(tmp_path / "data", tmp_path / "storage"), balloon, tmp_path / "storage", ann, ben, elm)
+    made = Community(
+        on(tmp_path / "data", tmp_path / "storage", **settings), balloon, tmp_path / "storage", ann, ben, elm
+    )
     made.catch_up()
     return made

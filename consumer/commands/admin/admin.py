@@ -14,10 +14,14 @@ from snapshot.cli.options import with_options
 
 _COMMANDS = {
     "status": "status.status",
+    "check": "check",
     "groups": "groups",
     "show": "profile.show",
     "explain": "profile.explain",
     "diff": "profile.diff",
+    "history": "profile.history",
+    "wait": "profile.wait",
+    "watch": "profile.watch",
     "dead-letters": "dead_letters",
     "forget": "forget",
     "topics": "topics",

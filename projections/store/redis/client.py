@@ -45,6 +45,13 @@ def connect(url: str) -> redis.Redis:
     return client
 
 
+def server(client: redis.Redis) -> str:
+    """Name the server and its version. Raises StoreUnavailableError."""
+    with passing_faults():
+        facts: Any = client.info("server")
+    return f"Valkey {facts['valkey_version']}" if "valkey_version" in facts else f"Redis {facts['redis_version']}"
+
+
 def rewrite_log(client: redis.Redis, seconds: float = 30.0) -> None:
     """Have the append-only file written again, without what was overwritten; wait for its end, so long at most.
 

@@ -53,6 +53,10 @@ class RedisStore(RedisFlushQueue):
         redis_client.check(self._client, self._url)
         self.release("check", "")  # scripts can be run
 
+    def server(self) -> str:
+        """Name the server and its version."""
+        return redis_client.server(self._client)
+
     def rewrite_log(self) -> None:
         """Have what was overwritten go from the append-only file, too."""
         redis_client.rewrite_log(self._client)

@@ -76,7 +76,7 @@ def _processes(out: Printer, status: Status) -> None:
         return
     out.line()
     out.table(
-        ["process", "version", "host", ">pid", "since (UTC)", ">sign", ">events", ">a second", ">flushes", ">a second"],
+        ["process", "version", "host", ">pid", "since (UTC)", ">sign", ">events", ">/s", ">flushes", ">/s"],
         [
             (
                 one.program,
