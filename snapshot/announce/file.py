@@ -40,7 +40,7 @@ def kept(path: Path) -> Iterator[Announcement]:
 def follow(path: Path) -> Iterator[Announcement | None]:
     """Those that are announced from now on, and None whenever there is none at present. Raises OSError.
 
-    It goes on where the file is replaced (rotated, or somebody was taken out of it), cut, or made only later.
+    It goes on where the file is replaced (rotated, or a user was taken out of it), cut, or made only later.
     """
     place, offset = _stat(path)
     while True:

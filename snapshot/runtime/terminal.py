@@ -103,10 +103,10 @@ def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]], line: int) -
     return widths
 
 
-def bar(share: float, width: int = 20) -> str:
+def draw_bar(share: float, width: int = 20) -> str:
     """A bar for a share of one.
 
-    >>> bar(0.5, 8), bar(0.01, 8)
+    >>> draw_bar(0.5, 8), draw_bar(0.01, 8)
     ('████', '▏')
     """
     whole, eighths = divmod(round(share * width * 8), 8)

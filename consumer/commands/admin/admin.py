@@ -19,7 +19,7 @@ _COMMANDS = {
     "show": "profile.show",
     "explain": "profile.explain",
     "diff": "profile.diff",
-    "history": "profile.history",
+    "history": "profile.change_history",
     "wait": "profile.wait",
     "watch": "profile.watch",
     "dead-letters": "dead_letters",

@@ -21,7 +21,7 @@ from snapshot.cli.read_only import (
     stored_slugs,
 )
 from snapshot.files.folder import NO_FILE
-from snapshot.runtime.terminal import Printer, bar, show, sparkline
+from snapshot.runtime.terminal import Printer, draw_bar, show, sparkline
 
 _LINE = 60
 _MONTHS = 12
@@ -123,5 +123,5 @@ def _bars(out: Printer, name: str, items: Mapping[str, int]) -> None:
         out.line()
         out.table(
             [">count", *[""] * pictured, f"*{name}"],
-            [(count, *[bar(count / most)] * pictured, what) for what, count in items.items()],
+            [(count, *[draw_bar(count / most)] * pictured, what) for what, count in items.items()],
         )

@@ -69,7 +69,7 @@ def test_an_announcement_of_a_profile_that_is_gone_has_no_value_on_kafka() -> No
     gone = parse(b"7:a:b", None, headers)
     assert gone is not None
     assert (gone.user_id, gone.group_slug, gone.sequence, gone.previous_hash) == (7, "a:b", 5, "before")
-    assert gone.snapshot is gone.snapshot_hash is None
+    assert (gone.snapshot, gone.snapshot_hash) == (None, None)
     assert parse(b"7:a:b", None, {}) is None
     assert parse(b"x", None, headers) is None
     assert parse(b"7:a:b", None, headers | {"ce_cause": b"["}) is None
