@@ -1,4 +1,4 @@
-"""Errors that reach the person who runs a command."""
+"""Errors that reach the person who runs a command. Here, so that a command without a database needs no SQLAlchemy."""
 
 
 class OperatorError(Exception):
@@ -7,3 +7,7 @@ class OperatorError(Exception):
     The text names the thing, its value and the fix, in one line. A command prints it to standard error and ends with
     exit code 2, without a traceback.
     """
+
+
+class DatabaseUnavailableError(Exception):
+    """The database cannot be read just now: locked, restarting, being replaced. Trying again later is right."""

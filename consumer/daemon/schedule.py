@@ -13,9 +13,8 @@ import msgspec
 import structlog
 from cronsim import CronSim, CronSimError
 
-from projections.database.errors import DatabaseUnavailableError
 from projections.decoding import JsonDecoder
-from projections.errors import OperatorError
+from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.store.protocol import Store, StoreUnavailableError
 
 log = structlog.get_logger()

@@ -15,9 +15,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from projections.database.errors import DatabaseLocation, DatabaseUnavailableError, explain, is_lock
+from projections.database.errors import DatabaseLocation, explain, is_lock
 from projections.database.garbled import is_garbled, tolerate
-from projections.errors import OperatorError
+from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.masking import mask
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from projections.comments.groups import Groups
 from projections.comments.rows import AnalysisRow, CommentRow
 from projections.database import queries
 from projections.database.connection import Reader, open_reader
-from projections.database.errors import DatabaseLocation, DatabaseUnavailableError
+from projections.database.errors import DatabaseLocation
 from projections.database.protocol import (
     PAGE,
     USERS_PAGE,
@@ -29,6 +29,7 @@ from projections.database.protocol import (
 )
 from projections.database.queries import Query
 from projections.database.schema_check import check, is_absent, is_indexed
+from projections.errors import DatabaseUnavailableError
 from projections.profile_key import HIGHEST_ID
 from projections.whiteballoon import comment_llm_analyses, request_comments
 

@@ -6,11 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from projections.errors import OperatorError
-
-
-class DatabaseUnavailableError(Exception):
-    """The database cannot be read just now: locked, restarting, being replaced. Trying again later is right."""
+from projections.errors import DatabaseUnavailableError, OperatorError
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import InvalidRequestError, NoSuchTableError
 
 from projections.database.connection import Reader
-from projections.database.errors import DatabaseLocation, DatabaseUnavailableError
+from projections.database.errors import DatabaseLocation
 from projections.database.queries import Query
-from projections.errors import OperatorError
+from projections.errors import DatabaseUnavailableError, OperatorError
 
 _UNUSUAL = {"nulls_first", "nulls_last"}
 """PostgreSQL names these only where it is not its usual place; then its last rows come in another order than ours."""

@@ -31,10 +31,17 @@ class FileAnnouncer:
         """No file stays open."""
 
 
-def kept(path: Path) -> Iterator[Announcement]:
-    """All announcements in the file, the oldest first; a torn line is passed over. Raises OSError."""
+def kept(path: Path, user_id: int) -> Iterator[Announcement]:
+    """The first announcement in the file and all about a user, the oldest first. Raises OSError.
+
+    A torn line is passed over.
+    """
     with suppress(FileNotFoundError), os.fdopen(open_regular(str(path), os.O_RDONLY), "rb") as lines:
-        yield from filter(None, (parse(None, line, {}) for line in lines))
+        first, mine = True, _about(user_id)
+        for line in lines:
+            if (first or line.startswith(mine)) and (one := parse(None, line, {})) is not None:
+                first = False
+                yield one
 
 
 def follow(path: Path) -> Iterator[Announcement | None]:
@@ -75,4 +82,10 @@ def _stat(path: Path) -> tuple[int | None, int]:
 
 def remove_user(path: Path, user_id: int) -> int:
     """Take all announcements about a user out of the file, torn ones too; how many lines that were. Raises OSError."""
-    return remove_lines(path, lambda line: line.startswith(b'{"user_id":%d,' % user_id))
+    mine = _about(user_id)
+    return remove_lines(path, lambda line: line.startswith(mine))
+
+
+def _about(user_id: int) -> bytes:
+    """How a line about this user begins."""
+    return b'{"user_id":%d,' % user_id

@@ -12,8 +12,7 @@ from typing import Any
 
 import typer
 
-from projections.database.errors import DatabaseUnavailableError
-from projections.errors import OperatorError
+from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.masking import mask_urls
 from projections.store.protocol import StoreUnavailableError
 from snapshot.cli.options import with_options

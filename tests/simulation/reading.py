@@ -9,8 +9,8 @@ from simulation.processes import Process
 
 from projections.comments.groups import Groups
 from projections.comments.rows import AnalysisRow, CommentRow
-from projections.database.errors import DatabaseUnavailableError
 from projections.database.protocol import PAGE, USERS_PAGE, HighestIds, Horizon, Indexed
+from projections.errors import DatabaseUnavailableError
 from projections.profile_key import HIGHEST_ID
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from simulation.daemons import FlushTimes, Outside, Place, open_flusher
 
-from projections.database.errors import DatabaseUnavailableError
-from projections.errors import OperatorError
+from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.projection import Projection
 from projections.store.protocol import StoreUnavailableError
 from snapshot.cli.groups import refuse_unknown_group

@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 import typer
 
-from projections.database.errors import DatabaseUnavailableError
-from projections.errors import OperatorError
+from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.masking import mask
 from projections.projection import RULES_VERSION
 from projections.store.protocol import StoreUnavailableError

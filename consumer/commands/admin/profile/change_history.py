@@ -45,18 +45,18 @@ def history_command(  # noqa: PLR0913, PLR0917 - each is an argument, a flag, or
     """
     settings = kafka.settings
     where = f"Kafka {settings.bootstrap_servers}" if settings else str(place.storage_dir / ANNOUNCEMENTS)
-    kept = _kept(settings, place.storage_dir / ANNOUNCEMENTS)
+    kept = _kept(settings, place.storage_dir / ANNOUNCEMENTS, user)
     found = _history(where, kept, user, group_slug)
     show(found, lambda out: _print(out, found, user, limit), as_json=as_json)
 
 
-def _kept(settings: KafkaSettings | None, path: Path) -> Iterator[Announcement]:
+def _kept(settings: KafkaSettings | None, path: Path, user_id: int) -> Iterator[Announcement]:
     if settings is not None:
         from consumer.kafka.announcements import kept  # noqa: PLC0415 - Kafka's client takes long to import
 
         return kept(settings)
     try:
-        return iter(list(announced_file.kept(path)))
+        return iter(list(announced_file.kept(path, user_id)))
     except OSError as error:
         raise OperatorError(f"{path} can't be read ({error.strerror}): fix that and run again") from error
 

@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import msgspec
 import typer
 
+from projections.comments.groups import Groups
+from projections.database.protocol import Database, analyses_of
+from projections.profiles.bulk import Census
+from projections.profiles.head import Head
 from snapshot.build import build
 from snapshot.cli.options import DatabaseOptions
 from snapshot.cli.read_only import (
@@ -21,8 +26,9 @@ from snapshot.cli.read_only import (
     read_profile,
     stored_slugs,
 )
-from snapshot.direct import direct_snapshots
 from snapshot.files.folder import ProfileFolder
+from snapshot.reconcile.reconcile import Part, rows_of
+from snapshot.runtime.logs import warn_invalid_row
 from snapshot.runtime.terminal import Printer, show
 from snapshot.schema import flat
 
@@ -73,12 +79,20 @@ def diff_command(
         due = store.pending(folder.identity.id, [key])[0] if covered else None
         by_file = _file(folder, folder.name(key)) if covered else {}
         by_store = build(key, read_profile(store, key).head)
-        by_rows = next(direct_snapshots(rows, groups.only(key.group_slug), user, user), None)
+        by_rows = build(key, _head(rows, groups.only(key.group_slug), user))
     sides = [None if one is None else one.to_dict() for one in (by_store, by_rows)]
     found = Sides(*key, due, _fields(flat(sides[0]), flat(by_file) if covered else None, flat(sides[1])))
     show(found, lambda out: _print(out, found), as_json=as_json)
     if any(one.differs for one in found.fields):
         raise typer.Exit(DIFFERS)
+
+
+def _head(rows: Database, groups: Groups, user_id: int) -> Head | None:
+    """What the user's rows give, in this one group."""
+    census = Census(groups, warn_invalid_row)
+    pages = (census.page(page, analyses_of(rows, page)) for page in rows_of(rows, Part(user_id, user_id)))
+    heads = [*chain.from_iterable(pages), *census.rest()]
+    return heads[0][1] if heads else None
 
 
 def _file(folder: ProfileFolder, name: str) -> Mapping[str, Any]:

@@ -10,9 +10,8 @@ import msgspec
 
 from consumer.daemon.presence import SECONDS, ProcessDescription
 from consumer.dead_letters.file import FILE_NAME, FileDeadLetters
-from projections.database.errors import DatabaseUnavailableError
 from projections.decoding import DecodingError, JsonDecoder
-from projections.errors import OperatorError
+from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.masking import mask
 from projections.store.protocol import Store
 from projections.watermark import Watermark, observe, tail_is_running

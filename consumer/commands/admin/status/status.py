@@ -2,17 +2,19 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.commands.admin.status.gather import Status, gather
 from consumer.commands.admin.status.health import health
 from consumer.commands.alive_option import AliveFile
 from snapshot.cli.options import DatabaseOptions, KafkaOptions
 from snapshot.cli.read_only import Json, PlaceOptions, open_existing_store
 from snapshot.runtime.stdio import print_line
 from snapshot.runtime.terminal import Printer, show
+
+if TYPE_CHECKING:
+    from consumer.commands.admin.status.gather import Status
 
 PROBLEMS = 1
 _PAUSE = 2.0
@@ -39,6 +41,8 @@ def status_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of fl
         found = health(place.storage_dir, alive_file)
         print_line(found.text)
         raise typer.Exit(found.code)
+    from consumer.commands.admin.status.gather import gather  # noqa: PLC0415 - a probe needs none of it
+
     with open_existing_store(place) as store:
         while True:
             status = gather(store, place, database, kafka.settings)
@@ -50,7 +54,7 @@ def status_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of fl
         raise typer.Exit(PROBLEMS)
 
 
-def _print(out: Printer, status: Status, *, clear: bool) -> None:
+def _print(out: Printer, status: "Status", *, clear: bool) -> None:
     if clear:
         out.clear()
         out.line(datetime.now(UTC).strftime("%H:%M:%S UTC"), "dim")
@@ -71,7 +75,7 @@ def _print(out: Printer, status: Status, *, clear: bool) -> None:
     out.line(f"dead letters: {dead}; last rebuild: {_rebuild(status)}")
 
 
-def _processes(out: Printer, status: Status) -> None:
+def _processes(out: Printer, status: "Status") -> None:
     if not status.processes:
         return
     out.line()
@@ -96,7 +100,7 @@ def _processes(out: Printer, status: Status) -> None:
     )
 
 
-def _lag(out: Printer, status: Status) -> None:
+def _lag(out: Printer, status: "Status") -> None:
     database = status.database
     out.line()
     behind = (
@@ -124,7 +128,7 @@ def _lag(out: Printer, status: Status) -> None:
     )
 
 
-def _rebuild(status: Status) -> str:
+def _rebuild(status: "Status") -> str:
     run = status.last_rebuild
     if run is None:
         return "none in this storage folder's run log"

@@ -11,8 +11,7 @@ from sqlalchemy import make_url, text
 
 from projections.comments.rows import InvalidRowError, events
 from projections.database.database import SqlDatabase, open_databases
-from projections.database.errors import DatabaseUnavailableError
-from projections.errors import OperatorError
+from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.profile_key import HIGHEST_ID
 from support.whiteballoon import WhiteBalloon
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from projections.database.database import Database
-from projections.database.errors import DatabaseUnavailableError
-from projections.errors import OperatorError
+from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.profile_key import HIGHEST_ID
 from support.whiteballoon import WhiteBalloon, execute, file_of, opener
 

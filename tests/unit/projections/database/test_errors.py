@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from projections.database.database import SqlDatabase, open_databases
-from projections.database.errors import DatabaseLocation, DatabaseUnavailableError, explain
-from projections.errors import OperatorError
+from projections.database.errors import DatabaseLocation, explain
+from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.profile_key import HIGHEST_ID
 from support.whiteballoon import WhiteBalloon, execute, file_of, opener, sqlite_url
 

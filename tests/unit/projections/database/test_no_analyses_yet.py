@@ -10,8 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from projections.database.database import Database, open_databases
-from projections.database.errors import DatabaseUnavailableError
-from projections.errors import OperatorError
+from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
 from projections.store.memory import MemoryStore
 from projections.store.protocol import Folder

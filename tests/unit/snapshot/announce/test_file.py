@@ -30,13 +30,14 @@ def come(coming: Iterator[Announcement | None]) -> list[int]:
 
 def test_what_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "announced"
-    assert list(kept(path)) == []
+    assert list(kept(path, 7)) == []
     announcer = FileAnnouncer(path)
     announcer.announce([announced(1)])
     with path.open("ab") as file:
         file.write(b'{"torn": \n[[[[\n')
-    announcer.announce([announced(2)])
-    assert list(kept(path)) == [announced(1), announced(2)]
+    announcer.announce([announced(2), announced(3, user=8), announced(4, user=77)])
+    assert list(kept(path, 7)) == [announced(1), announced(2)]
+    assert list(kept(path, 8)) == [announced(1), announced(3, user=8)]
 
 
 def test_what_comes_through_rotation_and_removal(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def test_a_consumer_that_runs_and_one_that_was_killed(tmp_path: Path) -> None:
         consumer.process.send_signal(signal.SIGKILL)
         consumer.process.wait()
         assert made.admin("status", "--health", code=1).startswith("no process of ours runs on this host")
+        assert [one["pid"] for one in made.admin_json("status", code=1)["processes"]] == [consumer.process.pid]
 
 
 def test_kafka_s_lag_in_events_and_seconds(tmp_path: Path, fresh_kafka: str) -> None:

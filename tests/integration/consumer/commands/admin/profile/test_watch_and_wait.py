@@ -22,14 +22,18 @@ def test_what_was_written_is_waited_for_and_watched(where: str, tmp_path: Path, 
             comment = made.balloon.comment(made.ann, made.elm, "more")
             assert made.admin_json("wait", comment, "--timeout", "200")["missing"] == []
         assert made.admin_json("diff", made.ann, "--group-slug", "elm")["due"] is False
+        status = made.admin_json("status", code=None)
+        assert [one["program"] for one in status["processes"]] == sorted(consumers)
+        assert status["database"]["followed"]
         made.balloon.soft_delete(comment)
         assert f"comment {comment} is in {made.ann}:elm\n" in made.admin("wait", comment, "--timeout", "200")
         change = json.loads(watch.said().splitlines()[0])
         counts = next(one for one in change["fields"] if one["field"] == "message_count")
         assert int(counts["after"]) > int(counts["before"])
     finally:
-        for one in [watch, *running]:
-            one.kill()
+        watch.kill()
+        for one in running:
+            one.terminate(60)  # the last one stops the private Redis
 
 
 def test_what_is_not_there(community: Community) -> None:
