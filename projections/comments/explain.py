@@ -104,7 +104,7 @@ def _bar(row: CommentRow, groups: Groups, key: ProfileKey, invalid: list[Invalid
         return f"request {row.help_request_id} is of {other}"
     if invalid:
         return str(invalid[0])
-    return None if row.deleted_at is None else f"deleted {row.deleted_at}"
+    return None if row.deleted_at is None else f"deleted {str(row.deleted_at)[:19]}"
 
 
 def _reasons(row: CommentRow, analysis: AnalysisRow | None, question: Question, bar: str | None) -> list[str]:

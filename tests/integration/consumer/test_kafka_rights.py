@@ -24,7 +24,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "operations" / "security.md"
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 KINDS = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
 
-USERS = ("consumer", "relay", "rebuild", "letters", "forget")
+USERS = ("consumer", "relay", "rebuild", "letters", "forget", "look")
 
 Grant = tuple[str, str, str]
 """Kind of resource, its name, operation."""
@@ -134,6 +134,14 @@ def test_what_is_documented_for_the_other_commands_is_enough(guarded: Guarded, r
         ]
     )
     producer.close()
+    for command in ("status", "check", "history"):
+        guarded.grant("look", grants(f"snapshot-admin {command}"))
+    look = env | guarded.environment("look")
+    status = json.loads(run("snapshot-admin", "status", "--json", env=look).stdout)
+    assert (status["kafka"]["error"], status["dead_letters"]) == (None, 2)
+    assert json.loads(run("snapshot-admin", "history", "3", "--json", env=look).stdout)["changes"]
+    found = json.loads(run("snapshot-admin", "check", "--json", env=look).stdout)
+    assert {one["what"]: one["ok"] for one in found}["Kafka"], found
     letters = env | guarded.environment("letters")
     for words, code in {("list",): 0, ("replay", "--all"): 1, ("drop", "comment-created/0/8"): 0}.items():
         done = run("snapshot-admin", "dead-letters", *words, env=letters)

@@ -133,6 +133,8 @@ def _print(out: Printer, answer: Answer, limit: int) -> None:
     if answer.stored != answer.counts:
         compare = f"snapshot-admin diff {answer.user_id} --group-slug {answer.group_slug}"
         out.line(f"the store says {answer.stored:,}: lag or drift, see `{compare}`", "red")
+    if not answer.comments:
+        out.line(f"no comment has to do with it; `snapshot-admin show {answer.user_id}` lists what counts most")
     _table(out, counting, limit, ">times", lambda one: one.times)
     if not_counting := [one for one in answer.comments if one.reasons]:
         out.line()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PROBLEMS = 1
 _PAUSE = 2.0
+_DAY = 86_400
 
 
 def status_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
@@ -79,20 +80,18 @@ def _processes(out: Printer, status: "Status") -> None:
     if not status.processes:
         return
     out.line()
+    now = time.time()
     out.table(
-        ["process", "version", "host", ">pid", "since (UTC)", ">sign", ">events", ">/s", ">flushes", ">/s"],
+        ["process", "version", "host, pid", ">runs for", ">last sign", ">events", ">flushes"],
         [
             (
-                one.program,
+                one.program.removeprefix("snapshot-"),
                 one.version,
-                one.host,
-                one.pid,
-                datetime.fromtimestamp(one.since / 1e6, UTC).strftime("%Y-%m-%d %H:%M"),
+                f"{one.host} {one.pid}",
+                _seconds(max(0.0, now - one.since / 1e6)),
                 _seconds(one.last_sign_seconds),
-                f"{one.events:,}",
-                f"{one.events_per_second:,}",
-                f"{one.flushes:,}",
-                f"{one.flushes_per_second:,}",
+                _rated(one.events, one.events_per_second),
+                _rated(one.flushes, one.flushes_per_second),
             )
             for one in status.processes
         ],
@@ -128,6 +127,10 @@ def _lag(out: Printer, status: "Status") -> None:
     )
 
 
+def _rated(count: int, rate: float) -> str:
+    return f"{count:,} ({rate:,.0f}/s)" if rate else f"{count:,}"
+
+
 def _rebuild(status: "Status") -> str:
     run = status.last_rebuild
     if run is None:
@@ -146,4 +149,6 @@ def _seconds(seconds: float | None) -> str:
         return "unknown"
     if seconds < 10:  # noqa: PLR2004 - two digits are enough
         return f"{seconds:.1f} s"
+    if seconds > 2 * _DAY:
+        return f"{seconds / _DAY:.0f} d"
     return f"{seconds:.0f} s" if seconds < 3_600 else f"{seconds / 3_600:.1f} h"  # noqa: PLR2004 - an hour

@@ -39,6 +39,7 @@ def test_an_announcement_that_failed_is_announced_although_the_profile_is_as_bef
     flusher = one.flusher()
     assert flusher.flush().failed == 1
     assert "1:lions" in (flusher.trouble or "")
+    assert dict(flusher.failed) == {ANN: "not announced: no acknowledgement"}
     assert one.content(ANN)["top_links"][0]["url"] == "https://b.org/"
     one.announced.failing = None
     one.apply(comment(ANN, 11, 3, "https://a.org"))
@@ -46,6 +47,7 @@ def test_an_announcement_that_failed_is_announced_although_the_profile_is_as_bef
     one.flush(flusher)
     assert one.announced.of(ANN) == [one.announced.of(ANN)[0]] * 2
     assert flusher.trouble is None
+    assert not flusher.failed
     one.right()
 
 
@@ -57,6 +59,8 @@ def test_a_file_that_can_not_be_written_is_not_announced_and_tried_again(one: Ri
     assert (flushed.written, flushed.announced, flushed.failed) == (1, 1, 1)
     assert str(one.folder.place(ANN)) in (flusher.trouble or "")
     assert "--output-dir" in (flusher.trouble or "")
+    assert flusher.failed.keys() == {ANN}
+    assert flusher.failed[ANN].startswith("file not written: ")
     assert one.announced.latest().keys() == {BEN}
     assert flusher.flush() == (0, 0, 0, 0, 0), "it is due again later"
     one.folder.place(ANN).rmdir()

@@ -27,7 +27,7 @@ def test_a_consumer_that_runs_and_one_that_was_killed(tmp_path: Path) -> None:
         assert [(one["due"], one["group_slug"]) for one in status["folders"]] == [(0, None)]
         said = made.admin("status")
         assert said.startswith("all is well\n")
-        assert f"\t{consumer.process.pid}\t" in said
+        assert f" {consumer.process.pid}\t" in said
         assert made.admin("status", "--health").startswith("alive: ")
 
         shutil.rmtree(made.storage / "signal_profiles")

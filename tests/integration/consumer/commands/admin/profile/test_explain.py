@@ -9,7 +9,7 @@ def test_the_comments_of_a_number(community: Community) -> None:
     assert (answer["counts"], answer["stored"], answer["value"]) == (1, 1, LINK)
     assert [(one["times"], one["reasons"]) for one in answer["comments"]] == [
         (1, ["quoted"]),
-        (0, ["deleted 2024-06-01 09:00:03.000000"]),
+        (0, ["deleted 2024-06-01 09:00:03"]),
         (0, ["request 2 is of another group: oak"]),
     ]
     for number, value, count in (
@@ -22,6 +22,8 @@ def test_the_comments_of_a_number(community: Community) -> None:
         found = community.admin_json("explain", ann, number, *([value] if value else []), "--group-slug", "elm")
         assert (found["counts"], found["stored"]) == (count, count)
     lines = community.admin("explain", ann, "count", "--group-slug", "elm").splitlines()
+    nothing = community.admin("explain", ann, "tag", "nowhere", "--group-slug", "elm")
+    assert "no comment has to do with it" in nothing
     assert lines[0] == f"user {ann} in elm: count counts 1, in 1 comments"
     assert lines[1] == "comment\ttime (UTC)\trequest\ttimes\texcerpt"
     assert r"\x1b]0;owned\x07\u202e see" in lines[2]
