@@ -58,12 +58,20 @@ class Cluster(Protocol):
         """Give the settings of topics that are there."""
         ...
 
+    def starts(self, topics: Sequence[str]) -> Mapping[str, int]:
+        """By partition, the offset of the first message that is kept."""
+        ...
+
     def ends(self, topics: Sequence[str]) -> Mapping[str, int]:
         """By partition (`topic/number`), the offset after the last message."""
         ...
 
     def records(self, topics: Sequence[str]) -> Iterator[Record]:
         """Read all that these topics have now. Raises OperatorError where one is missing."""
+        ...
+
+    def between(self, starts: Mapping[str, int], ends: Mapping[str, int]) -> Iterator[Record]:
+        """Read these partitions from an offset to before another; both name the same ones."""
         ...
 
     def delete_records(self, offsets: Mapping[str, int]) -> None:

@@ -90,20 +90,29 @@ class KafkaPythonCluster:
 
     def ends(self, topics: Sequence[str]) -> Mapping[str, int]:
         with _errors():
-            return {name_of(one): end for one, end in self._reader.end_offsets(self._partitions(topics)).items()}
+            found = look_up_ends(self._reader, self._partitions(topics), READ_SECONDS)
+            return {name_of(one): end for one, end in found.items()}
+
+    def starts(self, topics: Sequence[str]) -> Mapping[str, int]:
+        with _errors():
+            partitions = self._partitions(topics)
+            found = self._reader.beginning_offsets(partitions, timeout_ms=READ_SECONDS * 1000)
+            return {name_of(one): start for one, start in found.items()}
 
     def records(self, topics: Sequence[str]) -> Iterator[Record]:
         with _errors():
             missing = internals.unknown_topics(self._reader, topics, READ_SECONDS)
-            if missing:
-                raise no_topics(self._settings, missing)
-            partitions = self._partitions(topics)
-            starts = self._reader.beginning_offsets(partitions, timeout_ms=READ_SECONDS * 1000)
-            ends = look_up_ends(self._reader, partitions, READ_SECONDS)
-            self._reader.assign(partitions)
-            for partition in partitions:
-                self._reader.seek(partition, starts[partition])
-            for record in self._poll(ends):
+        if missing:
+            raise no_topics(self._settings, missing)
+        yield from self.between(self.starts(topics), self.ends(topics))
+
+    def between(self, starts: Mapping[str, int], ends: Mapping[str, int]) -> Iterator[Record]:
+        with _errors():
+            partitions = {name: TopicPartition(*split(name)) for name in starts}
+            self._reader.assign(list(partitions.values()))
+            for name, partition in partitions.items():
+                self._reader.seek(partition, starts[name])
+            for record in self._poll({partitions[name]: end for name, end in ends.items()}):
                 yield Record(as_invalid(record, "unknown"), record.timestamp)
 
     def delete_records(self, offsets: Mapping[str, int]) -> None:

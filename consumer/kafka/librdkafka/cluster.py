@@ -79,6 +79,10 @@ class LibrdkafkaCluster:
                 for resource, future in asked.items()
             }
 
+    def starts(self, topics: Sequence[str]) -> Mapping[str, int]:
+        with errors():
+            return offsets(self._admin, self._partitions(topics), OffsetSpec.earliest(), READ_SECONDS)
+
     def ends(self, topics: Sequence[str]) -> Mapping[str, int]:
         with errors():
             return offsets(self._admin, self._partitions(topics), OffsetSpec.latest(), READ_SECONDS)
@@ -89,11 +93,13 @@ class LibrdkafkaCluster:
             missing = [topic for topic in topics if topic not in {split(one)[0] for one in partitions}]
             if missing:
                 raise no_topics(self._settings, missing)
-            starts = offsets(self._admin, partitions, OffsetSpec.earliest(), READ_SECONDS)
-            ends = offsets(self._admin, partitions, OffsetSpec.latest(), READ_SECONDS)
+        yield from self.between(self.starts(topics), self.ends(topics))
+
+    def between(self, starts: Mapping[str, int], ends: Mapping[str, int]) -> Iterator[Record]:
+        with errors():
             reader = connect(Consumer, self._settings, CONSUMER_OPTIONS | {"group.id": READER_GROUP})
             try:
-                reader.assign([TopicPartition(*split(name), starts[name]) for name in partitions])
+                reader.assign([TopicPartition(*split(name), start) for name, start in starts.items()])
                 yield from self._poll(reader, starts, ends)
             finally:
                 reader.close()

@@ -43,9 +43,9 @@ def test_a_consumer_that_runs_and_one_that_was_killed(tmp_path: Path) -> None:
         assert [one["pid"] for one in made.admin_json("status", code=1)["processes"]] == [consumer.process.pid]
 
 
-def test_kafka_s_lag_in_events_and_seconds(tmp_path: Path, fresh_kafka: str) -> None:
+def test_kafka_s_lag_in_events_and_seconds(tmp_path: Path, fresh_kafka: str, kafka_client: str) -> None:
     made = community.create(tmp_path)
-    env = {**made.env, "KAFKA_BOOTSTRAP_SERVERS": fresh_kafka}
+    env = {**made.env, "KAFKA_BOOTSTRAP_SERVERS": fresh_kafka, "KAFKA_CLIENT": kafka_client}
     ensure_topics(KafkaSettings(bootstrap_servers=fresh_kafka))
     put(fresh_kafka, "comment-created", b"{}", b"{}")
     put(fresh_kafka, "insight-created.dead", b"{}")

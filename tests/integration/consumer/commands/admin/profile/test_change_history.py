@@ -33,8 +33,8 @@ def test_the_file(community: Community) -> None:
     assert f"nothing is kept of user {community.ann}" in community.admin("history", community.ann)
 
 
-def test_kafka_keeps_them_too(tmp_path: Path, fresh_kafka: str) -> None:
-    made = create(tmp_path, KAFKA_BOOTSTRAP_SERVERS=fresh_kafka)
+def test_kafka_keeps_them_too(tmp_path: Path, fresh_kafka: str, kafka_client: str) -> None:
+    made = create(tmp_path, KAFKA_BOOTSTRAP_SERVERS=fresh_kafka, KAFKA_CLIENT=kafka_client)
     changed(made)
     history = made.admin_json("history", made.ben)
     assert history["place"] == f"Kafka {fresh_kafka}"

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from snapshot.kafka.settings import CLIENTS
 from support.commands import Started
 from support.community import Community, create
 
 
-@pytest.mark.parametrize("where", ["file", "kafka"])
+@pytest.mark.parametrize("where", ["file", *CLIENTS])
 def test_what_was_written_is_waited_for_and_watched(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    kafka = {"KAFKA_BOOTSTRAP_SERVERS": request.getfixturevalue("fresh_kafka")} if where == "kafka" else {}
+    kafka = {}
+    if where != "file":
+        kafka = {"KAFKA_BOOTSTRAP_SERVERS": request.getfixturevalue("fresh_kafka"), "KAFKA_CLIENT": where}
     made = create(tmp_path, **kafka)
     consumers = ["snapshot-consumer", *(["snapshot-relay"] if kafka else [])]
     running = [Started(name, env=made.env, log=tmp_path / name) for name in consumers]
