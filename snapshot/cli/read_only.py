@@ -113,6 +113,18 @@ def stored_slugs(store: Store, user_id: int) -> list[str]:
     return [key.group_slug for key in store.profiles(user_id, user_id)]
 
 
+@contextmanager
+def damage_of(key: ProfileKey) -> Iterator[None]:
+    """Raise OperatorError where what the block reads of a stored profile is damaged."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise OperatorError(
+            f"the profile {named(key)} in the store can't be read ({error}): fix it with "
+            f"`snapshot-rebuild --user {key.user_id}`"
+        ) from error
+
+
 class StoredProfile(NamedTuple):
     """A profile as the store has it; `head` is recomputed where it has to be, but not in the store."""
 
@@ -122,15 +134,10 @@ class StoredProfile(NamedTuple):
 
 def read_profile(store: Store, key: ProfileKey) -> StoredProfile:
     """Read a profile whole. Raises OperatorError where it is damaged."""
-    try:
+    with damage_of(key):
         packed = store.load({key: (HEAD,)})[key].fields.get(HEAD)
         registers = read_registers(store.scan(key))
         head = None if packed is None else unpack_head(packed)
-    except UNREADABLE as error:
-        raise OperatorError(
-            f"the profile {named(key)} in the store can't be read ({error}): fix it with "
-            f"`snapshot-rebuild --user {key.user_id}`"
-        ) from error
     if head is not None and head.needs_recompute():
         head = aggregate(registers).head
     return StoredProfile(head, registers)

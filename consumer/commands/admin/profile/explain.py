@@ -22,6 +22,7 @@ from snapshot.cli.read_only import (
     Json,
     PlaceOptions,
     User,
+    damage_of,
     open_database,
     open_existing_store,
     profile_of,
@@ -80,7 +81,8 @@ def explain_command(  # noqa: PLR0913, PLR0917 - each is an argument, a flag, or
     with open_existing_store(place) as opened, open_database(database, place, opened) as rows:
         groups = rows.groups()
         key = profile_of(user, group_slug, list(groups.members.get(user, ())), stored_slugs(opened, user))
-        stored = _stored(opened, key, question)
+        with damage_of(key):
+            stored = _stored(opened, key, question)
         found = [
             one
             for page in rows_of(rows, Part(user, user))

@@ -14,7 +14,14 @@ from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID, ProfileKey
 from projections.store.protocol import Store
 from snapshot.cli.options import DatabaseOptions, finite
-from snapshot.cli.read_only import Json, PlaceOptions, open_database, open_existing_folder, open_existing_store
+from snapshot.cli.read_only import (
+    Json,
+    PlaceOptions,
+    damage_of,
+    open_database,
+    open_existing_folder,
+    open_existing_store,
+)
 from snapshot.flush.failures import named
 from snapshot.runtime.terminal import show
 
@@ -82,7 +89,8 @@ def _missing(store: Store, folder: str, comment_id: int, expected: dict[ProfileK
     loaded = store.load(dict.fromkeys(expected, (register_field(comment_id),)))
     due = store.pending(folder, list(expected))
     for (key, register), pending in zip(expected.items(), due, strict=True):
-        stored = read_registers(loaded[key].fields.items()).get(comment_id, Register())
+        with damage_of(key):
+            stored = read_registers(loaded[key].fields.items()).get(comment_id, Register())
         if (stored.comment, stored.labels) != (register.comment, register.labels):
             found.append(f"{named(key)} does not have it yet in the store")
         elif pending:

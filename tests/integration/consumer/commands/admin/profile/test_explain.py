@@ -1,6 +1,6 @@
 """`snapshot-admin explain`: the number of the store, its comments, and the reasons of the rest."""
 
-from support.community import LINK, Community
+from support.community import HOSTILE, LINK, Community
 
 
 def test_the_comments_of_a_number(community: Community) -> None:
@@ -38,7 +38,10 @@ def test_a_store_that_says_otherwise(community: Community) -> None:
 def test_what_can_t_be_explained(community: Community) -> None:
     ann = community.ann
     assert "name one with --group-slug" in community.admin("explain", ann, "count", code=2)
-    assert "theirs are: elm, oak" in community.admin("explain", ann, "count", "--group-slug", "ash", code=2)
+    community.balloon.join(ann, HOSTILE, "Elm")
+    assert r"theirs are: \x1b]0;owned\x07\u202e, elm, oak" in community.admin(
+        "explain", ann, "count", "--group-slug", "ash", code=2
+    )
     assert "has no profile and is in no group" in community.admin("explain", 99, "count", code=2)
     assert "tag takes a value" in community.admin("explain", ann, "tag", code=2)
     assert "is no link" in community.admin("explain", ann, "link", "a.org", code=2)
