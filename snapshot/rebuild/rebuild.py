@@ -68,7 +68,8 @@ class Rebuild:
         self._bar = bar
         self._now = now
         self._sleep = sleep
-        self._report = Report(dry_run=order.dry_run, deep=work.scope.deep, group_slug=work.scope.group_slug)
+        scope = work.scope
+        self._report = Report(dry_run=order.dry_run, deep=scope.deep, group_slug=scope.group_slug, asked=order.users)
         self._judgement = Judgement(work, pool, self._report, dry_run=order.dry_run)
         self._unverified: set[int] = set()
         self._until = 0
@@ -104,8 +105,8 @@ class Rebuild:
             if not self._order.dry_run and repair.blocked is None:
                 self._verify(repair, detection, deadline)  # step 6
             self._report.blocked = self._report.blocked or repair.blocked
+            self._report.in_step = detected.stored - self._shown
         self._report.users = detected.members
-        self._report.in_step = detected.stored - self._shown
         self._report.recovery = sum(
             state is not None and state.recovery is not None for state in self._store.bucket_states()
         )

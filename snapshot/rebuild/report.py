@@ -33,12 +33,13 @@ class Report(msgspec.Struct, kw_only=True):
 
     in_step, missing, orphaned, different, lag and undecided together are `profiles`: a difference that is lag or
     undecided is no drift. `fields` counts the different profiles by what differs. `blocked` says what the
-    deletion guard blocked.
+    deletion guard blocked. `asked`: the users that the run is about, None for all.
     """
 
     dry_run: bool
     deep: bool
     group_slug: str | None
+    asked: frozenset[int] | None = None
     users: int = 0
     in_step: int = 0
     missing: int = 0
@@ -159,10 +160,16 @@ def show(report: Report, console: Console) -> None:
 
 def _title(report: Report) -> str:
     scope = "all groups" if report.group_slug is None else f"group {report.group_slug}"
+    if report.asked is not None:
+        named = ", ".join(map(str, sorted(report.asked)[:_SHOWN]))
+        more = f" and {len(report.asked) - _SHOWN:,} more" if len(report.asked) > _SHOWN else ""
+        scope = f"user{'s' if len(report.asked) > 1 else ''} {named}{more}, {scope}"
     return f"{scope}{', deep' if report.deep else ''}{', dry run: nothing was changed' if report.dry_run else ''}"
 
 
 def _rows(report: Report) -> Iterable[tuple[str, int, str]]:
+    if report.blocked is not None and not report.profiles:
+        return  # the guard stopped it before anything was compared
     yield "profiles", report.profiles, ""
     yield "in step", report.in_step, ""
     yield "missing", report.missing, ""
@@ -196,8 +203,10 @@ def _show_named(report: Report, console: Console) -> None:
     lines += [f"  {name}  {fault} file" for name, fault in sorted(report.named_files)]
     for line in lines[:_SHOWN]:
         console.print(line.rstrip(), highlight=False, soft_wrap=True, markup=False)
-    if len(lines) > _SHOWN:
-        console.print(f"  and {len(lines) - _SHOWN:,} more; --json names {NAMED:,}", highlight=False)
+    found = report.drift + report.undecided
+    if found > _SHOWN:
+        names = f"names {NAMED:,} of each" if found > len(lines) else "names them"
+        console.print(f"  and {found - _SHOWN:,} more; --json {names}", highlight=False)
 
 
 def _outcome(report: Report) -> str:
@@ -205,4 +214,6 @@ def _outcome(report: Report) -> str:
         return "stopped before anything was changed"
     if not report.drift:
         return "in step" if not report.undecided else "no drift found"
+    if report.missing and report.missing == report.profiles:
+        return "the store is empty" if report.dry_run else "the store was empty, and is filled"
     return "drift found" if report.dry_run else "drift found and repaired"

@@ -44,6 +44,13 @@ def test_another_project_can_use_the_fixtures(tmp_path: Path) -> None:
         f"def test_theirs({', '.join(named)}):\n"
         "    assert signal_profile_snapshot.to_dict() == signal_profile_snapshot_dict\n"
         "    assert make_signal_profile_snapshot(user_id=7).user_id == 7\n"
+        "    for nonsense in ({'user_id': 'x'}, {'message_count': 0}, {'top_links': ('a',)}, {'request_ids': None}):\n"
+        "        try:\n"
+        "            made = make_signal_profile_snapshot(**nonsense)\n"
+        "        except ValueError as error:\n"
+        "            assert next(iter(nonsense)) in str(error)\n"
+        "        else:\n"
+        "            raise AssertionError(made)\n"
     )
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],

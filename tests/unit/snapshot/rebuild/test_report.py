@@ -45,6 +45,34 @@ def test_the_title_stands_on_one_line() -> None:
     assert shown(report)[0] == "group harvard-st-commons, deep, dry run: nothing was changed"
 
 
+def test_the_title_names_the_users_that_were_asked_for() -> None:
+    report = Report(dry_run=False, deep=False, group_slug=None, asked=frozenset({33}))
+    assert shown(report)[0] == "user 33, all groups"
+    report.asked = frozenset(range(1, 13))
+    assert shown(report)[0] == "users 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more, all groups"
+
+
+def test_what_the_guard_stopped_is_not_called_in_step() -> None:
+    lines = shown(Report(dry_run=False, deep=False, group_slug=None, users=9, blocked="20 of 40 profiles"))
+    assert lines[:2] == ["all groups", "stopped before anything was changed; 0 comments read in 0.0 s (0/s)"]
+
+
+def test_more_are_counted_than_are_named() -> None:
+    report = Report(dry_run=True, deep=False, group_slug=None, in_step=1, different=2_000, undecided=5)
+    report.named = [(number, "elm", "different", ("top_tags",), "drift") for number in range(module.NAMED)]
+    assert "and 1,995 more; --json names 1,000 of each" in shown(report)
+    report.different, report.undecided = module.NAMED, 0
+    assert "and 990 more; --json names them" in shown(report)
+
+
+@pytest.mark.parametrize(("dry_run", "outcome"), [(True, "the store is empty"), (False, "the store was empty, and is")])
+def test_a_first_fill_is_not_called_drift(outcome: str, *, dry_run: bool) -> None:
+    report = Report(dry_run=dry_run, deep=False, group_slug=None, missing=3)
+    assert shown(report)[-1].startswith(outcome)
+    report.in_step = 1
+    assert shown(report)[-1].startswith("drift found")
+
+
 def test_invalid_rows_are_counted_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """All ten million of them would fill the memory."""
     monkeypatch.setattr(module, "COUNTED", 3)
