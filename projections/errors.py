@@ -11,3 +11,7 @@ class OperatorError(Exception):
 
 class DatabaseUnavailableError(Exception):
     """The database cannot be read just now: locked, restarting, being replaced. Trying again later is right."""
+
+
+class UnreachableError(OperatorError):
+    """A server does not answer: it may not have started yet, or its address is wrong."""

@@ -6,6 +6,7 @@ import typer
 
 from consumer.commands.alive_option import AliveFile
 from consumer.commands.tail_options import TailOptions
+from consumer.commands.wait_option import Wait, opened
 from consumer.daemon.daemon import DaemonSettings, NightlySettings, Summary, open_daemon
 from consumer.daemon.nightly import nightly_rebuild
 from consumer.daemon.signals import handle_signals
@@ -47,6 +48,7 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
         ),
     ] = None,
     alive_file: AliveFile = None,
+    wait: Wait = False,  # noqa: FBT002 - a flag
     until_caught_up: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--until-caught-up", help="Process what is there, flush all that is due, and exit.")
     ] = False,
@@ -74,7 +76,10 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
     with (
         handle_signals() as signals,
         open_metrics(metrics) as opened_metrics,
-        open_daemon(settings, opened_metrics) as (daemon, restart_embedded_redis),
+        opened(lambda: open_daemon(settings, opened_metrics), wait=wait and not until_caught_up) as (
+            daemon,
+            restart_embedded_redis,
+        ),
     ):
         signals.call(daemon.stop)
         summary = daemon.run(restart_embedded_redis, until_caught_up=until_caught_up)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from consumer.commands.alive_option import AliveFile
 from consumer.commands.tail_options import TailOptions
+from consumer.commands.wait_option import Wait, opened
 from consumer.daemon.limit import ProgressLimit
 from consumer.daemon.liveness import Liveness, alive_file, watched
 from consumer.daemon.presence import Activity, Presence
@@ -78,6 +80,7 @@ class RelayOptions:
         ),
     ] = Path("storage")
     alive_file: AliveFile = None
+    wait: Wait = False
 
 
 def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
@@ -95,6 +98,8 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
             "KAFKA_BOOTSTRAP_SERVERS is not set: set it, or run snapshot-consumer alone, which then follows the "
             "database itself"
         )
+    kafka_settings, tail_settings = kafka.settings, tail.settings(batch=_BATCH)
+    wait = options.wait and not options.until_caught_up
     stopping = threading.Event()
     files = FileOptions(options.storage_dir)
     if options.alive_file is None:
@@ -103,13 +108,16 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
     with (
         handle_signals() as signals,
         open_metrics(metrics) as opened_metrics,
-        open_store(store, files) as opened,
-        _open_relay(
-            database, kafka.settings, options, tail.settings(batch=_BATCH), opened, liveness, opened_metrics
+        opened(lambda: open_store(store, files), wait=wait) as opened_store,
+        opened(
+            partial(
+                _open_relay, database, kafka_settings, options, tail_settings, opened_store, liveness, opened_metrics
+            ),
+            wait=wait,
         ) as relay,
     ):
         signals.call(stopping.set)
-        published = _run(relay, opened, stopping, liveness, until_caught_up=options.until_caught_up)
+        published = _run(relay, opened_store, stopping, liveness, until_caught_up=options.until_caught_up)
         print_line(f"{published} events published")
 
 

@@ -2,7 +2,7 @@
 
 An unreachable server is no death: threads that wait for one go round. Nor is a step that takes long: whatever a thread
 asks of the store or the database is a heartbeat too. A thread that is stuck, or a process that is stopped, leaves the
-file as it was.
+file as it was. systemd's watchdog is fed in the same moment.
 """
 
 import math
@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from consumer.daemon import systemd
 from snapshot.runtime.throttle import ThrottledWarning
 
 T = TypeVar("T")
@@ -62,12 +63,14 @@ class Liveness:
             return
         self._stuck.resolved()
         self._touched_at = now
+        systemd.notify(systemd.READY, systemd.ALIVE)
         with suppress(OSError):  # a disk that can't be written is reported by the flusher
             _touch(self._path)
 
     def close(self) -> None:
         """Take the file away, for good; ours is empty, what is not is another program's."""
         self._touched_at = math.inf
+        systemd.notify(systemd.STOPPING)
         with suppress(OSError):
             found = self._path.lstat()
             if stat.S_ISREG(found.st_mode) and not found.st_size:

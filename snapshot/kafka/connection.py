@@ -4,7 +4,7 @@ import logging
 import socket
 import time
 
-from projections.errors import OperatorError
+from projections.errors import UnreachableError
 from snapshot.kafka import tls
 from snapshot.kafka.settings import KafkaSettings, addresses
 from snapshot.runtime.throttle import Throttle
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def probe(settings: KafkaSettings, seconds: float = 2.0) -> None:
-    """See whether a port of any bootstrap server is open; OperatorError with the reason where none is.
+    """See whether a port of any bootstrap server is open; UnreachableError with the reason where none is.
 
     The clients would try again for as long as they may and then say neither what was wrong nor where.
     """
@@ -28,7 +28,7 @@ def probe(settings: KafkaSettings, seconds: float = 2.0) -> None:
             reasons.append(f"{address.host}:{address.port}: {getattr(error, 'strerror', None) or error}")
         else:
             return
-    raise OperatorError(
+    raise UnreachableError(
         f"Kafka can't be reached ({'; '.join(reasons)}): start it, or correct "
         f"KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers}"
     )

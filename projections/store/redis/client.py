@@ -11,7 +11,7 @@ import structlog
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from projections.errors import OperatorError
+from projections.errors import OperatorError, UnreachableError
 from projections.masking import mask
 from projections.store.protocol import StoreUnavailableError
 from projections.store.redis.scripts import passing_faults
@@ -106,7 +106,7 @@ def _facts(client: redis.Redis, url: str) -> tuple[dict[str, Any], str]:
             f"Redis at {url} refuses the password ({error}); correct it in REDIS_URL: redis://:password@host"
         ) from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-        raise OperatorError(
+        raise UnreachableError(
             f"no Redis answers at {url} ({error}); start it, or correct REDIS_URL, or leave it out"
         ) from error
     except redis.ResponseError as error:
