@@ -13,10 +13,15 @@ import msgspec
 
 from projections.decoding import too_deep
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.(?!000000)\d{6})?$"
+_LEADING = msgspec.Meta(extra_json_schema={"maxItems": 5, "uniqueItems": True})
+_KINDS = msgspec.Meta(extra_json_schema={"enum": ["audio", "document", "image", "other", "video"]})
+
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Id = Annotated[int, msgspec.Meta(ge=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
-Moment = Annotated[datetime, msgspec.Meta(tz=False)]
+Moment = Annotated[datetime, msgspec.Meta(tz=False, extra_json_schema={"pattern": _TIME})]
 
 
 class LinkStat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,11 +47,11 @@ class SignalProfileSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     message_count: Count
     first_seen_at: Moment
     last_seen_at: Moment
-    top_links: tuple[LinkStat, ...]
-    top_tags: tuple[TagStat, ...]
+    top_links: Annotated[tuple[LinkStat, ...], _LEADING]
+    top_tags: Annotated[tuple[TagStat, ...], _LEADING]
     reaction_counts: dict[Text, Count]
-    attachment_counts: dict[Text, Count]
-    request_ids: tuple[Id, ...]
+    attachment_counts: dict[Annotated[Text, _KINDS], Count]
+    request_ids: Annotated[tuple[Id, ...], msgspec.Meta(extra_json_schema={"minItems": 1, "uniqueItems": True})]
 
     def __post_init__(self) -> None:
         ascending = tuple(sorted(self.request_ids))
@@ -136,4 +141,7 @@ def flat(snapshot: Mapping[str, Any] | None) -> dict[str, str]:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the document (docs/dev/signal_profile_snapshot.schema.json holds it)."""
-    return msgspec.json.schema(SignalProfileSnapshot)
+    schema = msgspec.json.schema(SignalProfileSnapshot)
+    definitions = schema["$defs"]
+    body = definitions.pop(SignalProfileSnapshot.__name__)
+    return {"$schema": DRAFT, "$id": SignalProfileSnapshot.__name__, **body, "$defs": definitions}

@@ -1,11 +1,11 @@
 """`wb signal-profile snapshot`: the command that WhiteBalloon's operators know, straight from the database.
 
-`app` is what WhiteBalloon mounts under its own command line (docs/operations/wb.md); `main` is our own `wb`.
+`app` and `run` are what WhiteBalloon mounts under its own command line (docs/operations/wb.md); `main` is our own `wb`.
 """
 
 import json
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import NamedTuple
@@ -18,7 +18,8 @@ from projections.comments.groups import KEY_PREFIX, Groups
 from projections.database.database import Database, open_databases
 from projections.errors import OperatorError
 from projections.remembered.analyses_seen import SeenAnywhere
-from snapshot.cli.command import one_line_errors, run
+from snapshot.cli.command import exit_code, one_line_errors
+from snapshot.cli.command import run as run_program
 from snapshot.cli.groups import refuse_unknown_group
 from snapshot.cli.options import DatabaseOptions, FileOptions, MetricOptions, RunOptions, with_options
 from snapshot.cli.run_log import RunLog, run_log
@@ -85,7 +86,16 @@ def main() -> None:
     """Run `wb`."""
     root = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
     root.add_typer(app, name="signal-profile")
-    run(root)
+    run_program(root)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `snapshot` and its flags, for a command line that is not made with Typer; give the exit code.
+
+    What goes wrong is one line on standard error. `argv` is what stands behind `signal-profile`. Raises nothing.
+    """
+    program = typer.main.get_command(app)
+    return exit_code(lambda: program(args=[*argv], prog_name="wb signal-profile", standalone_mode=False))
 
 
 # ----------------------------------------------------------------------------------------------------- whose profiles

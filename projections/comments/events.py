@@ -72,6 +72,8 @@ def gone(comment_id: int, user_id: int, group_slug: str, help_request_id: int, r
 
 COMMENT_CREATED = "comment-created"
 INSIGHT_CREATED = "insight-created"
+COMMENT_DELETED = "comment-deleted"
+"""What a change is called that takes a comment out of its profile: not a topic, the event is a comment's."""
 TOPICS: dict[str, type[CommentCreated] | type[InsightCreated]] = {
     COMMENT_CREATED: CommentCreated,
     INSIGHT_CREATED: InsightCreated,

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED
+from projections.comments.events import COMMENT_CREATED, COMMENT_DELETED, INSIGHT_CREATED
 from projections.comments.register import (
     EMPTY_REGISTER,
     LIVE,
@@ -18,6 +18,9 @@ from projections.comments.register import (
     Register,
     fingerprint,
     merge,
+)
+from projections.comments.register import (
+    counts as is_counted,
 )
 from projections.profiles.head import Head
 from projections.profiles.ranking import Appearance, EarliestComments, LabelStats, Ranking
@@ -102,7 +105,7 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
             digest -= fingerprint(comment_id, old)
         _apply_transition(head, part, links, tags, move)
         touched.append(comment_id)
-        head.cause = (COMMENT_CREATED if old.comment != new.comment else INSIGHT_CREATED, comment_id)
+        head.cause = (_cause(old, new), comment_id)
     if touched:
         digest += int.from_bytes(head.digest, "big")
         head.digest = (digest % _MODULUS).to_bytes(16, "big")
@@ -116,6 +119,12 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
         {name: label if label.count > 0 else None for name, label in tags.items()},
         bool(touched),
     )
+
+
+def _cause(old: Register, new: Register) -> str:
+    if old.comment == new.comment:
+        return INSIGHT_CREATED
+    return COMMENT_DELETED if is_counted(old) and not is_counted(new) else COMMENT_CREATED
 
 
 def _apply_transition(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -10,6 +10,17 @@ from projections.decoding import DecodingError, JsonDecoder
 
 SNAPSHOT_CHANGED = "snapshot-changed"
 
+_Hash = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[0-9a-f]{64}$"})]
+_CAUSE = msgspec.Meta(
+    extra_json_schema={
+        "properties": {
+            "event": {"enum": ["comment-created", "comment-deleted", "insight-created", ""]},
+            "comment_id": {"type": "integer", "minimum": 0},
+        },
+        "required": ["event", "comment_id"],
+        "additionalProperties": False,
+    }
+)
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
@@ -17,16 +28,17 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     """One change of one profile's canonical hash; `snapshot` and `snapshot_hash` are None when the profile is gone.
 
     `sequence` (microseconds of the store's clock, always growing for one profile) orders announcements: downstream
-    ignores lower ones. `cause` says what led to the change: {"event": topic, "comment_id": id}.
+    ignores lower ones. `cause` says what led to the change: {"event": name, "comment_id": id}, where the name is the
+    event's topic, "comment-deleted" for a comment that left the profile, or "" (and id 0) where that is not known.
     """
 
-    user_id: int
-    group_slug: str
+    user_id: Annotated[int, msgspec.Meta(ge=0)]
+    group_slug: Annotated[str, msgspec.Meta(min_length=1)]
     snapshot: Mapping[str, Any] | None
-    snapshot_hash: str | None
-    previous_hash: str | None
-    sequence: int
-    cause: Mapping[str, Any]
+    snapshot_hash: _Hash | None
+    previous_hash: _Hash | None
+    sequence: Annotated[int, msgspec.Meta(ge=1)]
+    cause: Annotated[Mapping[str, Any], _CAUSE]
 
 
 _DECODER = JsonDecoder(Announcement)

@@ -24,6 +24,7 @@ _COMMANDS = {
     "watch": "profile.watch",
     "dead-letters": "dead_letters",
     "forget": "forget",
+    "compact-announcements": "compact_announcements",
     "topics": "topics",
     "demo": "demo",
 }
@@ -43,7 +44,7 @@ class _Commands(TyperGroup):
         own: typer.Typer | None = getattr(module, "app", None)
         if own is None:
             own = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            own.command(cmd_name)(with_options(getattr(module, f"{cmd_name}_command")))
+            own.command(cmd_name)(with_options(getattr(module, f"{cmd_name.replace('-', '_')}_command")))
         command = typer.main.get_command(own)
         command.name = cmd_name
         return command

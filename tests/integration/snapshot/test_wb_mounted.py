@@ -96,3 +96,53 @@ def test_warnings_stay_out_of_the_output(tmp_path: Path) -> None:
     )
     assert json.loads(ended.stdout)["message_count"] == 1
     assert f"comment {broken} of user {user}" in ended.stderr
+
+
+# As WhiteBalloon's own is: argparse takes the first word, click has the rest.
+HANDED_OVER = """
+import argparse, sys
+import click
+from snapshot.wb import run
+
+@click.group()
+def dev() -> None: ...
+
+@dev.command("signal-profile", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("rest", nargs=-1, type=click.UNPROCESSED)
+def signal_profile(rest: tuple[str, ...]) -> None:
+    sys.exit(run(rest))
+
+parser = argparse.ArgumentParser(prog="wb")
+parser.add_argument("command")
+parser.add_argument("rest", nargs=argparse.REMAINDER)
+args = parser.parse_args()
+if args.command == "dev":
+    dev(args.rest)
+assert args.command == "signal-profile"
+code = run(args.rest)
+print(f"run gave {code!r}")
+sys.exit(code)
+"""
+
+
+def test_argparse_and_click_hand_over_to_it(tmp_path: Path) -> None:
+    balloon = WhiteBalloon.in_folder(tmp_path / "data")
+    request, (user,) = balloon.add_group("elm", "Elm Street")
+    balloon.comment(user, request, "hello")
+    script = tmp_path / "wb.py"
+    script.write_text(HANDED_OVER)
+
+    def wb(*words: str) -> tuple[int, list[str], list[str]]:
+        env = on(tmp_path / "data", tmp_path / "storage", COLUMNS="200")
+        ended = subprocess.run([sys.executable, script, *words], env=env, capture_output=True, text=True, check=False)
+        return ended.returncode, ended.stdout.splitlines(), ended.stderr.splitlines()
+
+    code, output, errors = wb("signal-profile", "snapshot", "--all")
+    assert (code, output[1:], errors) == (0, ["run gave 0"], [])
+    assert output[0].startswith("1 profile of 1 user: 1 written")
+    code, output, errors = wb("dev", "signal-profile", "snapshot", "--all", "--dry-run")
+    assert (code, [json.loads(line)["message_count"] for line in output], len(errors)) == (0, [1], 1)
+    for words in (["snapshot", "--user", "99"], ["snapshot", "--user", "x"], ["nothing"], ["snapshot"]):
+        code, output, errors = wb("signal-profile", *words)
+        assert (code, output, len(errors)) == (2, ["run gave 2"], 1), words
+    assert "wb signal-profile snapshot [OPTIONS]" in "".join(wb("signal-profile", "snapshot", "--help")[1])

@@ -94,6 +94,11 @@ def test_the_cause_is_what_changed_last() -> None:
     assert whole.part.head.cause == ("insight-created", 3)
     whole.fold(comment(KEY, 5, 9))
     assert whole.part.head.cause == ("insight-created", 3), "a newer reading of the same is no cause"
+    for number, state in ((10, 1), (11, 2)):
+        whole.fold(comment(KEY, 5, 2 * number, state=state))
+        assert whole.part.head.cause == ("comment-deleted", 5)
+        whole.fold(comment(KEY, 5, 2 * number + 1, "restored"))
+        assert whole.part.head.cause == ("comment-created", 5)
 
 
 def test_edits_never_need_a_recompute() -> None:
