@@ -67,8 +67,9 @@ bench: .venv/.dev  ## measure, and compare with the kept figures
 bench-kill: .venv/.dev  ## kill -9 of the only consumer half way through 690,000 events
 	@PYTHONPATH=tests $(RUN) benchmarks.kill
 
-docs: .venv/.dev  ## write the generated documents again
-	@$(RUN) consumer.commands.documents
+docs: .venv/.dev  ## write the generated documents again, and build the pages as a site: build/site/index.html
+	@$(RUN) consumer.documents.documents
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet --strict
 
 clean:  ## remove what can be recreated, .venv too; never data
 	@rm -rf .venv build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants

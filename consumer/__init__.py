@@ -2,3 +2,7 @@
 
 Knows nothing of how counting works.
 """
+
+from projections import __version__
+
+__all__ = ["__version__"]

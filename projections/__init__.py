@@ -2,3 +2,5 @@
 
 Knows nothing of Kafka, of files and of schedules.
 """
+
+__version__ = "0.1.0"

@@ -2,3 +2,7 @@
 
 Knows nothing of Kafka's consumer side.
 """
+
+from projections import __version__
+
+__all__ = ["__version__"]

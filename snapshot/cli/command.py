@@ -1,21 +1,23 @@
 """What every command shares: how it is run, and how it says that something is wrong."""
 
 import hashlib
-import importlib.metadata
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
+from projections import __version__
 from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.masking import mask_urls
 from projections.store.protocol import StoreUnavailableError
 from snapshot.cli.options import with_options
+from snapshot.cli.variables import check_variables
 from snapshot.files.disk import LocalDisk
 from snapshot.runtime import logs, stdio
 from snapshot.runtime.terminal import printable
@@ -28,11 +30,11 @@ _UsageError = typer.BadParameter.__mro__[1]
 _PACKAGE = "signal-identity-snapshotter"
 
 
-def command(function: Callable[..., None], name: str) -> Callable[[], None]:
-    """Make an entry point of one command, with its option groups as flags."""
+def command(function: Callable[..., None], name: str) -> partial[None]:
+    """Make an entry point of one command, with its option groups as flags; its only argument is the Typer app."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(name)(with_options(function))
-    return lambda: run(app)
+    return partial(run, app)
 
 
 def run(app: Callable[..., object]) -> None:
@@ -41,19 +43,60 @@ def run(app: Callable[..., object]) -> None:
     A mistake of ours ends with 2, too: Python's own 1 would mean `drift repaired`.
     """
     stdio.prepare()
+
+    def program() -> object:
+        logs.configure_from(os.environ, sys.stderr)
+        check_variables(os.environ)
+        command = _with_version(app) if isinstance(app, typer.Typer) else app
+        return command(standalone_mode=False, help_option_names=["-h", "--help"])
+
+    sys.exit(exit_code(program))
+
+
+def exit_code(program: Callable[[], object]) -> int:
+    """Run click's program, not in its standalone mode, and give the exit code; what goes wrong is said as in `run`."""
     try:
         with one_line_errors():
-            logs.configure_from(os.environ, sys.stderr)
-            code = app(standalone_mode=False)
+            code = program()
+    except SystemExit as ended:
+        code = ended.code
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it is, the exit code must not say that the run came to its end
         if isinstance(error, _UsageError):
             _say_usage(error)
         else:
             _report_bug(error)
-        sys.exit(COULD_NOT_RUN)
-    sys.exit(code if isinstance(code, int) else 0)
+        return COULD_NOT_RUN
+    return code if isinstance(code, int) else 0
+
+
+def _with_version(app: typer.Typer) -> Callable[..., object]:
+    option = typer.Typer(add_completion=False)
+    option.command()(_version)
+    program = typer.main.get_command(app)
+    program.params.append(typer.main.get_command(option).params[0])
+    return program
+
+
+def _print_version(context: typer.Context, asked: bool) -> None:  # noqa: FBT001 - typer's callback
+    if asked:
+        stdio.print_line(f"{context.find_root().info_name} {__version__}")
+        raise typer.Exit
+
+
+_VERSION = typer.Option(
+    "--version",
+    metavar="",
+    help="Print the version and exit.",
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+)
+
+
+def _version(_version: Annotated[bool, _VERSION] = False) -> None:  # noqa: FBT002 - a flag
+    """Give every program this option."""
 
 
 @contextmanager
@@ -90,13 +133,12 @@ def _report_bug(error: Exception) -> None:
 
     One file for the same traceback: a supervisor starts again and again what ends this way.
     """
-    version = importlib.metadata.version(_PACKAGE)
     text = mask_urls("".join(traceback.format_exception(error)))
     what = " ".join(traceback.format_exception_only(error)[-1].split())
-    line = mask_urls(f"this is a bug in {_PACKAGE} {version}: {what}")
+    line = mask_urls(f"this is a bug in {_PACKAGE} {__version__}: {what}")
     # The names of flags alone: a value may be a password.
     given = " ".join([sys.argv[0], *(one.partition("=")[0] for one in sys.argv[1:] if one.startswith("--"))])
-    content = f"{_PACKAGE} {version}, Python {sys.version}\n{given}\n{text}".encode(errors="backslashreplace")
+    content = f"{_PACKAGE} {__version__}, Python {sys.version}\n{given}\n{text}".encode(errors="backslashreplace")
     with suppress(OSError):
         # A service's /tmp is its own, and ends with it.
         folder = os.environ.get("SNAPSHOT_STORAGE_DIR") or tempfile.gettempdir()

@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
 from projections.profile_key import HIGHEST_ID
 from snapshot.files.disk import LocalDisk
@@ -278,7 +279,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     for parameter in inspect.signature(command).parameters.values():
         group = hints[parameter.name]
         if not hasattr(group, "__dataclass_fields__"):
-            parameters.append(parameter.replace(annotation=group, kind=inspect.Parameter.KEYWORD_ONLY))
+            parameters.append(parameter.replace(annotation=_shown(group), kind=inspect.Parameter.KEYWORD_ONLY))
             continue
         own = get_type_hints(group, include_extras=True)
         names = [f"{parameter.name}_{field.name}" for field in fields(group)]
@@ -288,7 +289,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=field.default,
-                annotation=_named(field.name, own[field.name]),
+                annotation=_shown(_named(field.name, own[field.name])),
             )
             for name, field in zip(names, fields(group), strict=True)
         ]
@@ -310,6 +311,18 @@ def _named(field: str, annotation: Any) -> Any:  # noqa: ANN401 - annotations ar
     (option,) = annotation.__metadata__
     if not option.param_decls and not isinstance(option.default, str):
         option.param_decls = (f"--{field.replace('_', '-')}",)
+    return annotation
+
+
+_METAVARS = {bool: "", str: "TEXT", int: "N", float: "NUMBER"}
+
+
+def _shown(annotation: Any) -> Any:  # noqa: ANN401 - annotations are of any type
+    """Show in the help what is to be written, where the option does not say it itself; typer writes `<str>`."""
+    option = getattr(annotation, "__metadata__", (None,))[0]
+    if isinstance(option, OptionInfo) and option.metavar is None:
+        kinds = get_args(annotation.__origin__) or (annotation.__origin__,)
+        option.metavar = next((_METAVARS[kind] for kind in kinds if kind in _METAVARS), None)
     return annotation
 
 

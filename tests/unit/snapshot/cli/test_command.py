@@ -1,8 +1,8 @@
 """How a command ends when something goes wrong."""
 
 import errno
-import importlib.metadata
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +11,10 @@ from typing import Annotated
 import pytest
 import typer
 
+import consumer
+import projections
+import snapshot
+from projections import __version__
 from projections.errors import OperatorError
 from snapshot.cli.command import run
 
@@ -67,11 +71,12 @@ def test_a_mistake_of_ours_is_one_line_and_its_traceback_a_file(
     (file,) = reports.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     (line,) = capsys.readouterr().err.splitlines()
-    version = importlib.metadata.version("signal-identity-snapshotter")
-    assert line.startswith(f"this is a bug in signal-identity-snapshotter {version}: RuntimeError: a mistake of ours")
+    assert line.startswith(
+        f"this is a bug in signal-identity-snapshotter {__version__}: RuntimeError: a mistake of ours"
+    )
     assert line.endswith(f"please report it with the file {file}")
     text = file.read_text("utf-8")
-    assert text.startswith(f"signal-identity-snapshotter {version}, Python 3.")
+    assert text.startswith(f"signal-identity-snapshotter {__version__}, Python 3.")
     assert "\nsnapshot-rebuild --kafka-sasl-password --kafka-ssl-password --database-url --all\n" in text
     assert "sesame" not in text
     assert "Traceback (most recent call last):" in text
@@ -135,3 +140,12 @@ def test_a_wrong_flag_is_one_line_with_its_value(
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(says, line)
+
+
+@pytest.mark.parametrize("program", ["snapshot-admin", "snapshot-consumer", "snapshot-rebuild", "snapshot-relay", "wb"])
+def test_every_program_has_a_version_and_a_short_flag_for_help(program: str) -> None:
+    on_path = Path(sys.executable).with_name(program)
+    ask = [subprocess.run([on_path, flag], capture_output=True, text=True, check=True) for flag in ("--version", "-h")]
+    assert ask[0].stdout == f"{program} {__version__}\n"
+    assert f"Usage: {program}" in ask[1].stdout
+    assert {projections.__version__, snapshot.__version__, consumer.__version__} == {__version__}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.commands.documents import documents
+from consumer.documents.documents import documents
 
 DOCS = Path(__file__).resolve().parents[4] / "docs"
 

@@ -1,0 +1,1 @@
+"""The documents that are generated from the code: schemas, AsyncAPI, and pages of reference."""
