@@ -7,6 +7,7 @@ import pytest
 from chaos.lacking import lacking
 from chaos.run import run
 from chaos.traits import Mode
+from snapshot.kafka.settings import LIBRDKAFKA
 from support import services
 
 
@@ -15,7 +16,7 @@ from support import services
 def test_whatever_happens_all_profiles_are_right_in_the_end(mode: Mode, seed: int, tmp_path: Path) -> None:
     if (reason := lacking(mode)) is not None:
         services.missing(reason)
-    outcome = run(seed, mode, 10.0, tmp_path)
+    outcome = run(seed, mode, 10.0, tmp_path, LIBRDKAFKA)
     assert outcome.failures == []
     assert outcome.recovery_seconds is not None
     assert outcome.faults
