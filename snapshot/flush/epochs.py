@@ -83,14 +83,16 @@ class FolderEpochs:
         """Read the states; buckets that are less than what the folder was written from rolled back, too.
 
         The folder is read first: what another process notes meanwhile is no loss. `by_files`: snapshots in a folder
-        without a record (`wb` wrote them, or an older version) count as well.
+        without a record (`wb` wrote them, or an older version) count as well; they are looked for before the record,
+        without which another process writes none.
         """
+        written = by_files and any(self._folder.owned(name) is not None for name in self._folder.names())
         known = self.known()
         states, rolled_back = read()
-        return StatesRead(states, {**rolled_back, **self._losses(known, states, by_files=by_files)})
+        return StatesRead(states, {**rolled_back, **self._losses(known, states, written=written)})
 
-    def _losses(self, known: Mapping[int, BucketState], states: States, *, by_files: bool) -> dict[int, str]:
-        if not known and by_files and any(self._folder.owned(name) is not None for name in self._folder.names()):
+    def _losses(self, known: Mapping[int, BucketState], states: States, *, written: bool) -> dict[int, str]:
+        if not known and written:
             reason = "the folder has snapshots, and does not say of which store"
             return {bucket: reason for bucket, state in enumerate(states) if state is None or not state.epoch}
         found = {bucket: find_rollback(seen, states[bucket]) for bucket, seen in known.items()}

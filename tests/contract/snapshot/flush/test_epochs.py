@@ -1,6 +1,6 @@
 """What a folder knows of its store: whether that lost something that this process did not see, on both stores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -8,7 +8,7 @@ import pytest
 
 from consumer.daemon.flush_worker import FlushWorker
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
-from projections.store.protocol import InitialPositions, RecoveryGoal
+from projections.store.protocol import BucketState, InitialPositions, RecoveryGoal
 from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
 from snapshot.flush.scrub import Scrub
 from support.flushing import Interrupted, Rig, rig
@@ -86,6 +86,27 @@ def test_another_store_or_none_in_its_place_is_reconciled(bench: Bench, one: Rig
 def test_a_folder_that_does_not_say_is_asked_for_its_files(one: Rig, by_files: bool) -> None:
     (one.folder.path / EPOCHS).unlink()
     assert _lost(one, by_files=by_files) == (list(range(BUCKETS)) if by_files else [])
+
+
+def test_what_another_process_writes_into_a_new_folder_meanwhile_is_no_loss(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It notes the store before it writes the first file; whoever starts beside it may have read the folder between."""
+    with rig(bench, tmp_path / "profiles") as found:
+        found.store.initialize(ORIGIN)
+        found.apply(comment(ANN, 10, 1))
+        known = FolderEpochs.known
+
+        def known_before(epochs: FolderEpochs) -> Mapping[int, BucketState]:
+            before = known(epochs)
+            monkeypatch.setattr(FolderEpochs, "known", known)
+            FolderEpochs(found.folder).record(found.store.bucket_states())
+            found.flush()
+            return before
+
+        monkeypatch.setattr(FolderEpochs, "known", known_before)
+        assert _lost(found) == []
+        assert found.content(ANN)["message_count"] == 1
 
 
 def test_a_folder_without_snapshots_is_written_from_whatever_store(bench: Bench, tmp_path: Path) -> None:
