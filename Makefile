@@ -64,6 +64,9 @@ mutants: .venv/.dev .venv/.mutants  ## are the tests able to fail? pure rooms an
 bench: .venv/.dev  ## measure, and compare with the kept figures
 	@$(RUN) benchmarks
 
+bench-stream: .venv/.dev  ## consumer and relay by both clients beside the raw limits and Kafka Streams, as ratios; RUNS=3
+	@PYTHONPATH=tests $(RUN) benchmarks.stream
+
 bench-kill: .venv/.dev  ## kill -9 of the only consumer half way through 690,000 events
 	@PYTHONPATH=tests $(RUN) benchmarks.kill
 
@@ -106,4 +109,4 @@ python:
 	@$(PIP) install --editable '.[mutants]'
 	@touch $@
 
-.PHONY: help demo test lint format types layers tests simulate unit test-docker chaos fuzz mutants bench bench-kill docs clean engine python
+.PHONY: help demo test lint format types layers tests simulate unit test-docker chaos fuzz mutants bench bench-stream bench-kill docs clean engine python

@@ -12,20 +12,17 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from filecmp import dircmp
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from kafka import KafkaAdminClient
 
-from benchmarks import whiteballoon
+from benchmarks import stand, whiteballoon
 from consumer.kafka.options import SourceOptions
 from consumer.kafka.topics import event_ends
 from snapshot.kafka.settings import KafkaSettings
-from support.commands import Started, run
-from support.kafka_broker import NativeBroker
+from support.commands import Started
 from support.redis_server import RedisServer
 
 _CONSUMER = ("snapshot-consumer", "--until-caught-up")
@@ -45,7 +42,7 @@ def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="kill-", dir=whiteballoon.FOLDER))
     wrong: list[str] = []
     try:
-        with _broker(work) as broker:
+        with stand.broker(work) as broker:
             ground = _prepared(work, {**os.environ, **urls, "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap})
             whole = _calm(ground, wrong)
             before, after = _killed(ground, wrong)
@@ -59,56 +56,29 @@ def main() -> None:
     sys.exit(1 if wrong else 0)
 
 
-@contextmanager
-def _broker(work: Path) -> Iterator[NativeBroker]:
-    folder = work / "kafka"
-    folder.mkdir()
-    broker = NativeBroker(folder)
-    try:
-        yield broker
-    finally:
-        broker.close()
-
-
-@contextmanager
-def _redis(folder: Path) -> Iterator[RedisServer]:
-    folder.mkdir()
-    server = RedisServer(folder)
-    try:
-        yield server
-    finally:
-        server.kill()
-
-
 def _prepared(work: Path, environment: Mapping[str, str]) -> Ground:
     """Write what must come out, and fill the topics."""
     right = work / "right"
-    _ended("wb", "signal-profile", "snapshot", "--all", "--output-dir", str(right), env=environment)
-    with _redis(work / "relay") as server:
-        _ended("snapshot-relay", "--until-caught-up", env={**environment, "REDIS_URL": server.url})
+    stand.ended("wb", "signal-profile", "snapshot", "--all", "--output-dir", str(right), env=environment)
+    with stand.redis(work / "relay") as server:
+        stand.ended("snapshot-relay", "--until-caught-up", env={**environment, "REDIS_URL": server.url})
     settings = KafkaSettings(bootstrap_servers=environment["KAFKA_BOOTSTRAP_SERVERS"])
     return Ground(work, environment, sum(event_ends(settings).values()))
 
 
-def _ended(*words: str, env: Mapping[str, str]) -> None:
-    done = run(*words, env=env, timeout=3600)
-    if done.returncode:
-        raise SystemExit(f"{words[0]} ended with {done.returncode}: {done.stderr}")
-
-
 def _calm(ground: Ground, wrong: list[str]) -> float:
-    with _redis(ground.folder / "calm") as server:
+    with stand.redis(ground.folder / "calm") as server:
         out, environment = _member(ground, "calm", server)
         began = time.monotonic()
-        _ended(*_CONSUMER, "--output-dir", str(out), env=environment)
+        stand.ended(*_CONSUMER, "--output-dir", str(out), env=environment)
         seconds = time.monotonic() - began
-    wrong += _differing(ground.folder / "right", out)
+    wrong += stand.differing(ground.folder / "right", out)
     return seconds
 
 
 def _killed(ground: Ground, wrong: list[str]) -> tuple[float, float]:
     """Seconds from the first one's start to its end, and from there to the end of its successor."""
-    with _redis(ground.folder / "killed") as server:
+    with stand.redis(ground.folder / "killed") as server:
         out, environment = _member(ground, "killed", server)
         began = time.monotonic()
         with Started(*_CONSUMER, "--output-dir", str(out), env=environment, log=ground.folder / "killed.log") as first:
@@ -116,9 +86,9 @@ def _killed(ground: Ground, wrong: list[str]) -> tuple[float, float]:
             first.until(lambda: _committed(environment["KAFKA_BOOTSTRAP_SERVERS"], "killed") >= half, 3600)
             first.kill()
         dead = time.monotonic()
-        _ended(*_CONSUMER, "--output-dir", str(out), env=environment)
+        stand.ended(*_CONSUMER, "--output-dir", str(out), env=environment)
         seconds = dead - began, time.monotonic() - dead
-    wrong += _differing(ground.folder / "right", out)
+    wrong += stand.differing(ground.folder / "right", out)
     return seconds
 
 
@@ -135,11 +105,6 @@ def _committed(bootstrap: str, group: str) -> int:
     with KafkaAdminClient(bootstrap_servers=bootstrap) as client:
         found = client.list_group_offsets({group: None})[group]
     return sum(one.offset for one in found.values() if one.offset > 0)
-
-
-def _differing(right: Path, out: Path) -> list[str]:
-    found = dircmp(right, out)
-    return sorted(name for name in (*found.diff_files, *found.left_only, *found.right_only) if name.endswith(".json"))
 
 
 if __name__ == "__main__":
