@@ -1,6 +1,6 @@
 """The stream side by side: the raw limits, the relay, the consumer by both clients, Kafka Streams; each a ratio.
 
-    python -m benchmarks.stream [COPIES]     (make bench-stream; COPIES 17 unless told: 692,325 events, 25,568 profiles)
+    python -m benchmarks.stream [COPIES]     (make bench-stream; 17 copies: 692,325 events)
 
 One broker with four partitions a topic, one Redis with its append-only file on, both on this machine. Every profile
 of every row of ours is compared with what `wb --all` writes. Kafka Streams is the Java job of `shared/peers/harness`,
