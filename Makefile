@@ -31,7 +31,7 @@ layers: .venv/.dev  ## consumer > snapshot > projections, and no I/O in pure mod
 	@.venv/bin/lint-imports --no-logo
 
 tests: .venv/.dev  ## unit, contract and integration tests on real servers; `make tests only=tests/unit/test_x.py`
-	@$(RUN) pytest -q -n 3 --dist loadfile $(only)
+	@$(RUN) pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(or $(only),tests/integration tests consumer projections snapshot)
 
 HISTORIES ?= 300
 SEED ?= 0
