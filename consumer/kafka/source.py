@@ -162,7 +162,10 @@ class KafkaSource:
                 f"{kafka} does not answer, or has no coordinator for the group {self._group_id}: see the broker's log"
             )
         if not self._generation or not self._member.stable():
-            return f"{kafka} has not assigned partitions to this member of the group {self._group_id}"
+            return (
+                f"{kafka} has not assigned partitions to this member, or has no coordinator for the group "
+                f"{self._group_id}: see the broker's log"
+            )
         return None
 
     def exhausted(self) -> bool:
