@@ -15,7 +15,7 @@ from consumer.dead_letters.kafka import KafkaDeadLetters
 from consumer.kafka.topics import ensure_topics
 from consumer.source import Invalid
 from snapshot.kafka.producer import Producer
-from snapshot.kafka.settings import KafkaSettings
+from snapshot.kafka.settings import LIBRDKAFKA, KafkaSettings
 from support import services
 from support.commands import on, run
 from support.process import free_port
@@ -115,6 +115,7 @@ def test_a_group_that_may_not_be_used_is_named(guarded: Guarded, redis_url: str,
     assert "Kafka refuses the group signal-identity-snapshotter" in refused.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("kafka_client", [LIBRDKAFKA], indirect=True)  # a minute; the rights are the same
 def test_what_is_documented_for_the_other_commands_is_enough(guarded: Guarded, redis_url: str, tmp_path: Path) -> None:
     demo_database.create(tmp_path / "data")
     env = on(tmp_path / "data", tmp_path / "storage", REDIS_URL=redis_url)

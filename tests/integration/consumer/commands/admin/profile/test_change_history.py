@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from snapshot.cli.resources import ANNOUNCEMENTS
+from snapshot.kafka.settings import LIBRDKAFKA
 from support.community import Community, create
 
 
@@ -33,6 +36,7 @@ def test_the_file(community: Community) -> None:
     assert f"nothing is kept of user {community.ann}" in community.admin("history", community.ann)
 
 
+@pytest.mark.parametrize("kafka_client", [LIBRDKAFKA], indirect=True)  # a minute; the look-up has suites of its own
 def test_kafka_keeps_them_too(tmp_path: Path, fresh_kafka: str, kafka_client: str) -> None:
     made = create(tmp_path, KAFKA_BOOTSTRAP_SERVERS=fresh_kafka, KAFKA_CLIENT=kafka_client)
     changed(made)
