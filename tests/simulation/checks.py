@@ -19,8 +19,8 @@ class Checks:
         self.mass = MassDeletion(violated)
         self._counting: dict[ProfileKey, set[int]] = defaultdict(set)
         self._left: set[tuple[ProfileKey, int]] = set()
-        """Comments that stopped to count in a profile at some moment, or moved: groups and rows are read one after the
-        other, so between two changes a row may seem to be where it never was."""
+        """Comments that stopped to count in a profile at some moment, or were shown there although they did not, or
+        moved: groups and rows are read one after the other, so a row may seem to be where it never was."""
         self._requests: dict[int, int] = {}
         self._sequences: dict[ProfileKey, int] = {}
         self.known: set[ProfileKey] = set()
@@ -102,6 +102,7 @@ class Checks:
             said = f"with {len(live)} comments" if there else "as ended"
             self._violated(f"{place} shows {key} {said}; it lacks {_listed(lacking)}, which count all the while")
         shown |= live
+        self._left.update((key, one) for one in live - self._counting[key])  # the guard keeps it there
 
 
 class MassDeletion:

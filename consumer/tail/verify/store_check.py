@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 
 from consumer.tail.changes.blocked_deletions import Counts, DeletionGuard, Deletions, published
+from consumer.tail.changes.memberships import affected_users
 from consumer.tail.rows.event_builder import EventBuilder, NoAnalysis
 from consumer.tail.verify.closer_look import Difference, Present, differences
 from consumer.tail.verify.digests import DigestPass
@@ -153,8 +154,12 @@ class StoreCheck:
 
     # ------------------------------------------------------------------------------------------------------- step 3
 
-    def _look(self, part: Part) -> Iterator[list[Event]]:
+    def _look(self, part: Part) -> Iterator[list[Event] | None]:
         stored = read_part(self._projection.store, part, Scope())
+        while not self._polled(part):  # a rebuild may have written by groups that a poll has yet to read
+            self.due_at = self._now() + _WAITING_SECONDS
+            yield None
+            stored = read_part(self._projection.store, part, Scope())
         remove_damaged(self._projection.store, stored)
         self._remove_unlisted(part, stored)
         self._count(stored.registers)
@@ -163,6 +168,13 @@ class StoreCheck:
                 yield self._publish(page)
         self._report({key for key, fields in stored.inconsistent_fields.items() if fields})
         recompute_inconsistent(self._projection, stored)
+
+    def _polled(self, part: Part) -> bool:
+        """Whether the database's groups are those that a poll read, as far as they are about users of this part."""
+        builder = self._builder
+        return not any(
+            part.asks(user) for user in affected_users(builder.groups, self._database.groups()) - builder.unsettled
+        )
 
     def _remove_unlisted(self, part: Part, stored: Stored) -> None:
         """Make room for profiles that the store's index does not list: no flusher would find them."""

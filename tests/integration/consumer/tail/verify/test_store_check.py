@@ -193,6 +193,29 @@ def test_what_a_rebuild_saw_first_is_no_drift(white_balloon: WhiteBalloon) -> No
     embedded.close()
 
 
+def test_groups_that_a_rebuild_saw_first_are_no_drift(white_balloon: WhiteBalloon) -> None:
+    """By these, comments left profiles and came into others before a poll of the tail knew it."""
+    embedded = Embedded(white_balloon, settings=msgspec.structs.replace(QUICK, poll_interval=0.5))
+    embedded.catch_up()
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: white_balloon.rename_request(1, "Sofa"),
+        lambda: white_balloon.rename_request(1, "[Signal] Elm St"),
+        lambda: white_balloon.leave(3, "oak"),
+        lambda: white_balloon.join(3, "oak", "Oak Ave"),
+    )
+    for change in changes:
+        embedded.catch_up()
+        change()
+        ahead = embedded.drift()
+        assert ahead
+        embedded.projection.apply(ahead)
+        for _ in range(10):
+            embedded.step()
+        assert embedded.drift() == []
+    assert embedded.metrics.counts[DRIFT] == 0
+    embedded.close()
+
+
 def test_drift_that_would_remove_much_is_blocked(white_balloon: WhiteBalloon, embedded: Embedded) -> None:
     """As if the rows of a restored database were too few."""
     assert white_balloon
