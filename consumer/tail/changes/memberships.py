@@ -58,7 +58,7 @@ class MembershipChanges:
             new, users = kept, affected_users(old, kept)
             removals = Removals(self._builder, users, new)
         additions = Additions(self._builder, self._database, users, new)
-        removals.begin(self._builder.change_groups(new, removals.ids, unsettled))
+        removals.begin(self._builder.change_groups(new, removals.ids, additions.ids, unsettled))
         self._add_task(removals)
         self._add_task(additions)
 
@@ -111,13 +111,12 @@ class Removals:
         self.ids, self._users, self._requests = array("q"), array("q"), array("q")
         self._contributions = array("Q")
         self._at = 0
-        for part in builder.fingerprints.columns() if users else ():
-            for comment_id, user, request, contribution in zip(*part, strict=True):
-                if user in users and self._left(user, request):
-                    self.ids.append(comment_id)
-                    self._users.append(user)
-                    self._requests.append(request)
-                    self._contributions.append(contribution)
+        for comment_id, user, request, contribution in _comments_of(users, builder):
+            if self._left(user, request):
+                self.ids.append(comment_id)
+                self._users.append(user)
+                self._requests.append(request)
+                self._contributions.append(contribution)
 
     def leaving(self) -> Iterator[tuple[ProfileKey, int, int]]:
         """Give profile, request and contribution of each."""
@@ -148,13 +147,22 @@ class Removals:
 
 
 class Additions:
-    """Comments that come into profiles, read user by user."""
+    """Comments that come into profiles, read user by user.
+
+    `ids` are those that are remembered where they come in. One of them may be elsewhere, or away, when it is read here,
+    and be back soon after.
+    """
 
     def __init__(self, builder: EventBuilder, database: Database, users: Collection[int], new: Groups) -> None:
         self._builder = builder
         self._database = database
         self._old = builder.groups
         self._users = sorted(user for user in users if _gains(user, builder.groups, new))
+        self.ids = [
+            comment_id
+            for comment_id, user, request, _ in _comments_of(frozenset(self._users), builder)
+            if _arrives(self._old.slugs(user, request), new.slugs(user, request))
+        ]
         self._done = 0
         self._after: tuple[int, int] | None = None
 
@@ -174,9 +182,20 @@ class Additions:
         return found
 
     def _arrives(self, row: CommentRow) -> bool:
-        before = self._old.slugs(row.user_id, row.help_request_id)
-        now = self._builder.groups.slugs(row.user_id, row.help_request_id)
-        return not set(now) <= set(before)
+        user, request = row.user_id, row.help_request_id
+        return _arrives(self._old.slugs(user, request), self._builder.groups.slugs(user, request))
+
+
+def _comments_of(users: Collection[int], builder: EventBuilder) -> Iterator[tuple[int, int, int, int]]:
+    """Give id, user, request and contribution of each of their comments that is remembered."""
+    for part in builder.fingerprints.columns() if users else ():
+        for one in zip(*part, strict=True):
+            if one[1] in users:
+                yield one
+
+
+def _arrives(before: Collection[str], now: Collection[str]) -> bool:
+    return not set(now) <= set(before)
 
 
 def _gains(user: int, old: Groups, new: Groups) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 
 from consumer.tail.rows.contribution import NO_CONTRIBUTION, contributions, counts, keep_tags
-from consumer.tail.rows.fingerprints import Entry, Fingerprint, RowFingerprints, fingerprint_of, ids_of
+from consumer.tail.rows.fingerprints import UNPUBLISHED, Entry, Fingerprint, RowFingerprints, fingerprint_of, ids_of
 from consumer.tail.rows.revisions import Revisions
 from projections.comments.events import CommentCreated, Event, gone
 from projections.comments.groups import Groups
@@ -62,8 +62,14 @@ class EventBuilder:
         """Send how many memberships, as just read, match no request."""
         self._metrics.gauge("signal_glaze.memberships_unmatched", len(groups.unmatched()))
 
-    def change_groups(self, groups: Groups, leaving: Iterable[int], unsettled: Collection[int] = ()) -> int:
-        """Put these in force. The comments in `leaving` have to be `removed`, with the revision that this gives."""
+    def change_groups(
+        self, groups: Groups, leaving: Iterable[int], arriving: Iterable[int], unsettled: Collection[int] = ()
+    ) -> int:
+        """Put these in force. The comments in `leaving` have to be `removed`, with the revision that this gives.
+
+        Those in `arriving` have to be built. Until they are, no row is as it was published.
+        """
+        self.fingerprints.unpublish(arriving)
         revision = self.revisions.next()
         self._groups = groups
         self.unsettled = frozenset(unsettled)
@@ -157,7 +163,8 @@ class EventBuilder:
             return True
         if old is None:
             return row.comment_id <= self.fingerprints.highest
-        return bool(old.fingerprint.analysis) or old.fingerprint[:2] != (row.user_id, row.help_request_id)
+        moved = old.fingerprint[:2] != (row.user_id, row.help_request_id)
+        return bool(old.fingerprint.analysis) or moved or old.fingerprint.comment == UNPUBLISHED
 
 
 def _keep_analysis(entry: Entry, old: Entry) -> Entry:

@@ -16,6 +16,8 @@ _BLOCK_BITS = 10
 """Bits of an id within its block."""
 _WIDTH = 5
 _FEW = 100
+UNPUBLISHED = -1
+"""In place of a row's hash: it has to be published, whatever it is. No object has this hash."""
 T = TypeVar("T")
 
 
@@ -140,6 +142,11 @@ class RowFingerprints:
                     block.insert(comment_id, entry, known=comment_id in known)
         self._count += len(entries) - len(known)
         self.highest = max(self.highest, *entries) if entries else self.highest
+
+    def unpublish(self, comment_ids: Iterable[int]) -> None:
+        """Take those of these that are remembered for changed, until they are put again."""
+        known = self.entries(comment_ids)
+        self.put({key: Entry(old._replace(comment=UNPUBLISHED), mine) for key, (old, mine) in known.items()})
 
     def fill(self, entries: Mapping[int, Entry]) -> None:
         """Remember those of which nothing is known."""

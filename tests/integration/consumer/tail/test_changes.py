@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from projections.comments.rows import CommentRow
 from support.tailing import Embedded
-from support.whiteballoon import WhiteBalloon
+from support.whiteballoon import START, WhiteBalloon
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ class Scene(NamedTuple):
 def scene(wb: WhiteBalloon) -> Scene:
     request, (user, other) = wb.add_group("elm", "Elm St", members=2)
     for number in (10, 20, 30):
-        wb.comment(user, request, comment_id=number)
+        wb.comment(user, request, at=START, comment_id=number)
     wb.analyse(20, tags=["old"])
     return Scene(wb, request, user, other, 20)
 
@@ -153,6 +155,49 @@ def test_a_change_and_its_undoing_leave_no_trace(
     embedded.catch_up()
     assert embedded.drift() == []
     assert counts(embedded) == {(at.user, "elm"): 3}
+
+
+@pytest.mark.parametrize(
+    ("away", "back"),
+    [
+        (
+            lambda at: at.wb.move(at.comment, request_id=at.wb.add_request("Sofa")),
+            lambda at: at.wb.move(at.comment, request_id=at.request),
+        ),
+        (
+            lambda at: at.wb.hard_delete(at.comment),
+            lambda at: at.wb.comment(at.user, at.request, at=START, comment_id=at.comment),
+        ),
+    ],
+    ids=["moved", "deleted"],
+)
+def test_a_comment_that_is_away_just_while_its_profile_begins_comes_into_it_later(
+    white_balloon: WhiteBalloon,
+    embedded: Embedded,
+    monkeypatch: pytest.MonkeyPatch,
+    away: Callable[[Scene], object],
+    back: Callable[[Scene], object],
+) -> None:
+    """Its row is as it was remembered, but it was never published there."""
+    at = scene(white_balloon)
+    at.wb.leave(at.user, "elm")
+    embedded.catch_up()
+    read, calls = embedded.database.comments_of_users, count()
+
+    def meanwhile(*place: Any) -> list[CommentRow]:  # noqa: ANN401 - handed on
+        if next(calls):
+            return read(*place)
+        away(at)
+        found = read(*place)
+        back(at)
+        return found
+
+    monkeypatch.setattr(embedded.database, "comments_of_users", meanwhile)
+    at.wb.join(at.user, "oak", "Elm St")
+    embedded.catch_up()
+    assert next(calls)
+    assert embedded.drift() == []
+    assert counts(embedded) == {(at.user, "oak"): 3}
 
 
 def undo(at: Scene) -> None:
