@@ -1,7 +1,7 @@
 """Files of profiles that a lost store does not have any more, and that no reconcile brings back.
 
-All comments of a profile were deleted while the store was lost: it knows nothing of the profile, so nothing makes its
-file due.
+All comments of a profile were deleted while the store was lost: it knows nothing of the profile, or only that some
+unknown comment has no tags, so nothing makes its file due.
 What is orphaned is known once the store holds the whole history again, and not before.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from projections.paging import pages
 from projections.profile_key import ProfileKey
-from projections.store.protocol import ABSENT, Store
+from projections.store.protocol import HEAD, Store
 from snapshot.deletion_guard import LEAST, too_many
 from snapshot.files.check import BadFile, Fault
 from snapshot.files.folder import ProfileFolder
@@ -29,10 +29,15 @@ def orphan_files(
     names = (name for name in folder.names() if name not in known)
     keys = (key for name in names if (key := _named(folder, name)) is not None and asked(key.user_id))
     for page in pages(keys, _PAGE):
-        loaded = store.load(dict.fromkeys(page, ()))
-        absent = [key for key in page if loaded[key].version == ABSENT]
-        found += [BadFile(name, Fault.ORPHANED, key) for key in absent if folder.owned(name := folder.name(key))]
+        lacking = without_head(store, page)
+        found += [BadFile(name, Fault.ORPHANED, key) for key in lacking if folder.owned(name := folder.name(key))]
     return sorted(found)
+
+
+def without_head(store: Store, keys: Sequence[ProfileKey]) -> list[ProfileKey]:
+    """Those that nothing makes due: not stored, or without anything that would change a head."""
+    loaded = store.load(dict.fromkeys(keys, (HEAD,)))
+    return [key for key in keys if HEAD not in loaded[key].fields]
 
 
 def _named(folder: ProfileFolder, name: str) -> ProfileKey | None:

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import structlog
 
 from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
-from projections.store.protocol import ABSENT, BucketState, Store
+from projections.store.protocol import BucketState, Store
 from snapshot.deletion_guard import CONFIRM, blocked_message
 from snapshot.files.check import BadFile
 from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder, differs
-from snapshot.files.orphans import orphan_files, reason_to_keep
+from snapshot.files.orphans import orphan_files, reason_to_keep, without_head
 from snapshot.flush.epochs import FolderEpochs, complete, spell_epoch
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.runtime.throttle import ThrottledWarning
@@ -159,9 +159,7 @@ class Scrub:
         """Profiles that the journal names, without a file and unknown to the store: nothing else makes them due."""
         journal = UnannouncedJournal(self._folder.path, self._folder.disk)
         noted = [key for key in journal.profiles() if bucket_of(key.user_id) in buckets]
-        loaded = self._store.load(dict.fromkeys(noted, ()))
-        absent = [key for key in noted if loaded[key].version == ABSENT]
-        return [key for key in absent if self._folder.hash_on_disk(key) == NO_FILE]
+        return [key for key in without_head(self._store, noted) if self._folder.hash_on_disk(key) == NO_FILE]
 
     def _announce_ends(self, buckets: Collection[int]) -> list[ProfileKey]:
         ended = self._unannounced_ends(buckets)

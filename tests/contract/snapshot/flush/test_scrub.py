@@ -19,7 +19,7 @@ from snapshot.flush.scrub import Scrub
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.schema import parse_file
 from support.flushing import Rig, rig
-from support.histories import comment
+from support.histories import comment, insight
 from support.rollback import keep
 from support.stores import Bench
 
@@ -211,10 +211,19 @@ def removed(one: Rig, *keys: ProfileKey) -> None:
     one.right()
 
 
-def test_after_a_recovery_an_orphan_file_is_removed_and_that_is_announced(one: Rig) -> None:
+@pytest.fixture(params=[False, True], ids=["unknown", "untagged"])
+def untagged(request: pytest.FixtureRequest) -> bool:
+    """Whether it was said since of an unknown comment that it has no tags."""
+    found: bool = request.param
+    return found
+
+
+def test_after_a_recovery_an_orphan_file_is_removed_and_that_is_announced(one: Rig, untagged: bool) -> None:
     scrubbing = Scrubbing(one)
     scrubbing.scrub.step()
     lose(one, DAN, EVE)
+    if untagged:
+        one.apply(insight(DAN, 40, 1))
     bucket = bucket_of(DAN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     assert scrubbing.scrub.step() == []  # the recovery may bring the profile back
@@ -229,9 +238,13 @@ def test_after_a_recovery_an_orphan_file_is_removed_and_that_is_announced(one: R
     removed(one, DAN)
 
 
-def test_after_a_recovery_the_end_of_a_profile_is_announced_whose_file_was_removed_and_nothing_more(one: Rig) -> None:
+def test_after_a_recovery_the_end_of_a_profile_is_announced_whose_file_was_removed_and_nothing_more(
+    one: Rig, untagged: bool
+) -> None:
     scrubbing = Scrubbing(one)
     scrubbing.scrub.step()
+    if untagged:
+        one.apply(insight(DAN, 40, 1))
     UnannouncedJournal(one.folder.path).record("0123456789abcdef", [DAN])
     bucket = bucket_of(DAN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
