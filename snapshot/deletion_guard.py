@@ -80,6 +80,10 @@ class PendingDeletions(msgspec.Struct):
         left = [counts for cause, counts in self.causes.items() if cause is None or cause.kind in several]
         return sum(profiles for profiles, _ in left), sum(comments for _, comments in left)
 
+    def comments(self) -> int:
+        """Count all comments that go, whatever the cause."""
+        return sum(comments for _, comments in self.causes.values())
+
     def worth_asking(self) -> bool:
         """Whether so much goes that the totals matter."""
         return max(*self.without_cause(), self.untagged) >= _LEAST_TAGGED

@@ -15,13 +15,13 @@ from projections.database.database import Database
 from projections.paging import pages
 from projections.profile_key import HIGHEST_ID, ProfileKey
 from snapshot.deletion_guard import LEAST, PendingDeletions, Totals, reason_to_block
-from snapshot.processes.spawn import Pool
+from snapshot.processes.spawn import Inline, Pool
 from snapshot.rebuild import tasks
 from snapshot.rebuild.report import add_invalid_rows
 from snapshot.rebuild.tasks import IdRange, PartResult, RebuildContext
 from snapshot.reconcile.digests import StoredDigests, Sums, differing, subtract
 from snapshot.reconcile.drift import Sighting
-from snapshot.reconcile.reconcile import FEW, cut, user_ranges
+from snapshot.reconcile.reconcile import FEW, Scope, cut, user_ranges
 from snapshot.runtime.progress import ProgressBar
 
 _IDS_A_TASK = 50_000
@@ -78,7 +78,8 @@ class _Suspects(NamedTuple):
 class Detection:
     """Makes the first pass over `users`, None for all.
 
-    `keys`: deletions are measured by these profiles alone, not by all that there are.
+    `keys`: deletions are measured by these profiles alone, not by all that there are. What is about them, or about one
+    group, must pass the deletion guard by itself, and also with all the rest that differs.
     """
 
     def __init__(
@@ -117,13 +118,27 @@ class Detection:
         deletions = self._compare(suspects.stored, found)
         found.users = self._confirmed(suspects)
         self._tagged += deletions.untagged
-        found.blocked = self.reason_to_block(deletions)
+        found.blocked = self.reason_to_block(deletions) or self._whole_is_blocked(deletions)
         return found
 
     def reason_to_block(self, deletions: PendingDeletions) -> str | None:
         """Ask the deletion guard, by what there was; also of what comes up while differences are repaired."""
         self._tagged = max(self._tagged, deletions.tagged)
         return reason_to_block(deletions, self._totals(deletions)) if deletions.worth_asking() else None
+
+    def _whole_is_blocked(self, deletions: PendingDeletions) -> str | None:
+        """Ask what all together would remove, where this is about a part only.
+
+        Of each lost bucket a few comments may go, of each group its only title: the rule is about the whole database.
+        """
+        work = self._work
+        least = 1 if self._keys is not None else LEAST
+        if self._keys is None and work.scope.group_slug is None:
+            return None
+        if deletions.comments() + deletions.untagged < least:
+            return None
+        whole = RebuildContext(work.projection, work.database, Scope(), None, work.on_page)
+        return Detection(whole, Inline(whole), None, self._bar).detect().blocked
 
     def _confirmed(self, suspects: _Suspects) -> frozenset[int] | None:
         """Leave out those in whom the comparison in detail found nothing."""

@@ -322,6 +322,30 @@ def test_what_vanishes_while_a_rebuild_runs_is_held_until_that_is_confirmed(
     town.check()
 
 
+def test_a_run_for_one_group_sees_that_the_titles_of_others_vanished_too(town: Town, wb: WhiteBalloon) -> None:
+    """By itself, the only title of a group looks like a request that somebody renamed."""
+    requests = []
+    for slug, name in (("ash", "Ash"), ("fir", "Fir")):
+        request, users = wb.add_group(slug, name, members=22)
+        requests.append(request)
+        for user in users:
+            wb.comment(user, request, "early")
+    assert town.rebuild().missing == 44
+    ash = town.out.parent / "ash"
+    town.out, everything = ash, town.out
+    assert town.rebuild(group_slug="ash").exit_code == 0
+    for request in requests:
+        wb.rename_request(request, None)
+    report = town.rebuild(group_slug="ash")
+    assert (report.exit_code, report.removed) == (2, 0)
+    assert report.blocked is not None
+    wb.rename_request(requests[1], "[Signal] Fir")
+    assert town.rebuild(group_slug="ash").removed == 22
+    town.out = everything
+    assert town.rebuild().blocked is None
+    town.check()
+
+
 def test_changes_of_the_rows_that_no_event_brought_are_found(street: Street, town: Town, wb: WhiteBalloon) -> None:
     wb.edit(street.linked, "see https://a.org/x now")
     wb.analyse(street.linked, tags=["new"])

@@ -82,6 +82,20 @@ def test_a_half_restored_database_recovers_nothing(town: Town, what: str) -> Non
     assert not any(waiting(town))
 
 
+def test_a_few_buckets_are_judged_with_all_that_is_gone(town: Town) -> None:
+    """Each part that is lost at another time would lose less than the guard asks for."""
+    for bucket, state in enumerate(town.store.bucket_states()):
+        if state is not None and bucket % 4:
+            town.store.recover(bucket, state.epoch, None)
+    with town.wb.main.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM request_comments WHERE id > 2")
+    lost = waiting(town)
+    worker = recover(town)
+    assert worker.trouble is not None
+    assert "would remove 20 of 22 profiles and 20 of 22 comments" in worker.trouble
+    assert waiting(town) == lost
+
+
 @pytest.mark.parametrize("database", ["main", "insights"])
 def test_what_vanishes_while_lost_data_is_rebuilt_is_not_removed(
     town: Town, monkeypatch: pytest.MonkeyPatch, database: str
