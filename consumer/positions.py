@@ -66,7 +66,8 @@ class Positions:
         """The lowest of what was committed and of the buckets' positions."""
         stored = [state.positions.get(partition, known.earliest) for state in self._stored if state is not None]
         committed = [] if known.committed is None else [known.committed]
-        return max(known.earliest, min([*stored, *committed]))
+        # A store that was lost this very moment has none: whatever is read cannot be saved, and then it is seen.
+        return max(known.earliest, min([*stored, *committed], default=known.earliest))
 
     def _raise_epochs(self, before: list[BucketState | None], offsets: Mapping[str, Offsets]) -> bool:
         """False: another process was first with some; what is left for us has to be determined again."""

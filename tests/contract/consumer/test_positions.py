@@ -83,6 +83,26 @@ def test_a_new_store_begins_at_the_earliest_offset(store: Store) -> None:
     assert one.positions.check()
 
 
+def test_a_store_that_is_lost_just_when_it_was_initialized_is_initialized_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose, initialize = keep(store), store.initialize
+
+    def initialize_in_vain(origin: InitialPositions) -> None:
+        initialize(origin)
+        lose()
+
+    monkeypatch.setattr(store, "initialize", initialize_in_vain)
+    one = Process(store, P0)
+    assert one.assign() == {P0: 0}
+    with pytest.raises(EpochError):
+        one.read(1, comment_0=5)
+    monkeypatch.undo()
+    assert one.assign() == {P0: 0}
+    one.read(1, comment_0=5)
+    assert states(store)[BUCKET].positions == {P0: 5}
+
+
 def test_a_restart_begins_at_the_lowest_of_the_buckets_and_the_commit(store: Store) -> None:
     one = Process(store, P0, I0)
     one.assign()
