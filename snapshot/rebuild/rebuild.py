@@ -94,9 +94,12 @@ class Rebuild:
             if self._publishing is not None and not self._order.dry_run:
                 self._publishing.add_folder()
             repair = GuardedRepair(self._pool, None if self._order.prune_all else detection.reason_to_block)
+            repairs = detected.users != frozenset() and not self._order.dry_run
+            if repairs:
+                self._give_notice()
             self._repair(repair, detection, detected)  # step 3
-            if self._report.events:
-                notice.post(self._store, self._work.database.clock(), self._token)
+            if repairs:
+                self._give_notice()
             if repair.blocked is None:
                 self._recover(states)
                 self._publish(detected)  # step 4
@@ -112,6 +115,9 @@ class Rebuild:
         )
         self._report.seconds = self._now() - began
         return self._report
+
+    def _give_notice(self) -> None:
+        notice.post(self._store, self._work.database.clock(), self._token)
 
     def _refuse_unknown_users(self) -> None:
         work = self._work

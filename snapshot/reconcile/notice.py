@@ -1,6 +1,7 @@
-"""Tells the tail that a rebuild repaired something: where it blocks deletions, it re-scans then.
+"""Tells the tail that a rebuild repairs something: what differs then is no drift, and what is blocked is asked again.
 
-The document `repaired` differs after each such run; its content means nothing else.
+The document `repaired` is another from the begin of each such repair on, and again from its end on; its content means
+nothing else.
 """
 
 import secrets

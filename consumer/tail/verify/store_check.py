@@ -23,7 +23,8 @@ from projections.paging import pages
 from projections.profile_key import HIGHEST_ID, ProfileKey
 from projections.projection import Projection
 from projections.store.protocol import ABSENT
-from snapshot.deletion_guard import Totals
+from snapshot.deletion_guard import PendingDeletions, Totals
+from snapshot.reconcile import notice
 from snapshot.reconcile.reconcile import FEW, Part, Scope, cut, read_part, recompute_inconsistent, remove_damaged
 from snapshot.reconcile.stored import Registers, Stored
 from snapshot.runtime.metrics import Metrics
@@ -95,6 +96,8 @@ class StoreCheck:
         self._metrics = metrics
         self._now = now
         self._pages: Iterator[list[Event] | None] | None = None
+        self._notices: tuple[bytes | None, bytes | None] = None, None
+        """Of the last rebuild, as this pass and the one before it began."""
         self._rest = 0.0
         self._idle = 0
         self.done = self.verified = not first_pass
@@ -118,6 +121,7 @@ class StoreCheck:
 
     def _pass(self, began: float, *, first: bool) -> Iterator[list[Event] | None]:
         self._first, self._complete = first, True
+        self._notices = self._notices[1], notice.read(self._projection.store)
         self._own, self._drifted = set[int](), set[ProfileKey]()
         self._builder.recent.clear()
         self._consumers.begin_pass(first=first)
@@ -192,14 +196,13 @@ class StoreCheck:
             self._before.tagged[key] = sum(bool(register.labels) for register in counted)
 
     def _publish(self, page: Sequence[Difference]) -> list[Event]:
-        """Publish what takes nothing away; put the rest off."""
+        """Publish what takes nothing away; put the rest off. What is left to others is judged with the rest."""
         present = Present(self._database, self._builder, (one.comment_id for one in page))
+        taken = {one[:2] for one in page if self._takes_away(one, present)}
         left = present.unseen() | self._in_flight()
         mine = self._not_ahead([one for one in page if one.comment_id not in left])
-        ready: list[Difference] = []
-        put_off: list[Difference] = []
-        for one in mine:
-            (put_off if self._takes_away(one, present) else ready).append(one)
+        put_off = [one for one in mine if one[:2] in taken]
+        ready = [one for one in mine if one[:2] not in taken]
         self._put_off += put_off
         stale_tags = {one.comment_id for one in ready if one.register.labels and not present.has_tags(one)}
         stale_tags -= {one.comment_id for one in put_off}
@@ -261,6 +264,9 @@ class StoreCheck:
         drifted = profiles - self._drifted
         if drifted and not self._first:
             self._drifted |= drifted
+            if notice.read(self._projection.store) != self._notices[0]:
+                log.info("a rebuild saw what no poll has seen; reading it again", profiles=len(drifted))
+                return
             self._metrics.count("signal_glaze.drift", len(drifted))
             log.warning(
                 "drift: profiles differ from the database, and no event explains it; repairing them",
@@ -271,7 +277,7 @@ class StoreCheck:
     # ------------------------------------------------------------------------------------------------------- step 4
 
     def _remove(self, totals: Totals) -> Iterator[list[Event]]:
-        pending = self._deletions.pending(self._before)
+        pending = self._deletions.pending(self._before) if self._put_off else PendingDeletions()
         if pending.worth_asking():
             tags = published(self._builder.fingerprints, self._builder.groups).tagged.total()
             totals.tagged = tags + pending.untagged

@@ -15,6 +15,7 @@ from projections.projection import Projection
 from projections.store.keys import index_key
 from projections.store.protocol import HEAD, Save, Store, Write
 from projections.store.redis.store import RedisStore, connect
+from snapshot.reconcile import notice
 from support.aggregates import check_aggregates
 from support.relaying import Running, Topics
 from support.tailing import HIGHEST, QUICK, Embedded, microseconds
@@ -213,6 +214,36 @@ def test_groups_that_a_rebuild_saw_first_are_no_drift(white_balloon: WhiteBalloo
             embedded.step()
         assert embedded.drift() == []
     assert embedded.metrics.counts[DRIFT] == 0
+    embedded.close()
+
+
+def test_what_a_rebuild_saw_alone_is_no_drift(white_balloon: WhiteBalloon) -> None:
+    """It read between two polls, and before the second one all was as before the first."""
+    embedded = Embedded(white_balloon, settings=msgspec.structs.replace(QUICK, poll_interval=0.5))
+    embedded.catch_up()
+    white_balloon.leave(3, "oak")
+    notice.post(embedded.projection.store, 1)
+    embedded.projection.apply(embedded.drift())
+    white_balloon.join(3, "oak", "Oak Ave")
+    assert embedded.drift()
+    embedded.until(lambda: not embedded.drift())
+    assert embedded.metrics.counts[DRIFT] == 0
+    remove(embedded.projection)
+    embedded.until(lambda: not embedded.drift())
+    embedded.until(lambda: embedded.metrics.counts[DRIFT] > 0)
+    embedded.close()
+
+
+def test_drift_is_judged_with_what_is_left_to_the_polls(white_balloon: WhiteBalloon) -> None:
+    embedded = Embedded(white_balloon, settings=msgspec.structs.replace(QUICK, poll_interval=3.0))
+    embedded.catch_up()
+    with capture_logs() as said:
+        for number in range(500, 515):
+            white_balloon.comment(1, 1, comment_id=number, deleted_at=START)
+        embedded.projection.apply([comment(number) for number in range(500, 530)])
+        embedded.projection.apply([comment(1)])
+        embedded.until(lambda: any("blocked" in line["event"] for line in said))
+    assert {event.comment_id for event in embedded.drift()} == set(range(500, 530))
     embedded.close()
 
 
