@@ -1,7 +1,7 @@
 """The deletion guard of the tail: who asked, what is blocked, and how the log says it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -30,6 +30,8 @@ class DeletionGuard:
         self._now = now
         self._blocked: dict[str, str] = {}
         self._logged_at: dict[str, float] = {}
+        self._passed: list[Deletions] = []
+        """What passed at once since a sweep asked for all there is."""
 
     @property
     def blocked(self) -> Mapping[str, str]:
@@ -55,9 +57,18 @@ class DeletionGuard:
         self.remind()
         return True
 
-    def lets_pass(self, pending: PendingDeletions, totals: Totals) -> bool:
-        """Whether this may go before a sweep has asked for all there is; where it may not, nothing is said of it."""
-        return self._prune_all or not (self._blocked or reason_to_block(pending, totals))
+    def lets_pass(self, deletions: "Deletions", fingerprints: RowFingerprints, groups: Groups) -> bool:
+        """Whether these may go before a sweep has asked for all there is; where they may not, nothing is said of it."""
+        together = Deletions(*self._passed, deletions)
+        if not self._prune_all and (self._blocked or reason_to_block(*together.measured(fingerprints, groups))):
+            return False
+        self._passed.append(deletions)
+        return True
+
+    def take_passed(self) -> Sequence["Deletions"]:
+        """What passed at once since the last time, to be judged with what a sweep found."""
+        passed, self._passed = self._passed, []
+        return passed
 
     def remind(self) -> None:
         """Log what is blocked, once a minute."""
@@ -75,50 +86,57 @@ class Counts(NamedTuple):
 
 
 class Deletions:
-    """What a round, a change of groups or a look at the store would take out of profiles."""
+    """What a round, a change of groups or a look at the store would take out of profiles; `others` are part of it.
 
-    def __init__(self) -> None:
-        self._deleted: dict[ProfileKey, Counter[Cause | None]] = defaultdict(Counter)
-        self._tagged = Counter[ProfileKey]()
-        self._added = Counter[ProfileKey]()
-        self._untagged = Counter[ProfileKey]()
+    For each profile: comments that are `deleted`, by cause, and how many of these are `tagged`; those that are `added`;
+    those that stay and are `untagged`.
+    """
+
+    def __init__(self, *others: "Deletions") -> None:
+        self.deleted: dict[ProfileKey, Counter[Cause | None]] = defaultdict(Counter)
+        self.tagged = Counter[ProfileKey]()
+        self.added = Counter[ProfileKey]()
+        self.untagged = Counter[ProfileKey]()
+        for other in others:
+            self.tagged.update(other.tagged)
+            self.added.update(other.added)
+            self.untagged.update(other.untagged)
+            for key, causes in other.deleted.items():
+                self.deleted[key].update(causes)
 
     def delete(self, key: ProfileKey, cause: Cause | None = None, *, tagged: bool) -> None:
         """A comment that counts in this profile is to leave it; `tagged`: it has tags."""
-        self._deleted[key][cause] += 1
-        self._tagged[key] += tagged
+        self.deleted[key][cause] += 1
+        self.tagged[key] += tagged
 
     def add(self, key: ProfileKey) -> None:
         """One that counts comes into it."""
-        self._added[key] += 1
+        self.added[key] += 1
 
     def untag(self, key: ProfileKey) -> None:
         """One that stays is to lose all its tags."""
-        self._untagged[key] += 1
+        self.untagged[key] += 1
 
     def are_blocked(self, guard: DeletionGuard, where: str, fingerprints: RowFingerprints, groups: Groups) -> bool:
         """Ask the guard; what was published by these groups is what there is before."""
-        return guard.blocks(where, *self._measured(fingerprints, groups))
+        return guard.blocks(where, *self.measured(fingerprints, groups))
 
-    def pass_at_once(self, guard: DeletionGuard, fingerprints: RowFingerprints, groups: Groups) -> bool:
-        """Whether they need not wait until a sweep has asked the guard for all there is."""
-        return guard.lets_pass(*self._measured(fingerprints, groups))
-
-    def _measured(self, fingerprints: RowFingerprints, groups: Groups) -> tuple[PendingDeletions, Totals]:
+    def measured(self, fingerprints: RowFingerprints, groups: Groups) -> tuple[PendingDeletions, Totals]:
+        """Give it as the guard takes it, with what was published by these groups before."""
         totals, before = Totals(), Counts(Counter(), Counter())
         if self.pending(before).worth_asking():
             before = published(fingerprints, groups)
             for key, comments in before.comments.items():
-                totals.add_profile(comments, before.tagged[key] - self._tagged[key])
+                totals.add_profile(comments, before.tagged[key] - self.tagged[key])
         return self.pending(before), totals
 
     def pending(self, before: Counts) -> PendingDeletions:
         """Give it as the guard takes it."""
         pending = PendingDeletions()
-        for key in self._deleted.keys() | self._untagged.keys():
-            deleted, tagged = self._deleted[key], before.tagged[key] - self._tagged[key]
-            after = before.comments[key] - deleted.total() + self._added[key]
-            pending.add_profile(before.comments[key], after, deleted, tagged=tagged, untagged=self._untagged[key])
+        for key in self.deleted.keys() | self.untagged.keys():
+            deleted, tagged = self.deleted[key], before.tagged[key] - self.tagged[key]
+            after = max(0, before.comments[key] - deleted.total() + self.added[key])
+            pending.add_profile(before.comments[key], after, deleted, tagged=tagged, untagged=self.untagged[key])
         return pending
 
 
@@ -134,7 +152,7 @@ def without_mass_deletion(builder: EventBuilder, guard: DeletionGuard, rows: lis
             ending.add(row.comment_id)
         for key in builder.profiles(row) if row.comment_id in ending and counts(new) else ():
             deletions.add(key)
-    if not ending or deletions.pass_at_once(guard, builder.fingerprints, builder.groups):
+    if not ending or guard.lets_pass(deletions, builder.fingerprints, builder.groups):
         return rows
     return [row for row in rows if row.comment_id not in ending]
 

@@ -134,7 +134,8 @@ class Sweep:
 
     def _end(self) -> Iterator[list[Event]]:
         fingerprints = self._builder.fingerprints
-        if self._deletions.are_blocked(self._guard, "sweep", fingerprints, self._builder.groups):
+        deletions = Deletions(self._deletions, *self._guard.take_passed())
+        if deletions.are_blocked(self._guard, "sweep", fingerprints, self._builder.groups):
             return
         for ids in pages(self._ending, _DELETIONS_PAGE):
             rows = self._database.comments_by_ids(ids)

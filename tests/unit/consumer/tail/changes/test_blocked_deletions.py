@@ -150,3 +150,25 @@ def test_one_membership_that_ended_passes(memberships: int, *, is_blocked: bool)
         for _ in range(40):
             deletions.delete(key(user), Cause("membership", key(user)), tagged=False)
     assert blocked(deletions, fingerprints(3, 40)) is is_blocked
+
+
+# ------------------------------------------------------------------------------------------------- what passes at once
+
+
+def ended(comments: int) -> Deletions:
+    deletions = Deletions()
+    for _ in range(comments):
+        deletions.delete(key(1), tagged=False)
+    return deletions
+
+
+def test_what_passes_at_once_adds_up_until_a_sweep_asks_for_all() -> None:
+    published, asked = fingerprints(2, 20), guard()
+    assert asked.lets_pass(ended(12), published, GROUPS)
+    assert not asked.lets_pass(ended(12), published, GROUPS)
+    assert asked.lets_pass(ended(7), published, GROUPS)
+    together = Deletions(ended(1), *asked.take_passed())
+    assert together.are_blocked(asked, "sweep", published, GROUPS)
+    assert asked.take_passed() == []
+    assert not asked.lets_pass(ended(1), published, GROUPS)  # while anything is blocked
+    assert guard(prune_all=True).lets_pass(ended(30), published, GROUPS)
