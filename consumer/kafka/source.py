@@ -106,10 +106,12 @@ class KafkaSource:
         try:
             found = self._member.offsets(assigned)
         except MemberError as error:
+            self._broken = self._broken or self._watchdog.answered(self._clock(), answered=False)
             raise SourceUnavailableError(
                 f"Kafka at {self._settings.bootstrap_servers} does not answer with the offsets of its partitions "
                 f"({error}): see whether it runs and has the topics"
             ) from error
+        self._watchdog.answered(self._clock(), answered=True)
         self._topic_ids = {topic_of(name): known.topic_id for name, known in found.items()}
         return found
 
@@ -232,9 +234,11 @@ class KafkaSource:
 
     def _watch(self) -> None:
         """After a poll that gave nothing: see whether Kafka is unreachable or the client has stalled."""
-        now = self._clock()
-        self._note_answer(answered=self._member.answers())
+        now, answered = self._clock(), self._member.answers()
+        self._note_answer(answered=answered)
         reason = self._watchdog.assigned(now, joined=self._generation > 0 and self._member.stable())
+        if not answered or self._positions:  # before that, what `offsets` is answered counts
+            reason = self._watchdog.answered(now, answered=answered) or reason
         reading = {} if self._paused else self._positions
         if reason is None and self._watchdog.moved(now, reading):
             try:

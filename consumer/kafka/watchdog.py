@@ -1,4 +1,4 @@
-"""Notices a consumer that has silently stalled: no assignment, or a partition whose position stays below its end."""
+"""Notices a consumer that has silently stalled: no answer, no assignment, or a position that stays below the end."""
 
 from collections.abc import Mapping
 
@@ -11,10 +11,25 @@ class Watchdog:
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
+        self._unanswered_since: float | None = None
         self._unassigned_since: float | None = None
         self._flat: dict[str, tuple[int, float]] = {}
         self._behind: dict[str, float] = {}
         self._looked_up_at = float("-inf")
+
+    def answered(self, now: float, *, answered: bool) -> str | None:
+        """Note whether Kafka answers this client; a new one may get through.
+
+        librdkafka (2.13 to 2.16, its issue 5301) loses all brokers for good where one that was paused says that it
+        knows of none.
+        """
+        if answered:
+            self._unanswered_since = None
+        elif self._unanswered_since is None:
+            self._unanswered_since = now
+        elif now - self._unanswered_since >= self.limit:
+            return f"no answer for {now - self._unanswered_since:.0f} s"
+        return None
 
     def assigned(self, now: float, *, joined: bool) -> str | None:
         """Note whether the group assigned partitions to us, even none."""

@@ -72,9 +72,9 @@ class Inquiry:
             try:
                 found[topic] = _as_uuid(str(answer(future, self._timeout).topic_id))
             except KafkaException as error:
+                self.answers &= error.args[0].code() not in _NO_ANSWER
                 if raises:
                     raise
-                self.answers &= error.args[0].code() not in _NO_ANSWER
         self.ids = found
 
 
