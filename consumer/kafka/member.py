@@ -3,20 +3,25 @@
 Partitions are named `topic/number`, as `consumer.source` has it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from consumer.kafka.options import SourceOptions
 from consumer.source import Invalid, Offsets
 from projections.comments.events import Event
 from projections.errors import OperatorError
 
 
 class Fetched(NamedTuple):
-    """What one poll gave; `positions`: where each assigned partition is read next, if that is known."""
+    """What one poll gave; `positions`: where each assigned partition is read next, if that is known.
+
+    `size`: bytes of the messages' values.
+    """
 
     events: Sequence[Event]
     invalid: Sequence[Invalid]
     positions: Mapping[str, int]
+    size: int = 0
 
 
 class MemberError(Exception):
@@ -105,6 +110,47 @@ class Member(Protocol):
     def close(self) -> None:
         """Leave the group; raises nothing, and takes a few seconds at most."""
         ...
+
+
+class Gatherer:
+    """Polls a member, several times for one batch while it is behind: a profile is then loaded and saved less often.
+
+    At rest nothing waits for more. A batch is bounded in messages, in bytes and in time, and ends with the first
+    message that is no event, so that the breaker looks at it. `clock` is a monotonic one, in seconds.
+    """
+
+    def __init__(self, member: Member, options: SourceOptions, clock: Callable[[], float]) -> None:
+        self._member = member
+        self._options = options
+        self._clock = clock
+        self._error: Exception | None = None
+
+    def poll(self, seconds: float) -> Fetched:
+        """As `Member.poll`. What is wrong comes after what came before it."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        fetched = more = self._member.poll(seconds)
+        changes, until = self._member.changes, self._clock() + self._options.gather
+        events = list(fetched.events)
+        while more.events and self._goes_on(fetched) and self._clock() < until:
+            try:
+                more = self._member.poll(0)
+            except (MemberError, PositionsLostError, OperatorError) as error:
+                self._error = error
+                break
+            if self._member.changes != changes:
+                break  # nothing of it is delivered
+            events += more.events
+            fetched = Fetched(events, more.invalid, more.positions, fetched.size + more.size)
+        return fetched
+
+    def _goes_on(self, fetched: Fetched) -> bool:
+        options = self._options
+        if fetched.invalid or len(fetched.events) >= options.max_batch or fetched.size >= options.max_batch_bytes:
+            return False
+        ends = self._member.last_ends(fetched.positions)
+        return sum(end - fetched.positions[name] for name, end in ends.items()) >= options.behind
 
 
 def refused(kind: str, text: str, group_id: str, instance_id: str | None) -> OperatorError | None:

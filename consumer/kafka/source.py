@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from consumer.kafka.clients import join
-from consumer.kafka.member import Fetched, MemberError, PositionsLostError
+from consumer.kafka.member import Fetched, Gatherer, MemberError, PositionsLostError
 from consumer.kafka.options import SourceOptions
 from consumer.kafka.watchdog import Watchdog
 from consumer.source import EMPTY, Assignment, Batch, OffsetOutOfRangeError, Offsets, SourceUnavailableError
@@ -61,6 +61,7 @@ class KafkaSource:
 
     def _begin(self) -> None:
         """Forget all partitions: there is a new consumer."""
+        self._gatherer = Gatherer(self._member, self._options, self._clock)
         self._seen = 0
         self._watchdog = Watchdog(self._options.stall_limit)
         self._partitions: frozenset[str] = frozenset()
@@ -78,7 +79,7 @@ class KafkaSource:
         if self._broken is not None:
             self._recreate(self._broken)
         try:
-            fetched = self._member.poll(seconds)
+            fetched = self._gatherer.poll(seconds)
         except PositionsLostError as error:
             lost = {name: self._positions.pop(name, 0) for name in error.partitions}
             raise OffsetOutOfRangeError(lost) from error

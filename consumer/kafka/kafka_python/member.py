@@ -12,7 +12,7 @@ from consumer.kafka.kafka_python import internals
 from consumer.kafka.kafka_python.errors import as_kafka_error, for_operator, out_of_range
 from consumer.kafka.kafka_python.group import join, leave
 from consumer.kafka.kafka_python.offsets import look_up, look_up_ends, topic_ids
-from consumer.kafka.kafka_python.records import name_of, read
+from consumer.kafka.kafka_python.records import name_of, read, size_of
 from consumer.kafka.member import Fetched, MemberError, PositionsLostError
 from consumer.kafka.options import SourceOptions
 from consumer.source import Offsets
@@ -45,7 +45,7 @@ class KafkaPythonMember:
             internals.keep_rejoin_alive(self._consumer)
         # The position, not the last offset + 1: transaction markers and compacted gaps are covered with it.
         positions = {name_of(one): position for one, position in internals.positions(self._consumer).items()}
-        return Fetched(*read(records), positions)
+        return Fetched(*read(records), positions, size_of(records))
 
     def assigned(self) -> frozenset[str]:
         return frozenset(name_of(one) for one in self._consumer.assignment())

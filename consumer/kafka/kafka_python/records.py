@@ -17,6 +17,11 @@ def name_of(partition: TopicPartition) -> str:
     return f"{partition.topic}/{partition.partition}"
 
 
+def size_of(records: Records) -> int:
+    """How many bytes the values have."""
+    return sum(len(message.value or b"") for messages in records.values() for message in messages)
+
+
 def read(records: Records, now: int | None = None) -> tuple[list[Event], list[Invalid]]:
     """Decode what one poll fetched: the events, and the messages that are none. `now`: microseconds since 1970."""
     now = time.time_ns() // 1_000 if now is None else now

@@ -108,7 +108,7 @@ class LibrdkafkaMember:
         positions = {f"{topic}/{number}": at for (topic, number), at in self._positions.items()}
         if self._troubles and not (found.events or found.invalid):
             self._raise()
-        return Fetched(found.events, found.invalid, positions)
+        return Fetched(found.events, found.invalid, positions, found.size)
 
     def _consume(self, seconds: float) -> list[Message]:
         """All that is there, else what comes first: librdkafka would wait until the list is full."""

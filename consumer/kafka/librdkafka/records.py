@@ -36,11 +36,12 @@ class Trouble(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the messages of one poll are."""
+    """What the messages of one poll are; `size`: bytes of their values."""
 
     events: list[Event]
     invalid: list[Invalid]
     troubles: list[Trouble]
+    size: int = 0
 
 
 def read(messages: Iterable[Message], positions: MutableMapping[Place, int], now: int) -> Found:
@@ -50,6 +51,7 @@ def read(messages: Iterable[Message], positions: MutableMapping[Place, int], now
     rewind. A partition of which something can't be read loses its position: librdkafka may go on behind that.
     """
     found = Found([], [], [])
+    size = 0
     for message in messages:
         error, topic = message.error(), message.topic()
         place: Place = (topic, message.partition())  # type: ignore[assignment]  # an error of no partition is in none
@@ -64,11 +66,13 @@ def read(messages: Iterable[Message], positions: MutableMapping[Place, int], now
                 positions[place] = offset
         elif offset >= position:
             positions[place] = offset + 1
+            value = message.value()
+            size += len(value or b"")
             try:
-                found.events.append(reject_future_revision(decode(topic, message.value()), now))  # type: ignore[arg-type]
+                found.events.append(reject_future_revision(decode(topic, value), now))  # type: ignore[arg-type]
             except InvalidEventError as reason:
                 found.invalid.append(as_invalid(message, str(reason)))
-    return found
+    return found._replace(size=size)
 
 
 def as_invalid(message: Message, error: str) -> Invalid:
