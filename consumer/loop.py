@@ -227,6 +227,7 @@ class Loop:
             return False
         self._pending = None
         starts = self._positions.assign(lambda: self._source.offsets(assignment.partitions))
+        self._projection.forget(self._positions.empty)
         self._source.start(assignment.generation, starts)
         self._generation = assignment.generation
         self._committed = {}
@@ -235,6 +236,7 @@ class Loop:
     def _restart(self) -> None:
         """Drop what is pending, and ask the buckets again where to start."""
         self._pending = None
+        self._projection.forget()
         self._generation = 0
 
     def _on_loss(self, losses: Mapping[int, str]) -> None:

@@ -134,6 +134,11 @@ class Positions:
         """How many writes all buckets count, as last seen."""
         return sum(state.writes for state in self._stored if state is not None)
 
+    @property
+    def empty(self) -> list[int]:
+        """The buckets that nothing was ever written to, as last seen."""
+        return [bucket for bucket, state in enumerate(self._stored) if state is not None and not state.writes]
+
     def recovering(self) -> Iterable[tuple[int, BucketState, RecoveryGoal]]:
         """The buckets that recover, as last seen, with what is left to reach."""
         for bucket, state in enumerate(self._stored):

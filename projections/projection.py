@@ -24,6 +24,7 @@ from projections.codec import (
 from projections.comments import register as registers_
 from projections.comments.events import Event
 from projections.comments.register import HalfUpdate, Register, half_of
+from projections.known_profiles import KnownProfiles
 from projections.profile_key import ProfileKey, bucket_of
 from projections.profiles.fold import Changes, Slice, Transition, advance, touched_labels, transitions
 from projections.profiles.head import Head
@@ -63,17 +64,32 @@ def _none(_key: ProfileKey) -> bool:
 
 
 class Projection:
-    """Applies events to a store. `token` makes version tokens: 8 random bytes, never the same twice."""
+    """Applies events to a store. `token` makes version tokens: 8 random bytes, never the same twice.
 
-    def __init__(self, store: Store, token: Callable[[], bytes] = lambda: secrets.token_bytes(8)) -> None:
+    With `known`, what was written is not loaded again; then `apply` is for one thread.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        token: Callable[[], bytes] = lambda: secrets.token_bytes(8),
+        known: KnownProfiles | None = None,
+    ) -> None:
         self.store = store
         self._token = token
+        self._known = known
+        self._profiles: Store | KnownProfiles = store if known is None else known
+
+    def forget(self, empty: Iterable[int] = ()) -> None:
+        """Know nothing of any profile but that these buckets hold none."""
+        if self._known is not None:
+            self._known.forget(empty)
 
     def apply(
         self,
         events: Iterable[Event],
         fences: Mapping[int, Fence] | None = None,
-        absent: Callable[[ProfileKey], bool] = _none,
+        absent: Callable[[ProfileKey], bool] | None = None,
     ) -> Applied:
         """Apply events to the store, and move the positions of the fenced buckets.
 
@@ -82,6 +98,7 @@ class Projection:
         StoreUnavailableError (some buckets may be saved; apply the same batch again), EpochError, PositionGapError.
         """
         fences = fences or {}
+        absent = absent or (_none if self._known is None else self._known.absent)
         pending: Updates = _grouped(events)
         open_buckets = set(fences) | {bucket_of(key.user_id) for key in pending}
         dirty: set[ProfileKey] = set()
@@ -117,7 +134,7 @@ class Projection:
             for bucket, group in by_bucket.items()
             if (fence := fences[bucket]) is not None or group
         ]
-        return {key for keys in self.store.save(saves) for key in keys} if saves else set()
+        return {key for keys in self._profiles.save(saves) for key in keys} if saves else set()
 
     def _slices(self, updates: Updates, absent: Callable[[ProfileKey], bool]) -> dict[ProfileKey, _Part]:
         """Steps 1 and 2. A profile whose version moved between the two loads is loaded again."""
@@ -130,7 +147,7 @@ class Projection:
             first = self._first_load(left)
             labels = {key: _label_fields(part.moves) for key, part in first.items() if part.version != ABSENT}
             labels = {key: names for key, names in labels.items() if names}
-            for key, (version, fields) in (self.store.load(labels) if labels else {}).items():
+            for key, (version, fields) in (self._profiles.load(labels) if labels else {}).items():
                 if version == first[key].version:
                     _add_labels(first[key].part, fields)
                 else:
@@ -141,7 +158,7 @@ class Projection:
     def _first_load(self, updates: Updates) -> dict[ProfileKey, _Part]:
         names = {key: [HEAD, *{register_field(one.comment_id) for one in halves}] for key, halves in updates.items()}
         parts = {}
-        for key, (version, fields) in self.store.load(names).items():
+        for key, (version, fields) in self._profiles.load(names).items():
             known = read_registers(fields.items())
             head = unpack_head(fields[HEAD]) if HEAD in fields else Head()
             parts[key] = _Part(version, Slice(head, known, {}, {}), transitions(known, updates[key]))

@@ -1,7 +1,6 @@
 """The daemon: the one place where the parts of `snapshot-consumer` are wired.
 
-The loop runs in the calling thread, the flush worker and the recovery worker in threads beside it. Without a broker the
-source is the database's tail in this process; several daemons on one store share the work either way.
+The loop runs in the calling thread, the other workers in threads of their own; several daemons may share one store.
 """
 
 import threading
@@ -34,6 +33,7 @@ from consumer.tail.source import DEFAULTS, DatabaseTail
 from consumer.tail.state import TailSettings
 from projections.database.database import Database, DatabaseUnavailableError, open_databases
 from projections.errors import OperatorError
+from projections.known_profiles import KnownProfiles
 from projections.projection import Projection
 from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
 from projections.remembered.forgotten import BlockedAnywhere
@@ -232,20 +232,20 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         flusher = Flusher(projection, folder, announcer, metrics, detector=detector, folder_days=files.folder_days)
         detector.read()  # from here on it notices a loss; what came before, the folder tells
         flusher.recover_lost(by_files=True)
-        prune_all = settings.tail.prune_all
-        scrub = Scrub(store, folder, compare_all=flusher.add_folder(), prune_all=prune_all)
+        scrub = Scrub(store, folder, compare_all=flusher.add_folder(), prune_all=settings.tail.prune_all)
         flush_worker = FlushWorker(flusher, scrub, detector, time.monotonic)
         note_place(store, folder, files.storage_dir)
         blocked = _blocked_users(settings, store)
         blocked.get()  # before anything of them can come out of Kafka
         source, dead_letters = _source(settings, projection, liveness, metrics, stack)
-        loop = Loop(source, projection, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)
+        known = Projection(store, known=KnownProfiles(store))  # for the loop's thread alone
+        loop = Loop(source, known, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)
         recovery_worker = RecoveryWorker(
             projection,
             lambda: _database(settings, store),
             time.monotonic,
             called=liveness.called,
-            prune_all=prune_all,
+            prune_all=settings.tail.prune_all,
         )
         nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
         yield (

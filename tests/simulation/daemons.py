@@ -19,6 +19,7 @@ from consumer.tail.source import DatabaseTail
 from consumer.tail.state import TailSettings
 from projections.database.protocol import Database
 from projections.errors import OperatorError
+from projections.known_profiles import KnownProfiles
 from projections.projection import Projection
 from projections.store.protocol import Store, StoreUnavailableError
 from projections.store.rollback import RollbackDetector
@@ -144,7 +145,10 @@ class Daemon:
         flushing = self._flushing = FlushWorker(flusher, scrub, detector, process.now)
         projection = Projection(outside.store, lambda: bytes.fromhex(process.token()))
         source, letters = self._source(projection)
-        self.loop = Loop(source, projection, letters, BadStreak(), METRICS, process.now, detector=detector)
+        consuming = Projection(
+            outside.store, lambda: bytes.fromhex(process.token()), KnownProfiles(outside.store, max_bytes=50_000)
+        )
+        self.loop = Loop(source, consuming, letters, BadStreak(), METRICS, process.now, detector=detector)
         recovery = RecoveryWorker(projection, lambda: outside.database, process.now, process.token())
         process.start("flusher", lambda: self._repeat(flushing.step))
         process.start("recovery", lambda: self._repeat(recovery.step))

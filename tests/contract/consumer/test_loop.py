@@ -12,6 +12,7 @@ from consumer.loop import Loop
 from consumer.source import Batch, Invalid
 from projections.comments.events import Event
 from projections.errors import OperatorError
+from projections.known_profiles import KnownProfiles
 from projections.profile_key import BUCKETS, bucket_of
 from projections.projection import RULES_VERSION, Projection
 from projections.store.protocol import InitialPositions, RecoveryGoal, Store, StoreUnavailableError
@@ -42,13 +43,21 @@ class Kept:
 class Running:
     """A loop and its parts; a second passes with each step, so each step commits."""
 
-    def __init__(self, store: Any, broker: Broker, dead_letters: Kept | None = None) -> None:  # noqa: ANN401  or what stands for it
+    def __init__(  # or what stands for the store
+        self,
+        store: Any,  # noqa: ANN401  or what stands for it
+        broker: Broker,
+        dead_letters: Kept | None = None,
+        *,
+        known: bool = True,
+    ) -> None:
         self.now = 0.0
         self.broker = broker
         self.dead_letters = dead_letters or Kept()
         self.source = broker.join()
         self.metrics = RecordedMetrics()
-        self.loop = Loop(self.source, Projection(store), self.dead_letters, BadStreak(), self.metrics, lambda: self.now)
+        projection = Projection(store, known=KnownProfiles(store) if known else None)
+        self.loop = Loop(self.source, projection, self.dead_letters, BadStreak(), self.metrics, lambda: self.now)
 
     def steps(self, number: int = 10) -> int:
         applied = 0
@@ -207,7 +216,7 @@ def test_a_store_that_goes_away_at_any_call_costs_nothing(store: Store, name: st
                 raise StoreUnavailableError("for a moment")
 
     broker.committed = dict.fromkeys(broker.logs, 0)  # so the store seems to have lost its states
-    running = Running(Interrupted(store, act), broker)
+    running = Running(Interrupted(store, act), broker, known=name != "load")
     broker.publish(*HISTORY, garbage(1))
     for _ in range(3):
         running.steps(5)
