@@ -13,6 +13,7 @@ from projections.store.redis.scripts import Argument, Call, ask, run
 
 _ALL = range(BUCKETS)
 _PLAIN, _FORCED, _TAKEN_OVER = 0, 1, 2
+_CHUNK = 400
 
 
 class RedisFlushQueue:
@@ -157,7 +158,10 @@ def _settlement_arguments(one: Settlement) -> list[Argument]:
 
 
 def _by_bucket(keys: Iterable[ProfileKey]) -> list[tuple[int, list[ProfileKey]]]:
+    """By bucket, and no more at once than the scripts hand to one command."""
+
     def bucket(key: ProfileKey) -> int:
         return bucket_of(key.user_id)
 
-    return [(number, list(mine)) for number, mine in groupby(sorted(keys, key=bucket), key=bucket)]
+    groups = [(number, list(mine)) for number, mine in groupby(sorted(keys, key=bucket), key=bucket)]
+    return [(number, mine[at : at + _CHUNK]) for number, mine in groups for at in range(0, len(mine), _CHUNK)]

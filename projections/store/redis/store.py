@@ -225,10 +225,10 @@ class RedisStore(RedisFlushQueue):
 def _write_arguments(write: Write, due: str) -> list[Argument]:
     """One profile's part of the arguments of save.lua."""
     arguments: list[Argument] = [write.expected, write.token, member(write.key), write.key.user_id]
-    arguments += [due, "" if write.floor is None else write.floor, len(write.sets), len(write.deletes)]
-    for field, value in write.sets.items():
-        arguments += [field, value]
-    arguments += write.deletes
+    arguments += [due, "" if write.floor is None else write.floor, len(write.sets) + 1, len(write.deletes)]
+    for item in write.sets.items():
+        arguments += item
+    arguments += [b"v", write.token, *write.deletes]
     return arguments
 
 

@@ -20,45 +20,69 @@ if redis.call('HEXISTS', state, 'healing') == 1 then return reply end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local expiry = string.format('%.0f', now + tonumber(ARGV[3]))
+local CHUNK = 400
 local left = tonumber(ARGV[2])
 local far = now + tonumber(ARGV[4])
 
 local function elapsed(time) return time <= now or time > far end
 
 local function past(key)
-  local found = redis.call('ZRANGEBYSCORE', key, '-inf', string.format('%.0f', now), 'LIMIT', 0, left)
+  local most = math.min(left, CHUNK)
+  local found = redis.call('ZRANGEBYSCORE', key, '-inf', string.format('%.0f', now), 'LIMIT', 0, most)
   if #found > 0 then return found end
-  return redis.call('ZRANGEBYSCORE', key, string.format('(%.0f', far), '+inf', 'LIMIT', 0, left)
+  return redis.call('ZRANGEBYSCORE', key, string.format('(%.0f', far), '+inf', 'LIMIT', 0, most)
 end
 
-local function take(member, expired)
-  local from = redis.call('HGET', force, member)
-  local flags = 0
-  if expired then
-    flags = 2
-  elseif from and elapsed(tonumber(from) or 0) then -- older versions wrote a word here: at once
-    flags = 1
+-- All of them in one command each: calling one costs more than what it does.
+local function take(members, expired)
+  if #members == 0 then return end
+  local forced = redis.call('HMGET', force, unpack(members))
+  local over, held, leased, items = {}, {}, {}, {}
+  for i, member in ipairs(members) do
+    local flags = 0
+    if expired then
+      flags = 2
+    elseif forced[i] and elapsed(tonumber(forced[i]) or 0) then -- older versions wrote a word here: at once
+      flags = 1
+    end
+    if flags > 0 then over[#over + 1] = member end
+    held[2 * i - 1], held[2 * i] = member, ARGV[1]
+    leased[2 * i - 1], leased[2 * i] = expiry, member
+    items[i] = flags .. member
+    reply[#reply + 1] = member
+    reply[#reply + 1] = flags
   end
-  if flags > 0 then redis.call('HDEL', force, member) end
-  redis.call('HSET', tokens, member, ARGV[1])
-  redis.call('ZADD', leases, expiry, member)
-  redis.call('ZREM', due, member)
-  redis.call('SADD', taken, flags .. member)
-  reply[#reply + 1] = member
-  reply[#reply + 1] = flags
-  left = left - 1
+  if #over > 0 then redis.call('HDEL', force, unpack(over)) end
+  redis.call('HSET', tokens, unpack(held))
+  redis.call('ZADD', leases, unpack(leased))
+  redis.call('ZREM', due, unpack(members))
+  redis.call('SADD', taken, unpack(items))
+  left = left - #members
 end
 
-for _, member in ipairs(past(leases)) do take(member, true) end
-if left > 0 then
-  for _, member in ipairs(past(due)) do
-    local lease = redis.call('ZSCORE', leases, member)
+local function take_due(members)
+  local free, postponed = {}, {}
+  for i, lease in ipairs(redis.call('ZMSCORE', leases, unpack(members))) do
     if lease then
-      redis.call('ZADD', due, lease, member)
+      postponed[#postponed + 1] = lease
+      postponed[#postponed + 1] = members[i]
     else
-      take(member, false)
+      free[#free + 1] = members[i]
     end
   end
+  if #postponed > 0 then redis.call('ZADD', due, unpack(postponed)) end
+  take(free, false)
+end
+
+local found = past(leases)
+while #found > 0 do
+  take(found, true)
+  found = left > 0 and past(leases) or {}
+end
+found = left > 0 and past(due) or {}
+while #found > 0 do
+  take_due(found)
+  found = left > 0 and past(due) or {}
 end
 if #reply > 0 then redis.call('PEXPIRE', taken, ARGV[3]) end
 return reply

@@ -6,16 +6,17 @@
 -- Returns for each: version, head, settled, announced (false where absent; a hash and its sequence), sequence (text).
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local reply = {}
+local reply, given = {}, {}
+local last = redis.call('HMGET', KEYS[3], unpack(ARGV))
+local settled = redis.call('HMGET', KEYS[1], unpack(ARGV))
+local announced = redis.call('HMGET', KEYS[2], unpack(ARGV))
 for i, member in ipairs(ARGV) do
-  local sequence = math.max(now, (tonumber(redis.call('HGET', KEYS[3], member)) or 0) + 1)
-  local text = string.format('%.0f', sequence)
-  redis.call('HSET', KEYS[3], member, text)
+  local text = string.format('%.0f', math.max(now, (tonumber(last[i] or 0) or 0) + 1))
   local profile = redis.call('HMGET', KEYS[3 + i], 'v', 'h')
-  reply[#reply + 1] = profile[1]
-  reply[#reply + 1] = profile[2]
-  reply[#reply + 1] = redis.call('HGET', KEYS[1], member)
-  reply[#reply + 1] = redis.call('HGET', KEYS[2], member)
-  reply[#reply + 1] = text
+  local at = 5 * i
+  reply[at - 4], reply[at - 3], reply[at - 2], reply[at - 1] = profile[1], profile[2], settled[i], announced[i]
+  reply[at] = text
+  given[2 * i - 1], given[2 * i] = member, text
 end
+redis.call('HSET', KEYS[3], unpack(given))
 return reply

@@ -12,7 +12,8 @@
 --      5  number of positions; for each: partition, start, end
 --      then for each profile: expected version ('' for none), token, member, user id, the folders in which it is due
 --      (a string of 0 and 1; '' for a write that changes no content), the user's revision floor ('' demands nothing),
---      number of fields to set, number to delete, field, value, field, value, .. and the fields to delete
+--      number of fields to set (the last is v, with the token), number to delete, field, value, field, value, .. and
+--      the fields to delete
 -- Returns {'ok', index of a profile in conflict, ..} or {'epoch', present} or {'folders', present}
 --      or {'hole', partition, stored}. Everything is checked before the first write.
 local CHUNK = 1000
@@ -53,7 +54,10 @@ for i = first_profile, #KEYS do
 end
 if at ~= #ARGV + 1 then return redis.error_reply('save: ' .. #ARGV .. ' arguments, ' .. (at - 1) .. ' described') end
 
+-- Few commands with many arguments: calling one costs more than what it does.
 local due = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) + tonumber(ARGV[3]))
+local created, changed = {}, {}
+for folder = 1, tonumber(ARGV[4]) do changed[folder] = {} end
 for _, write in ipairs(writes) do
   local key, a = KEYS[write[1]], write[2]
   local sets, deletes = tonumber(ARGV[a + 6]), tonumber(ARGV[a + 7])
@@ -65,13 +69,25 @@ for _, write in ipairs(writes) do
   for i = last + 1, last + deletes, CHUNK do
     redis.call('HDEL', key, unpack(ARGV, i, math.min(i + CHUNK - 1, last + deletes)))
   end
-  redis.call('HSET', key, 'v', ARGV[a + 1])
-  if ARGV[a] == '' then redis.call('ZADD', KEYS[2], ARGV[a + 3], ARGV[a + 2]) end
-  -- LT: the first change counts, and one that comes while a later flush stands there does not wait for it.
+  if ARGV[a] == '' then
+    created[#created + 1] = ARGV[a + 3]
+    created[#created + 1] = ARGV[a + 2]
+  end
   for folder = 1, #ARGV[a + 4] do
-    if string.sub(ARGV[a + 4], folder, folder) == '1' then
-      redis.call('ZADD', KEYS[3 + folder], 'LT', due, ARGV[a + 2])
+    if string.byte(ARGV[a + 4], folder) == 49 then
+      local members = changed[folder]
+      members[#members + 1] = due
+      members[#members + 1] = ARGV[a + 2]
     end
+  end
+end
+for i = 1, #created, CHUNK do
+  redis.call('ZADD', KEYS[2], unpack(created, i, math.min(i + CHUNK - 1, #created)))
+end
+-- LT: the first change counts, and one that comes while a later flush stands there does not wait for it.
+for folder, members in ipairs(changed) do
+  for i = 1, #members, CHUNK do
+    redis.call('ZADD', KEYS[3 + folder], 'LT', unpack(members, i, math.min(i + CHUNK - 1, #members)))
   end
 end
 if #reply > 1 then positions = {} end

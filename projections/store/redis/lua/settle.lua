@@ -14,52 +14,76 @@ local due, leases, tokens, force, settled = KEYS[1], KEYS[2], KEYS[3], KEYS[4], 
 local announced, sequences = KEYS[6], KEYS[7]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local count = 0
 
-local function sooner(member, at) redis.call('ZADD', due, 'LT', string.format('%.0f', at), member) end
+-- One command for all profiles where that is possible: calling one costs more than what it does.
+local members = {}
+for i = 8, #KEYS do members[i - 7] = ARGV[4 + (i - 8) * 7] end
+local held = redis.call('HMGET', tokens, unpack(members))
+local stored_announcements = redis.call('HMGET', announced, unpack(members))
+local mine, hashes, announcements, settled_ones, soon, removed = {}, {}, {}, {}, {}, {}
+local at = nil -- when the profile at hand is due, where that is sooner than what is stored
+
+local function sooner(time) if not at or time < at then at = time end end
 
 local function again(member)
   redis.call('HSETNX', force, member, string.format('%.0f', now))
-  sooner(member, now)
+  sooner(now)
 end
 
-local function note_announced(member, hash, sent, sequence, read)
-  local stored = redis.call('HGET', announced, member) or ''
+local function note_announced(member, stored, hash, sent, sequence, read)
   local stored_hash, stored_sequence = string.match(stored, '^(.*) (%d+)$')
   if sent and stored ~= read and stored_hash ~= hash then again(member) end
   if not stored_hash or (sent and tonumber(sequence) >= tonumber(stored_sequence)) then
-    redis.call('HSET', announced, member, hash .. ' ' .. (sent and sequence or '0'))
+    announcements[#announcements + 1] = member
+    announcements[#announcements + 1] = hash .. ' ' .. (sent and sequence or '0')
   end
 end
 
-for i = 8, #KEYS do
-  local at = 4 + (i - 8) * 7
-  local member, version, hash = ARGV[at], ARGV[at + 1], ARGV[at + 3]
-  local published, sequence = ARGV[at + 4], ARGV[at + 5]
-  if redis.call('HGET', tokens, member) == ARGV[1] then
-    count = count + 1
-    redis.call('HDEL', tokens, member)
-    redis.call('ZREM', leases, member)
-    redis.call('HSET', settled, member, hash)
-    note_announced(member, hash, published == '2', sequence, ARGV[at + 6])
-    local present = redis.call('HGET', KEYS[i], 'v') or ''
+for i, member in ipairs(members) do
+  local first = 4 + (i - 1) * 7
+  local version, hash, published, sequence = ARGV[first + 1], ARGV[first + 3], ARGV[first + 4], ARGV[first + 5]
+  at = nil
+  if held[i] == ARGV[1] then
+    mine[#mine + 1] = member
+    hashes[#hashes + 1] = member
+    hashes[#hashes + 1] = hash
+    note_announced(member, stored_announcements[i] or '', hash, published == '2', sequence, ARGV[first + 6])
+    local present = redis.call('HGET', KEYS[7 + i], 'v') or ''
     if present == version then
-      redis.call('ZREM', due, member)
+      settled_ones[#settled_ones + 1] = member
+      at = nil
     else
-      sooner(member, now + tonumber(ARGV[2]))
+      sooner(now + tonumber(ARGV[2]))
     end
-    if ARGV[at + 2] == '2' then
+    if ARGV[first + 2] == '2' then
       redis.call('HSET', force, member, string.format('%.0f', now + tonumber(ARGV[3])))
     end
-    local forced = tonumber(redis.call('HGET', force, member) or '')
-    if forced then sooner(member, forced) end
-    if present == '' and hash == '' then -- removed, and this folder is done with it
-      redis.call('HDEL', settled, member)
-      redis.call('HDEL', announced, member)
+    if redis.call('EXISTS', force) == 1 then
+      local forced = tonumber(redis.call('HGET', force, member) or '')
+      if forced then sooner(forced) end
     end
+    if present == '' and hash == '' then removed[#removed + 1] = member end
   elseif published ~= '0' then
     local last = redis.call('HGET', sequences, member) -- none where the store was lost
     if last and last ~= sequence then again(member) end
   end
+  if at then
+    soon[#soon + 1] = string.format('%.0f', at)
+    soon[#soon + 1] = member
+  end
 end
-return count
+
+local function each(command, key, values, option)
+  if #values == 0 then return end
+  if option then redis.call(command, key, option, unpack(values)) else redis.call(command, key, unpack(values)) end
+end
+
+each('HDEL', tokens, mine)
+each('ZREM', leases, mine)
+each('HSET', settled, hashes)
+each('HSET', announced, announcements)
+each('ZREM', due, settled_ones)
+each('ZADD', due, soon, 'LT')
+each('HDEL', settled, removed) -- this folder is done with what is no more
+each('HDEL', announced, removed)
+return #mine
