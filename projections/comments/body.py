@@ -34,13 +34,18 @@ def read(body: str) -> BodyContent:
     """
     linked = "://" in body
     marked = False
-    if "(" in body or "[" in body:
+    if _may_be_marked(body):
         lowered = body.lower()
         marked = _REACTIONS in lowered or _ATTACHMENTS in lowered
     if not linked and not marked:
         return _NOTHING
     text = _QUOTATION.sub("", body) if body.startswith(">") or "\n>" in body else body
     return _marked(text) if marked else BodyContent(_links(text))
+
+
+def _may_be_marked(body: str) -> bool:
+    """Say so without looking at every letter: lowering a long text is slow, and most have no bracket."""
+    return ("(" in body and ("(r" in body or "(R" in body)) or ("[" in body and ("[a" in body or "[A" in body))
 
 
 def _marked(text: str) -> BodyContent:
@@ -50,17 +55,18 @@ def _marked(text: str) -> BodyContent:
     rest: list[str] = []
     for line in text.split("\n"):
         trimmed = line.strip()
-        if (inner := _inside(trimmed, _REACTIONS, ")")) is not None:
+        first = trimmed[:1]
+        if first == "(" and (inner := _inside(trimmed, _REACTIONS, ")")) is not None:
             reactions += [entry.split()[-1] for entry in _items(inner)]
-        elif (inner := _inside(trimmed, _ATTACHMENTS, "]")) is not None:
+        elif first == "[" and (inner := _inside(trimmed, _ATTACHMENTS, "]")) is not None:
             kinds += map(attachment_kind, _items(inner))
         else:
             rest.append(line)
-    return BodyContent(_links("\n".join(rest)), _counted(reactions), _counted(kinds))
+    return BodyContent(_links("\n".join(rest)) if "://" in text else (), _counted(reactions), _counted(kinds))
 
 
 def _counted(items: list[str]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(Counter(items).items()))
+    return tuple(sorted(Counter(items).items())) if len(items) > 1 else tuple((item, 1) for item in items)
 
 
 def _inside(line: str, opening: str, closing: str) -> str | None:

@@ -4,7 +4,7 @@ Each event carries the whole present state of its half of a comment, not a chang
 `user_id`, and one topic holds one kind.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -13,6 +13,7 @@ from projections.decoding import DecodingError, JsonDecoder
 from projections.profile_key import HIGHEST_ID
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times are UTC without a zone throughout
+_MICROSECOND = timedelta(microseconds=1)
 
 Id = Annotated[int, msgspec.Meta(ge=1, le=HIGHEST_ID)]
 Revision = Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_ID)]
@@ -134,8 +135,7 @@ def encode(event: Event) -> bytes:
 
 def micros(moment: datetime) -> int:
     """Microseconds since 1970 of a moment in UTC without a zone; exact, as floats are not."""
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def utc(moment: datetime) -> datetime:

@@ -24,6 +24,8 @@ _EMPHASIS = "*_~"
 _PARTS = re.compile(r"([hH][tT][tT][pP][sS]?)://([^/?#\\]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 # Host and what follows it; the first colon (after an IPv6 bracket) ends the host, so that a second reading agrees.
 _HOST = re.compile(r"((?:\[[^\]]*\])?[^:]*)(.*)", re.DOTALL)
+_CANONICAL = re.compile(r"https?://[a-z0-9.-]+/[^?#]*")
+"""A canonical form without query or fragment, as most links have."""
 _DEFAULT_PORTS = {"http": ("", "80"), "https": ("", "443")}
 _NAMED = re.compile(r"[^\W_]")
 
@@ -103,7 +105,7 @@ def canonical(url: str) -> str:
     >>> canonical("https://example.org/app?fbclid=x#/route")
     'https://example.org/app#/route'
     """
-    parts = _PARTS.fullmatch(url)
+    parts = None if _CANONICAL.fullmatch(url) else _PARTS.fullmatch(url)
     if parts is None:
         return url
     scheme, authority, path, query, fragment = parts.groups()

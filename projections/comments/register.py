@@ -6,7 +6,6 @@ contributes nothing and keeps its insight half, so that restoring it is complete
 
 import hashlib
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import msgspec
 
@@ -55,7 +54,7 @@ def pack(register: Register) -> bytes:
     return _pack(register)
 
 
-class HalfUpdate(NamedTuple):
+class HalfUpdate(msgspec.Struct, frozen=True, gc=False):
     """An event, reduced to the half that it carries: exactly one of `comment` and `labels` is not None."""
 
     comment_id: int

@@ -96,6 +96,7 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
     tags: dict[str, LabelStats] = {}
     digest = 0
     touched: list[int] = []
+    last: Transition
     for move in moves:
         comment_id, old, new = move
         if old.comment == new.comment and old.labels == new.labels:
@@ -105,8 +106,9 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
             digest -= fingerprint(comment_id, old)
         _apply_transition(head, part, links, tags, move)
         touched.append(comment_id)
-        head.cause = (_cause(old, new), comment_id)
+        last = move
     if touched:
+        head.cause = (_cause(last.old, last.new), last.comment_id)
         digest += int.from_bytes(head.digest, "big")
         head.digest = (digest % _MODULUS).to_bytes(16, "big")
         _finalize(head, links, tags)
