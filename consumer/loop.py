@@ -30,6 +30,7 @@ from snapshot.runtime.throttle import ThrottledWarning
 log = structlog.get_logger()
 
 COMMIT_SECONDS = 1.0
+BEHIND_EVENTS = 10_000
 _REPEAT_COMMIT_SECONDS = 30.0
 
 
@@ -63,6 +64,8 @@ class Loop:
         self._dead_lettered = 0
         self._applied = 0
         self._unavailable = False
+        self.behind = False
+        """Whether, at the last commit, so many events waited that the next state of many profiles is coming."""
         self.reason = ""
         """Why it is, or was last, `unavailable`."""
         self._outage = ThrottledWarning("nothing is consumed meanwhile", now)
@@ -167,7 +170,9 @@ class Loop:
     def commit(self) -> None:
         """Bring every bucket to what was read, then commit to the source."""
         self._committed_at = self._now()
-        self._metrics.gauge("signal_glaze.lag", sum(self._source.lag().values()))
+        lag = sum(self._source.lag().values())
+        self.behind = lag >= BEHIND_EVENTS
+        self._metrics.gauge("signal_glaze.lag", lag)
         if not self._generation:
             return
         if not self._positions.check():

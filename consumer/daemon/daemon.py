@@ -233,13 +233,13 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         detector.read()  # from here on it notices a loss; what came before, the folder tells
         flusher.recover_lost(by_files=True)
         scrub = Scrub(store, folder, compare_all=flusher.add_folder(), prune_all=settings.tail.prune_all)
-        flush_worker = FlushWorker(flusher, scrub, detector, time.monotonic)
         note_place(store, folder, files.storage_dir)
         blocked = _blocked_users(settings, store)
         blocked.get()  # before anything of them can come out of Kafka
         source, dead_letters = _source(settings, projection, liveness, metrics, stack)
         known = Projection(store, known=KnownProfiles(store))  # for the loop's thread alone
         loop = Loop(source, known, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)
+        flush_worker = FlushWorker(flusher, scrub, detector, time.monotonic, lambda: loop.behind)
         recovery_worker = RecoveryWorker(
             projection,
             lambda: _database(settings, store),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from projections.errors import OperatorError
+from projections.profile_key import BUCKETS
 from projections.store.rollback import RollbackDetector
 from snapshot.flush.batch import Flushed
 from snapshot.flush.failures import named
@@ -20,10 +21,19 @@ _BLOCKED_SECONDS = 0.1
 _WAITING_SECONDS = 20.0
 _CLAIMS_END_SECONDS = LEASE_SECONDS + 5.0
 """What was due, or claimed by others, has been flushed by then, and what has to be flushed again as well."""
+BEHIND_SECONDS = 5.0
+"""How long profiles wait beyond their due time while the consumer is behind."""
+
+
+def _never() -> bool:
+    return False
 
 
 class FlushWorker:
     """Flushes while anything is due, and checks a few files every second. `now` is a monotonic clock in seconds.
+
+    While the consumer is `behind`, the next state of a profile is probably coming: then it waits a few seconds longer,
+    or each would be written and announced several times, and the consumer be slower.
 
     Does nothing before the `detector` has accepted the store: whether it lost something while no process ran shows in
     its positions, when the loop first looks at them.
@@ -35,8 +45,10 @@ class FlushWorker:
         scrub: Scrub,
         detector: RollbackDetector,
         now: Callable[[], float],
+        behind: Callable[[], bool] = _never,
     ) -> None:
         self.flushed = Flushed()
+        self._behind = behind
         self._detector = detector
         self._flusher = flusher
         self._scrub = scrub
@@ -52,16 +64,17 @@ class FlushWorker:
         """Flush a batch; the seconds until the next."""
         if not self._detector.accepted:
             return _BLOCKED_SECONDS
+        behind = self._behind()
         if self._now() >= self._scrub_at:
             self._scrub_at = self._now() + _SCRUB_SECONDS
             self._flusher.add_folder()  # a store that was lost knows nothing of the folder
-            self._flusher.measure()
+            self._flusher.measure(BEHIND_SECONDS if behind else 0.0)
             self._flusher.recover_lost()
             self._scrub.step()
             self._failing += self._scrub.trouble is not None
         self._busy = True
         try:
-            flushed = self._flusher.flush()
+            flushed = self._flusher.flush(self._flusher.overdue(BEHIND_SECONDS) if behind else range(BUCKETS))
         finally:
             self._busy = False
         self.flushed += flushed
@@ -70,6 +83,8 @@ class FlushWorker:
             return 0.0
         if flushed.failed:
             self._failing += 1
+            return _IDLE_SECONDS
+        if behind:
             return _IDLE_SECONDS
         due = self._flusher.wait()
         if due is None:

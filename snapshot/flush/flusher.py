@@ -118,14 +118,20 @@ class Flusher:
         lost = recover_lost(self._epochs, self._store, by_files=by_files)
         self._metrics.count("signal_glaze.losses", lost)
 
-    def measure(self) -> None:
-        """Send how many profiles wait to be flushed."""
+    def measure(self, delay: float = 0.0) -> None:
+        """Send how many profiles wait to be flushed, and how many seconds they do so beyond their due time."""
         self._metrics.gauge("signal_glaze.due", self._store.count_due(self._folder.identity.id))
+        self._metrics.gauge("signal_glaze.flush_delay", delay)
 
     def wait(self) -> float | None:
-        """Seconds until the next profile is due (0: one is); None: none is."""
+        """Seconds until the next profile is due (negative: one has been for so long); None: none is."""
         due = [at for at in self._store.next_due(self._id) if at is not None]
-        return None if not due else max(0.0, (min(due) - self._store.clock()) / 1e6)
+        return None if not due else (min(due) - self._store.clock()) / 1e6
+
+    def overdue(self, seconds: float) -> list[int]:
+        """The buckets where a profile has been due for so long."""
+        latest = self._store.clock() - int(seconds * 1e6)
+        return [bucket for bucket, at in enumerate(self._store.next_due(self._id)) if at is not None and at <= latest]
 
     def flush(self, buckets: Iterable[int] = range(BUCKETS)) -> Flushed:
         """Flush one batch of what is due.

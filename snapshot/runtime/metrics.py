@@ -31,6 +31,7 @@ Counter = Literal[
 ]
 Gauge = Literal[
     "signal_glaze.due",
+    "signal_glaze.flush_delay",
     "signal_glaze.lag",
     "signal_glaze.run_seconds",
     "signal_glaze.gaps",

@@ -103,7 +103,7 @@ class Rig:
             due = flusher.wait()
             if not flushed.claims and due is None:
                 return total
-            self.bench.wait(due or 0.0)
+            self.bench.wait(max(0.0, due or 0.0))
         raise AssertionError(f"still due in {flusher.wait()} s, after {total}")
 
     def lying(self) -> dict[str, bytes]:

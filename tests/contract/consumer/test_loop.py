@@ -140,6 +140,17 @@ def test_the_lag_is_sent_with_each_commit(store: Store) -> None:
     assert running.metrics.counts["signal_glaze.events_applied"] == len(HISTORY)
 
 
+def test_it_is_behind_while_many_events_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.loop.BEHIND_EVENTS", 5)
+    broker = Broker(partitions=1, batch=2)
+    running = Running(store, broker)
+    broker.publish(*HISTORY)
+    running.steps(2)
+    assert running.loop.behind
+    running.steps()
+    assert not running.loop.behind
+
+
 def test_a_loop_without_an_assignment_has_not_caught_up(store: Store) -> None:
     broker = Broker()
     running = Running(store, broker)
