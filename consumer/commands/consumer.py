@@ -21,6 +21,7 @@ from snapshot.cli.options import (
     environment_of,
 )
 from snapshot.cli.resources import open_metrics
+from snapshot.processes.spawn import raise_gc_thresholds
 from snapshot.runtime.stdio import print_line
 
 _PANEL = "Kafka"
@@ -57,6 +58,7 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
 
     Reads from Kafka where KAFKA_BOOTSTRAP_SERVERS is set, else straight from WhiteBalloon's database.
     """
+    raise_gc_thresholds(lasting=True)
     nightly_settings = None
     if nightly.profile_signal_glaze:
         environment = environment_of(database, files, store, kafka, metrics)

@@ -37,6 +37,7 @@ from snapshot.cli.resources import OpenStore, make_storage, open_metrics, open_s
 from snapshot.files.marker import BlockedInMarker
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
+from snapshot.processes.spawn import raise_gc_thresholds
 from snapshot.runtime import logs
 from snapshot.runtime.metrics import Metrics
 from snapshot.runtime.progress import progress_bar
@@ -93,6 +94,7 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
 ) -> None:
     """Publish everything that changes in WhiteBalloon's database to Kafka; its user needs SELECT only."""
     logs.configure_from(os.environ, sys.stderr)
+    raise_gc_thresholds(lasting=True)
     if kafka.settings is None:
         raise OperatorError(
             "KAFKA_BOOTSTRAP_SERVERS is not set: set it, or run snapshot-consumer alone, which then follows the "

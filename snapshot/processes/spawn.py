@@ -87,10 +87,13 @@ class Processes(Generic[Context]):
             ) from error
 
 
-def raise_gc_thresholds() -> None:
-    """Collect cyclic garbage seldom: millions of objects are made with hardly a cycle; by default it takes a fifth."""
+def raise_gc_thresholds(*, lasting: bool = False) -> None:
+    """Collect cyclic garbage seldom: millions of objects are made with hardly a cycle; by default it takes a fifth.
+
+    A `lasting` process collects oftener, since what an outage leaves behind has to go some time.
+    """
     gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
+    gc.set_threshold(*((50_000, 20, 10) if lasting else (200_000, 50, 100)))
 
 
 _resources = ExitStack()

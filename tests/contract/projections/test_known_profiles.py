@@ -88,7 +88,7 @@ def _between(store: Store, mine: Projection, act: str, batch: list[Event]) -> No
 def test_another_writer_between_two_batches_is_a_conflict_and_nothing_is_lost(store: Store) -> None:
     looking = Looking(store)
     looking.projection.apply(FIRST)
-    between = [comment(KEY, 20, 1, "https://example.org/1"), insight(KEY, 2, 5, ("bread",))]
+    between: list[Event] = [comment(KEY, 20, 1, "https://example.org/1"), insight(KEY, 2, 5, ("bread",))]
     Projection(store).apply(between)
     assert looking.projection.apply(SECOND).conflicts == 1
     check(Projection(store), [*FIRST, *between, *SECOND])
