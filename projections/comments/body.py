@@ -1,7 +1,6 @@
 """What one comment's body and analysis say: links, reactions, attachments, labels."""
 
 import re
-from collections import Counter
 from typing import NamedTuple
 
 from projections.comments import links
@@ -32,19 +31,15 @@ def read(body: str) -> BodyContent:
     >>> read("> https://quoted.org\nhttps://a.org\n(Reactions: Ann 👍, Bob 👍)\n[attachments: a.png]")
     BodyContent(links=(('https://a.org/', 0, 1),), reactions=(('👍', 2),), attachments=(('image', 1),))
     """
-    linked = "://" in body
-    marked = False
-    if _may_be_marked(body):
-        lowered = body.lower()
-        marked = _REACTIONS in lowered or _ATTACHMENTS in lowered
-    if not linked and not marked:
+    marked = _may_be_marked(body)
+    if not marked and "://" not in body:
         return _NOTHING
     text = _QUOTATION.sub("", body) if body.startswith(">") or "\n>" in body else body
     return _marked(text) if marked else BodyContent(_links(text))
 
 
 def _may_be_marked(body: str) -> bool:
-    """Say so without looking at every letter: lowering a long text is slow, and most have no bracket."""
+    """Whether some line may be one of reactions or attachments; most bodies have no bracket at all."""
     return ("(" in body and ("(r" in body or "(R" in body)) or ("[" in body and ("[a" in body or "[A" in body))
 
 
@@ -66,7 +61,10 @@ def _marked(text: str) -> BodyContent:
 
 
 def _counted(items: list[str]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(Counter(items).items())) if len(items) > 1 else tuple((item, 1) for item in items)
+    counts: dict[str, int] = {}
+    for item in items:
+        counts[item] = counts.get(item, 0) + 1
+    return tuple(sorted(counts.items()))
 
 
 def _inside(line: str, opening: str, closing: str) -> str | None:

@@ -4,8 +4,10 @@ A slice is the part of a profile that a batch touches: the head, the registers o
 of these comments before and after. The same code serves live traffic, recomputing, rebuilding and tests.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+from operator import attrgetter
+from typing import TypeVar
 
 import msgspec
 
@@ -29,6 +31,7 @@ MAX_TOUCHED = 4096
 """Where more comments than these change during one recompute, it starts again, so that the head stays small."""
 
 _MODULUS = 2**128
+_comment_id: Callable[[HalfUpdate], int] = attrgetter("comment_id")
 _Key = TypeVar("_Key", int, str)
 _Uses = Mapping[str, tuple[Appearance, int]]
 """For each link, or tag, of one comment where it first appears and how often it occurs."""
@@ -36,7 +39,7 @@ _Uses = Mapping[str, tuple[Appearance, int]]
 _NO_USES: _Uses = {}
 
 
-class Transition(NamedTuple):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """One comment's register before and after a batch."""
 
     comment_id: int
@@ -65,13 +68,10 @@ class Changes(msgspec.Struct):
 
 def transitions(registers: Mapping[int, Register], updates: Iterable[HalfUpdate]) -> list[Transition]:
     """The registers that these updates change, in order of comment id, revisions included."""
-    grouped: dict[int, list[HalfUpdate]] = {}
-    for one in updates:
-        grouped.setdefault(one.comment_id, []).append(one)
     found = []
-    for comment_id in sorted(grouped):
+    for comment_id, mine in groupby(sorted(updates, key=_comment_id), _comment_id):
         old = registers.get(comment_id, EMPTY_REGISTER)
-        new = merge(old, grouped[comment_id])
+        new = merge(old, mine)
         if new != old:
             found.append(Transition(comment_id, old, new))
     return found
@@ -98,7 +98,7 @@ def advance(part: Slice, moves: list[Transition]) -> Changes:
     touched: list[int] = []
     last: Transition
     for move in moves:
-        comment_id, old, new = move
+        comment_id, old, new = move.comment_id, move.old, move.new
         if old.comment == new.comment and old.labels == new.labels:
             continue
         digest += fingerprint(comment_id, new)
@@ -133,7 +133,7 @@ def _apply_transition(
     head: Head, part: Slice, links: dict[str, LabelStats], tags: dict[str, LabelStats], move: Transition
 ) -> None:
     """Replace the old register's contributions by the new one's, only where they differ."""
-    comment_id, old, new = move
+    comment_id, old, new = move.comment_id, move.old, move.new
     before, after = _live(old), _live(new)
     if before is None and after is not None:
         _add_comment(head, comment_id, after)
