@@ -21,6 +21,7 @@ _CAUSE = msgspec.Meta(
         "additionalProperties": False,
     }
 )
+_compact = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
@@ -89,4 +90,4 @@ def value_of(announcement: Announcement) -> bytes:
 
 def cause_of(announcement: Announcement) -> str:
     """Write an announcement's cause alone as JSON, in ASCII."""
-    return json.dumps(announcement.cause, sort_keys=True, separators=(",", ":"))
+    return _compact(announcement.cause)
