@@ -140,6 +140,24 @@ def test_the_lag_is_sent_with_each_commit(store: Store) -> None:
     assert running.metrics.counts["signal_glaze.events_applied"] == len(HISTORY)
 
 
+def test_a_first_fill_loads_no_profile_and_a_later_process_does(store: Store) -> None:
+    loads: list[str] = []
+
+    def act(name: str, when: str) -> None:
+        loads.extend([when] if name == "load" else [])
+
+    broker = Broker(partitions=1, batch=3)
+    broker.publish(*HISTORY)
+    Running(Interrupted(store, act), broker).steps()
+    assert not loads
+    assert_all(store, broker)
+    further = [comment(KEY, 40, 1, "https://example.org/1"), comment(OTHER, 11, 20)]
+    broker.publish(*further)
+    Running(Interrupted(store, act), broker).steps(20)
+    assert loads
+    assert_all(store, broker, [*HISTORY, *further])
+
+
 def test_it_is_behind_while_many_events_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumer.loop.BEHIND_EVENTS", 5)
     broker = Broker(partitions=1, batch=2)
