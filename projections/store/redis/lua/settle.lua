@@ -20,21 +20,26 @@ local members = {}
 for i = 8, #KEYS do members[i - 7] = ARGV[4 + (i - 8) * 7] end
 local held = redis.call('HMGET', tokens, unpack(members))
 local stored_announcements = redis.call('HMGET', announced, unpack(members))
+local stored_force = redis.call('HMGET', force, unpack(members))
 local mine, hashes, announcements, settled_ones, soon, removed = {}, {}, {}, {}, {}, {}
 local at = nil -- when the profile at hand is due, where that is sooner than what is stored
 
 local function sooner(time) if not at or time < at then at = time end end
 
-local function again(member)
-  redis.call('HSETNX', force, member, string.format('%.0f', now))
+local function again(i)
+  if not stored_force[i] then
+    stored_force[i] = string.format('%.0f', now)
+    redis.call('HSET', force, members[i], stored_force[i])
+  end
   sooner(now)
 end
 
-local function note_announced(member, stored, hash, sent, sequence, read)
+local function note_announced(i, hash, sent, sequence, read)
+  local stored = stored_announcements[i] or ''
   local stored_hash, stored_sequence = string.match(stored, '^(.*) (%d+)$')
-  if sent and stored ~= read and stored_hash ~= hash then again(member) end
+  if sent and stored ~= read and stored_hash ~= hash then again(i) end
   if not stored_hash or (sent and tonumber(sequence) >= tonumber(stored_sequence)) then
-    announcements[#announcements + 1] = member
+    announcements[#announcements + 1] = members[i]
     announcements[#announcements + 1] = hash .. ' ' .. (sent and sequence or '0')
   end
 end
@@ -47,7 +52,7 @@ for i, member in ipairs(members) do
     mine[#mine + 1] = member
     hashes[#hashes + 1] = member
     hashes[#hashes + 1] = hash
-    note_announced(member, stored_announcements[i] or '', hash, published == '2', sequence, ARGV[first + 6])
+    note_announced(i, hash, published == '2', sequence, ARGV[first + 6])
     local present = redis.call('HGET', KEYS[7 + i], 'v') or ''
     if present == version then
       settled_ones[#settled_ones + 1] = member
@@ -56,16 +61,15 @@ for i, member in ipairs(members) do
       sooner(now + tonumber(ARGV[2]))
     end
     if ARGV[first + 2] == '2' then
-      redis.call('HSET', force, member, string.format('%.0f', now + tonumber(ARGV[3])))
+      stored_force[i] = string.format('%.0f', now + tonumber(ARGV[3]))
+      redis.call('HSET', force, member, stored_force[i])
     end
-    if redis.call('EXISTS', force) == 1 then
-      local forced = tonumber(redis.call('HGET', force, member) or '')
-      if forced then sooner(forced) end
-    end
+    local forced = tonumber(stored_force[i] or '')
+    if forced then sooner(forced) end
     if present == '' and hash == '' then removed[#removed + 1] = member end
   elseif published ~= '0' then
     local last = redis.call('HGET', sequences, member) -- none where the store was lost
-    if last and last ~= sequence then again(member) end
+    if last and last ~= sequence then again(i) end
   end
   if at then
     soon[#soon + 1] = string.format('%.0f', at)
