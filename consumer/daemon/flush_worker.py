@@ -57,6 +57,8 @@ class FlushWorker:
         self._failing = 0
         """How many rounds in a row ended with nothing but failures."""
         self._asked_at: float | None = None
+        self._expected = 0
+        """How many claims have ended when all that waited when `idle` was first asked has been flushed."""
         self._busy = False
         """Whether a batch is on its way: what is claimed then is most likely ours."""
 
@@ -122,8 +124,10 @@ class FlushWorker:
         Others may make profiles due as fast as they are flushed. Raises OperatorError where some failed until then.
         """
         due = self._flusher.wait()
-        self._asked_at = self._now() if self._asked_at is None else self._asked_at
-        if due is not None and self._now() + due > self._asked_at + _CLAIMS_END_SECONDS:
+        if self._asked_at is None:
+            self._asked_at, self._expected = self._now(), self.flushed.claims + self._flusher.waiting()
+        over = due is not None and self._now() + due > self._asked_at + _CLAIMS_END_SECONDS
+        if over and self.flushed.claims >= self._expected:  # what a slow disk gives back is due later than it was
             self.refuse_failures(0)
             due = None
         if due is not None and due > 1 and not self._busy and self._now() >= self._log_at:

@@ -128,6 +128,11 @@ class Flusher:
         due = [at for at in self._store.next_due(self._id) if at is not None]
         return None if not due else (min(due) - self._store.clock()) / 1e6
 
+    def waiting(self) -> int:
+        """How many profiles wait to be flushed, those of a batch under way included."""
+        batch = self._unfinished
+        return self._store.count_due(self._id) + (0 if batch is None else len(batch.settlements) + len(batch.back))
+
     def overdue(self, seconds: float) -> list[int]:
         """The buckets where a profile has been due for so long."""
         latest = self._store.clock() - int(seconds * 1e6)
