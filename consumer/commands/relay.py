@@ -17,11 +17,11 @@ from rich.console import Console
 from consumer.commands.alive_option import AliveFile
 from consumer.commands.tail_options import TailOptions
 from consumer.commands.wait_option import Wait, opened
-from consumer.daemon.limit import ProgressLimit
-from consumer.daemon.liveness import Liveness, alive_file, watched
-from consumer.daemon.presence import Activity, Presence
-from consumer.daemon.signals import handle_signals
 from consumer.kafka.topics import ensure_topics, event_ends
+from consumer.process.limit import ProgressLimit
+from consumer.process.liveness import Liveness, alive_file, watched
+from consumer.process.presence import Activity, Presence
+from consumer.process.signals import handle_signals
 from consumer.relay.event_producer import EventProducer
 from consumer.relay.lookup import Lookup
 from consumer.relay.relay import Relay

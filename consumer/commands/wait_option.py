@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from consumer.daemon import systemd
+from consumer.process import systemd
 from projections.errors import DatabaseUnavailableError, UnreachableError
 from projections.store.protocol import StoreUnavailableError
 from snapshot.runtime.throttle import ThrottledWarning

@@ -14,9 +14,6 @@ from typing import NamedTuple
 import structlog
 
 from consumer.daemon.flush_worker import FlushWorker
-from consumer.daemon.limit import ProgressLimit
-from consumer.daemon.liveness import Liveness, alive_file, watched
-from consumer.daemon.presence import Activity, Presence, first_failures
 from consumer.daemon.recovery import RecoveryWorker
 from consumer.daemon.schedule import Nightly, Schedule
 from consumer.daemon.worker import Worker
@@ -28,6 +25,9 @@ from consumer.kafka.options import SourceOptions
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.topics import ensure_topics
 from consumer.loop import Loop
+from consumer.process.limit import ProgressLimit
+from consumer.process.liveness import Liveness, alive_file, watched
+from consumer.process.presence import Activity, Presence, first_failures
 from consumer.source import Source
 from consumer.tail.source import DEFAULTS, DatabaseTail
 from consumer.tail.state import TailSettings

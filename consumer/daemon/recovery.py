@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 import msgspec
 import structlog
 
-from consumer.daemon.liveness import watched
 from consumer.positions import list_buckets
+from consumer.process.liveness import watched
 from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID, bucket_of

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from consumer.daemon.liveness import Liveness
+from consumer.process.liveness import Liveness
 from projections.store.protocol import StoreUnavailableError
 
 log = structlog.get_logger()

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
-from consumer.daemon.presence import SECONDS, ProcessDescription
 from consumer.dead_letters.file import FILE_NAME, FileDeadLetters
+from consumer.process.presence import SECONDS, ProcessDescription
 from projections.decoding import DecodingError, JsonDecoder
 from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.masking import mask

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from consumer.daemon.signals import handle_signals
+from consumer.process.signals import handle_signals
 from snapshot.cli import run_log, start
 
 

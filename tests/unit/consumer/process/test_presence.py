@@ -2,7 +2,7 @@
 
 import msgspec
 
-from consumer.daemon.presence import SECONDS, Activity, Presence, ProcessDescription, first_failures
+from consumer.process.presence import SECONDS, Activity, Presence, ProcessDescription, first_failures
 from projections.store.memory import MemoryStore
 
 

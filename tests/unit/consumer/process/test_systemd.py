@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.daemon import systemd
-from consumer.daemon.liveness import Liveness
+from consumer.process import systemd
+from consumer.process.liveness import Liveness
 
 
 @pytest.fixture(params=["file", "abstract"])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from consumer.daemon.liveness import Liveness, alive_file, watched
 from consumer.daemon.worker import Worker
+from consumer.process.liveness import Liveness, alive_file, watched
 from projections.store.protocol import StoreUnavailableError
 from support.process import wait_until
 

@@ -1,6 +1,6 @@
 import pytest
 
-from consumer.daemon.limit import ProgressLimit
+from consumer.process.limit import ProgressLimit
 from projections.errors import OperatorError
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from consumer.daemon import systemd
+from consumer.process import systemd
 from snapshot.runtime.throttle import ThrottledWarning
 
 T = TypeVar("T")
