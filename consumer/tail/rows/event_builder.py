@@ -109,7 +109,7 @@ class EventBuilder:
                 found += (insight(row, key.group_slug, None, revision) for key in present)
             before = {**self.profiles(row), **self._before(old), **stored.get(comment_id, _NOWHERE)}
             found += removed(comment_id, {key: before[key] for key in before.keys() - present}, revision)
-        self.fingerprints.put(entries)
+        self.fingerprints.put(entries, known)
         self.recent.update(entries)
         return found
 
