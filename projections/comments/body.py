@@ -34,7 +34,7 @@ def read(body: str) -> BodyContent:
     """
     linked = "://" in body
     marked = False
-    if "(" in body or "[" in body:
+    if ":" in body and ("(" in body or "[" in body):
         lowered = body.lower()
         marked = _REACTIONS in lowered or _ATTACHMENTS in lowered
     if not linked and not marked:
@@ -50,7 +50,9 @@ def _marked(text: str) -> BodyContent:
     rest: list[str] = []
     for line in text.split("\n"):
         trimmed = line.strip()
-        if (inner := _inside(trimmed, _REACTIONS, ")")) is not None:
+        if not trimmed.startswith(("(", "[")):
+            rest.append(line)
+        elif (inner := _inside(trimmed, _REACTIONS, ")")) is not None:
             reactions += [entry.split()[-1] for entry in _items(inner)]
         elif (inner := _inside(trimmed, _ATTACHMENTS, "]")) is not None:
             kinds += map(attachment_kind, _items(inner))
@@ -60,6 +62,8 @@ def _marked(text: str) -> BodyContent:
 
 
 def _counted(items: list[str]) -> tuple[tuple[str, int], ...]:
+    if len(items) < 2:  # noqa: PLR2004 - nothing to count, as nearly always
+        return tuple([(item, 1) for item in items])
     return tuple(sorted(Counter(items).items()))
 
 
@@ -124,6 +128,8 @@ def _links(text: str) -> tuple[tuple[str, int, int], ...]:
     found = links.find(text)
     if not found:
         return ()
+    if len(found) == 1:
+        return ((links.canonical(found[0]), 0, 1),)
     forms = {url: links.canonical(url) for url in found}
     counts: dict[str, list[int]] = {}
     for position, url in enumerate(found):
