@@ -37,6 +37,7 @@ from snapshot.cli.resources import OpenStore, make_storage, open_metrics, open_s
 from snapshot.files.marker import BlockedInMarker
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
+from snapshot.processes.spawn import raise_gc_thresholds
 from snapshot.runtime import logs
 from snapshot.runtime.metrics import Metrics
 from snapshot.runtime.progress import progress_bar
@@ -49,7 +50,7 @@ _DELIVERY_SECONDS = 2.5
 """A send ends, acknowledged or not, before the lease does and before a supervisor kills the process."""
 _DATABASE_TIMEOUT = 2.0
 _STALLED_SECONDS = 30.0
-_BATCH = 1_000
+_BATCH = 5_000
 _PANEL = "Relay"
 
 
@@ -93,6 +94,7 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
 ) -> None:
     """Publish everything that changes in WhiteBalloon's database to Kafka; its user needs SELECT only."""
     logs.configure_from(os.environ, sys.stderr)
+    raise_gc_thresholds()
     if kafka.settings is None:
         raise OperatorError(
             "KAFKA_BOOTSTRAP_SERVERS is not set: set it, or run snapshot-consumer alone, which then follows the "
