@@ -1,5 +1,6 @@
 """The flusher's thread: the flusher, and the scrub of its files."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -7,14 +8,18 @@ import structlog
 from projections.errors import OperatorError
 from projections.store.rollback import RollbackDetector
 from snapshot.flush.batch import Flushed
+from snapshot.flush.epochs import States
 from snapshot.flush.failures import named
 from snapshot.flush.flusher import LEASE_SECONDS, Flusher
 from snapshot.flush.scrub import Scrub
 
 log = structlog.get_logger()
 
-_SCRUB_SECONDS = 1.0
-_IDLE_SECONDS = 0.25
+_CHECK_SECONDS = 1.0
+_REPEAT_SECONDS = 5.0
+"""What becomes due without a save (a claim that nobody ends, a file that another process wants again) is seen then."""
+_RETRY_SECONDS = 0.25
+_SOON_SECONDS = 0.5
 _MIN_SECONDS = 0.02
 _BLOCKED_SECONDS = 0.1
 _WAITING_SECONDS = 20.0
@@ -23,10 +28,11 @@ _CLAIMS_END_SECONDS = LEASE_SECONDS + 5.0
 
 
 class FlushWorker:
-    """Flushes while anything is due, and checks a few files every second. `now` is a monotonic clock in seconds.
+    """Flushes while anything is due, and checks the store and a few files every second. `now` is a monotonic clock.
 
-    Does nothing before the `detector` has accepted the store: whether it lost something while no process ran shows in
-    its positions, when the loop first looks at them.
+    It sleeps until the next time that is known to be due, until `saved`, or until another process saved something,
+    which the states of the buckets tell each second. Does nothing before the `detector` has accepted the store: whether
+    it lost something while no process ran shows in its positions, when the loop first looks at them.
     """
 
     def __init__(
@@ -41,24 +47,59 @@ class FlushWorker:
         self._flusher = flusher
         self._scrub = scrub
         self._now = now
-        self._scrub_at = self._log_at = now()
+        self._check_at = self._repeat_at = self._log_at = now()
+        self._due_at = now()
+        """When something may be due next, as far as is known."""
+        self._saved = False
+        """Whether something was saved since that was looked up."""
+        self._states: States = ()
+        self._read_at = now()
         self._failing = 0
         """How many rounds in a row ended with nothing but failures."""
         self._asked_at: float | None = None
         self._busy = False
         """Whether a batch is on its way: what is claimed then is most likely ours."""
 
+    def saved(self, wake: Callable[[], object]) -> None:
+        """Note, from any thread, that this process saved something, which is due soon; `wake` ends the sleep."""
+        self._saved = True
+        wake()
+
+    def states(self) -> States:
+        """The states of all buckets, if they were read a moment ago; else none."""
+        return self._states if self._now() - self._read_at < 2 * _CHECK_SECONDS else ()
+
     def step(self) -> float:
-        """Flush a batch; the seconds until the next."""
+        """Flush a batch; the seconds until the next, unless `saved` is called before."""
         if not self._detector.accepted:
             return _BLOCKED_SECONDS
-        if self._now() >= self._scrub_at:
-            self._scrub_at = self._now() + _SCRUB_SECONDS
+        if self._now() >= self._check_at:
+            self._check()
+        now = self._now()
+        if now < self._due_at and not (self._saved and self._due_at - now > _SOON_SECONDS):
+            return max(min(self._due_at, self._check_at) - now, _MIN_SECONDS)
+        self._due_at = now  # should the store be unreachable, the next step goes on here
+        seconds = self._flush()
+        self._due_at = self._now() + seconds
+        return min(seconds, max(self._check_at - self._now(), 0.0))
+
+    def _check(self) -> None:
+        """What is checked while idle, too."""
+        now = self._now()
+        self._check_at = now + _CHECK_SECONDS
+        before, self._states = self._states, self._flusher.recover_lost()
+        self._read_at = now
+        repeat = now >= self._repeat_at
+        if repeat or self._states != before:
+            self._repeat_at = now + _REPEAT_SECONDS
+            self._saved = True
             self._flusher.add_folder()  # a store that was lost knows nothing of the folder
             self._flusher.measure()
-            self._flusher.recover_lost()
-            self._scrub.step()
-            self._failing += self._scrub.trouble is not None
+        self._saved = bool(self._scrub.step(self._states)) or self._saved
+        self._failing += self._scrub.trouble is not None
+
+    def _flush(self) -> float:
+        """Flush what is due; the seconds until something may be due."""
         self._busy = True
         try:
             flushed = self._flusher.flush()
@@ -70,12 +111,13 @@ class FlushWorker:
             return 0.0
         if flushed.failed:
             self._failing += 1
-            return _IDLE_SECONDS
+            return _RETRY_SECONDS
+        self._saved = False  # before it is looked up, or a save in the same moment would be missed
         due = self._flusher.wait()
         if due is None:
-            return _IDLE_SECONDS
+            return math.inf
         # What is due and can't be claimed is in a bucket that recovers.
-        return min(max(due, _MIN_SECONDS), _IDLE_SECONDS) if due > 0 else _BLOCKED_SECONDS
+        return max(due, _MIN_SECONDS) if due > 0 else _BLOCKED_SECONDS
 
     @property
     def progress(self) -> int:

@@ -145,7 +145,9 @@ class Daemon:
         projection = Projection(outside.store, lambda: bytes.fromhex(process.token()))
         source, letters = self._source(projection)
         self.loop = Loop(source, projection, letters, BadStreak(), METRICS, process.now, detector=detector)
-        recovery = RecoveryWorker(projection, lambda: outside.database, process.now, process.token())
+        recovery = RecoveryWorker(
+            projection, lambda: outside.database, process.now, process.token(), known=flushing.states
+        )
         process.start("flusher", lambda: self._repeat(flushing.step))
         process.start("recovery", lambda: self._repeat(recovery.step))
 

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from consumer.daemon.flush_worker import FlushWorker
 from projections.errors import OperatorError
 from snapshot.flush.batch import Flushed
+from snapshot.flush.epochs import States
 
 if TYPE_CHECKING:
     from projections.store.rollback import RollbackDetector
@@ -31,9 +32,10 @@ class Waiting:
 
     def measure(self) -> None: ...
 
-    def recover_lost(self) -> None: ...
+    def recover_lost(self) -> States:
+        return ()
 
-    def step(self) -> None: ...
+    def step(self, _states: States) -> None: ...
 
     def pending_buckets(self) -> list[int]:
         return []
