@@ -57,6 +57,8 @@ class FlushWorker:
         self._failing = 0
         """How many rounds in a row ended with nothing but failures."""
         self._asked_at: float | None = None
+        self._unfinished = False
+        """Whether the last batch was interrupted."""
         self._busy = False
         """Whether a batch is on its way: what is claimed then is most likely ours."""
 
@@ -100,24 +102,24 @@ class FlushWorker:
 
     def _flush(self) -> float:
         """Flush what is due; the seconds until something may be due."""
-        self._busy = True
+        if not self._unfinished:  # else a batch is to be ended, whatever is due
+            self._saved = False  # before it is looked up, or a save in the same moment would be missed
+            due = self._flusher.wait()
+            if due is None or due > 0:
+                return math.inf if due is None else max(due, _MIN_SECONDS)
+        self._busy = self._unfinished = True
         try:
             flushed = self._flusher.flush()
         finally:
             self._busy = False
+        self._unfinished = False
         self.flushed += flushed
         if flushed.claims > flushed.failed:
             self._failing = 0
             return 0.0
-        if flushed.failed:
-            self._failing += 1
-            return _RETRY_SECONDS
-        self._saved = False  # before it is looked up, or a save in the same moment would be missed
-        due = self._flusher.wait()
-        if due is None:
-            return math.inf
+        self._failing += bool(flushed.failed)
         # What is due and can't be claimed is in a bucket that recovers.
-        return max(due, _MIN_SECONDS) if due > 0 else _BLOCKED_SECONDS
+        return _RETRY_SECONDS if flushed.failed else _BLOCKED_SECONDS
 
     @property
     def progress(self) -> int:
