@@ -274,8 +274,7 @@ def _source(
 
 def _check_group(settings: DaemonSettings) -> None:
     """Nothing would be written for a misspelt group. With a broker, the database need not be reachable from here."""
-    slug = settings.files.group_slug
-    if slug is None:
+    if (slug := settings.files.group_slug) is None:
         return
     try:
         with _database(settings) as database:
