@@ -59,7 +59,7 @@ def test_nor_where_that_shows_within_a_batch_only(client: Client) -> None:
     assert after(client, before, recreated) == {"a/0": 59, "b/0": 7}
 
 
-def test_a_message_that_was_not_acknowledged_is_told_by_its_place(client: Client) -> None:
+def test_a_message_that_was_not_acknowledged_is_named_by_its_place(client: Client) -> None:
     answer = acknowledged(("a", 0, 3))
     answer.failed[1] = DeliveryError("refused", local=True)
     client.answers.append(answer)
