@@ -50,7 +50,7 @@ _DELIVERY_SECONDS = 2.5
 """A send ends, acknowledged or not, before the lease does and before a supervisor kills the process."""
 _DATABASE_TIMEOUT = 2.0
 _STALLED_SECONDS = 30.0
-_BATCH = 1_000
+_BATCH = 5_000
 _PANEL = "Relay"
 
 

@@ -110,10 +110,8 @@ class Daemon:
         self._source = source
         self._flush_worker = flush_worker
         self._recovery_worker = recovery_worker
-        self._workers = [
-            Worker(FLUSHER, flush_worker.step, liveness),
-            Worker(RECOVERY, recovery_worker.step, liveness),
-        ]
+        steps = {FLUSHER: flush_worker.step, RECOVERY: recovery_worker.step}
+        self._workers = {name: Worker(name, step, liveness) for name, step in steps.items()}
         self._nightly = nightly
         self._liveness = liveness
         self._blocked = blocked
@@ -131,12 +129,14 @@ class Daemon:
 
         Raises OperatorError where going on would do harm; `until_caught_up`, also where it would lead nowhere.
         """
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.start()
         ticked = 0.0
         try:
             while not self._stopping.is_set():
-                self._events += self._loop.step(POLL_SECONDS)
+                if applied := self._loop.step(POLL_SECONDS):
+                    self._events += applied
+                    self._flush_worker.saved(self._workers[FLUSHER].wake)
                 self._raise_worker_errors()
                 if self._loop.unavailable:
                     restart_embedded_redis()
@@ -187,12 +187,12 @@ class Daemon:
         self._limit.check((self._loop.progress, recovery.pages, self._flush_worker.progress), trouble)
 
     def _raise_worker_errors(self) -> None:
-        for worker in self._workers:
+        for worker in self._workers.values():
             if worker.error is not None:
                 raise worker.error
 
     def _end(self) -> None:
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.stop()
         if not self._loop.unavailable:
             self._presence.close()
@@ -208,7 +208,7 @@ class Daemon:
         deadline = time.monotonic() + _SHUTDOWN_SECONDS
         if self._nightly is not None:
             self._nightly.close(_SHUTDOWN_SECONDS)
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.join(max(0.0, deadline - time.monotonic()))
         self._liveness.close()
 
@@ -245,6 +245,7 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
             lambda: _database(settings, store),
             time.monotonic,
             called=liveness.called,
+            known=flush_worker.states,
             prune_all=settings.tail.prune_all,
         )
         nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
@@ -273,8 +274,7 @@ def _source(
 
 def _check_group(settings: DaemonSettings) -> None:
     """Nothing would be written for a misspelt group. With a broker, the database need not be reachable from here."""
-    slug = settings.files.group_slug
-    if slug is None:
+    if (slug := settings.files.group_slug) is None:
         return
     try:
         with _database(settings) as database:

@@ -1,5 +1,6 @@
 """The flusher's thread: the flusher, and the scrub of its files."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -8,14 +9,19 @@ from projections.errors import OperatorError
 from projections.profile_key import BUCKETS
 from projections.store.rollback import RollbackDetector
 from snapshot.flush.batch import Flushed
+from snapshot.flush.epochs import States
 from snapshot.flush.failures import named
 from snapshot.flush.flusher import LEASE_SECONDS, Flusher
 from snapshot.flush.scrub import Scrub
 
 log = structlog.get_logger()
 
-_SCRUB_SECONDS = 1.0
-_IDLE_SECONDS = 0.25
+_CHECK_SECONDS = 1.0
+_REPEAT_SECONDS = 5.0
+"""What becomes due without a save (a claim that nobody ends, a file that another process wants again) is seen then."""
+_RETRY_SECONDS = 0.25
+_BEHIND_SECONDS = 0.25
+_SOON_SECONDS = 0.5
 _MIN_SECONDS = 0.02
 _BLOCKED_SECONDS = 0.1
 _WAITING_SECONDS = 20.0
@@ -30,10 +36,12 @@ def _never() -> bool:
 
 
 class FlushWorker:
-    """Flushes while anything is due, and checks a few files every second. `now` is a monotonic clock in seconds.
+    """Flushes while anything is due, and checks the store and a few files every second. `now` is a monotonic clock.
 
-    While the consumer is `behind`, the next state of a profile is probably coming: then it waits a few seconds longer,
-    or each would be written and announced several times, and the consumer be slower.
+    It sleeps until the next time that is known to be due, until `saved`, or until another process saved something,
+    which the states of the buckets tell each second. While the consumer is `behind`, the next state of a profile is
+    probably coming: then it waits a few seconds longer, or each would be written and announced several times, and the
+    consumer be slower.
 
     Does nothing before the `detector` has accepted the store: whether it lost something while no process ran shows in
     its positions, when the loop first looks at them.
@@ -53,46 +61,84 @@ class FlushWorker:
         self._flusher = flusher
         self._scrub = scrub
         self._now = now
-        self._scrub_at = self._log_at = now()
+        self._check_at = self._repeat_at = self._log_at = now()
+        self._due_at = now()
+        """When something may be due next, as far as is known."""
+        self._saved = False
+        """Whether something was saved since that was looked up."""
+        self._states: States = ()
+        self._read_at = now()
         self._failing = 0
         """How many rounds in a row ended with nothing but failures."""
         self._asked_at: float | None = None
         self._expected = 0
         """How many claims have ended when all that waited when `idle` was first asked has been flushed."""
+        self._unfinished = False
+        """Whether the last batch was interrupted."""
         self._busy = False
         """Whether a batch is on its way: what is claimed then is most likely ours."""
 
+    def saved(self, wake: Callable[[], object]) -> None:
+        """Note, from any thread, that this process saved something, which is due soon; `wake` ends the sleep."""
+        self._saved = True
+        wake()
+
+    def states(self) -> States:
+        """The states of all buckets, if they were read a moment ago; else none."""
+        return self._states if self._now() - self._read_at < 2 * _CHECK_SECONDS else ()
+
     def step(self) -> float:
-        """Flush a batch; the seconds until the next."""
+        """Flush a batch; the seconds until the next, unless `saved` is called before."""
         if not self._detector.accepted:
             return _BLOCKED_SECONDS
         behind = self._behind()
-        if self._now() >= self._scrub_at:
-            self._scrub_at = self._now() + _SCRUB_SECONDS
+        if self._now() >= self._check_at:
+            self._check(BEHIND_SECONDS if behind else 0.0)
+        now = self._now()
+        if now < self._due_at and not (self._saved and self._due_at - now > _SOON_SECONDS):
+            return max(min(self._due_at, self._check_at) - now, _MIN_SECONDS)
+        self._due_at = now  # should the store be unreachable, the next step goes on here
+        seconds = self._flush(behind=behind)
+        self._due_at = self._now() + seconds
+        return min(seconds, max(self._check_at - self._now(), 0.0))
+
+    def _check(self, delay: float) -> None:
+        """What is checked while idle, too."""
+        now = self._now()
+        self._check_at = now + _CHECK_SECONDS
+        before, self._states = self._states, self._flusher.recover_lost()
+        self._read_at = now
+        repeat = now >= self._repeat_at
+        if repeat or self._states != before:
+            self._repeat_at = now + _REPEAT_SECONDS
+            self._saved = True
             self._flusher.add_folder()  # a store that was lost knows nothing of the folder
-            self._flusher.measure(BEHIND_SECONDS if behind else 0.0)
-            self._flusher.recover_lost()
-            self._scrub.step()
-            self._failing += self._scrub.trouble is not None
-        self._busy = True
+            self._flusher.measure(delay)
+        self._saved = bool(self._scrub.step(self._states)) or self._saved
+        self._failing += self._scrub.trouble is not None
+
+    def _flush(self, *, behind: bool) -> float:
+        """Flush what is due; the seconds until something may be due."""
+        if not self._unfinished:  # else a batch is to be ended, whatever is due
+            self._saved = False  # before it is looked up, or a save in the same moment would be missed
+            due = self._flusher.wait()
+            if due is None or due > 0:
+                return math.inf if due is None else max(due, _MIN_SECONDS)
+        self._busy = self._unfinished = True
         try:
             flushed = self._flusher.flush(self._flusher.overdue(BEHIND_SECONDS) if behind else range(BUCKETS))
         finally:
             self._busy = False
+        self._unfinished = False
         self.flushed += flushed
         if flushed.claims > flushed.failed:
             self._failing = 0
             return 0.0
-        if flushed.failed:
-            self._failing += 1
-            return _IDLE_SECONDS
-        if behind:
-            return _IDLE_SECONDS
-        due = self._flusher.wait()
-        if due is None:
-            return _IDLE_SECONDS
+        self._failing += bool(flushed.failed)
+        if behind and not flushed.failed:
+            return _BEHIND_SECONDS
         # What is due and can't be claimed is in a bucket that recovers.
-        return min(max(due, _MIN_SECONDS), _IDLE_SECONDS) if due > 0 else _BLOCKED_SECONDS
+        return _RETRY_SECONDS if flushed.failed else _BLOCKED_SECONDS
 
     @property
     def progress(self) -> int:

@@ -1,7 +1,7 @@
 """Recovery of lost buckets: their users' rows are reconciled with the registers, by one process, under a lease."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import msgspec
@@ -37,7 +37,8 @@ class _LeaseLostError(Exception):
 class RecoveryWorker:
     """Reconciles buckets whose recovery asks for it; `database` opens WhiteBalloon's database.
 
-    `prune_all` confirms what the deletion guard would block.
+    `known` gives states that were read a moment ago, if there are any: while none of them asks for it, none is read
+    here. `prune_all` confirms what the deletion guard would block.
     """
 
     def __init__(  # noqa: PLR0913 - its parts, and what tests replace
@@ -48,10 +49,12 @@ class RecoveryWorker:
         token: str | None = None,
         called: Callable[[], object] = lambda: None,
         *,
+        known: Callable[[], Sequence[BucketState | None]] = tuple,
         prune_all: bool = False,
     ) -> None:
         self._prune_all = prune_all
         self._called = called
+        self._known = known
         self.trouble: str | None = None
         """Why what was lost could not be reconciled at the last attempt, for the operator."""
         self.pages = 0
@@ -68,6 +71,9 @@ class RecoveryWorker:
 
     def step(self) -> float:
         """Reconcile the buckets that ask for it; the seconds until the next step."""
+        known = self._known()
+        if known and not any(map(_needs_reconcile, known)):
+            return _STEP_SECONDS
         lost = [bucket for bucket, state in enumerate(self._store.bucket_states()) if _needs_reconcile(state)]
         if lost and self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
             try:

@@ -40,7 +40,8 @@ class Narration:
     def begin(self, **facts: str | None) -> None:
         """Say what it runs on."""
         version = importlib.metadata.version("signal-identity-snapshotter")
-        log.info(f"{self._program} runs", version=version, **{name: fact for name, fact in facts.items() if fact})
+        given = {name: fact for name, fact in facts.items() if fact}
+        log.info("started", program=self._program, version=version, **given)
 
     def step(self) -> None:
         """Say how far it is, if it is time; cheap."""
@@ -59,7 +60,7 @@ class Narration:
 
     def end(self) -> None:
         """Say what it did in all."""
-        log.info(f"{self._program} ends", seconds=round(self._now() - self._began, 1), **self._figures())
+        log.info("ended", program=self._program, seconds=round(self._now() - self._began, 1), **self._figures())
 
     def _since(self) -> Figures:
         return {name: number - self._said.get(name, 0) for name, number in self._figures().items()}

@@ -58,6 +58,7 @@ class EventProducer:
 
 def _message(event: Event) -> Message:
     # Only what CloudEvents requires: each header costs a consumer in Python 1.6 ms of CPU a thousand events.
-    topic = topic_of(event)
-    identity = f"{event.comment_id}:{event.user_id}:{event.group_slug}:{event.revision}"
-    return Message(topic, str(event.user_id).encode(), encode(event), required_headers(topic, identity))
+    topic, user_id = topic_of(event), event.user_id
+    identity = f"{event.comment_id}:{user_id}:{event.group_slug}:{event.revision}"
+    fields = (topic, b"%d" % user_id, encode(event), required_headers(topic, identity), None)
+    return tuple.__new__(Message, fields)  # past its own `__new__`, which takes a fifth of all this

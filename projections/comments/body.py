@@ -128,6 +128,8 @@ def _links(text: str) -> tuple[tuple[str, int, int], ...]:
     found = links.find(text)
     if not found:
         return ()
+    if len(found) == 1:
+        return ((links.canonical(found[0]), 0, 1),)
     forms = {url: links.canonical(url) for url in found}
     counts: dict[str, list[int]] = {}
     for position, url in enumerate(found):

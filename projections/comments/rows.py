@@ -100,13 +100,14 @@ def insight(row: CommentRow, slug: str, analysis: AnalysisRow | None, revision: 
     """The event of a comment's analysis in one group; without an analysis (it was deleted) its lists are empty."""
     if analysis is None:
         return InsightCreated(comment_id=row.comment_id, user_id=row.user_id, group_slug=slug, revision=revision)
+    resource_tags, request_tags, tags = _lists(*analysis[1:4])
     return InsightCreated(
         comment_id=row.comment_id,
         user_id=row.user_id,
         group_slug=slug,
-        resource_tags=list_column(analysis.resource_tags),
-        request_tags=list_column(analysis.request_tags),
-        tags=list_column(analysis.tags),
+        resource_tags=resource_tags,
+        request_tags=request_tags,
+        tags=tags,
         recorded_at=_recorded_at(analysis.recorded_at),
         revision=revision,
     )
@@ -192,7 +193,16 @@ def _slow_path(
     return register.comment, register.labels
 
 
+# Both are cached, because a model repeats a few of them all the time.
+
+
 @lru_cache(4096)
 def _labels(resource_tags: str | None, request_tags: str | None, tags: str | None) -> tuple[str, ...]:
-    """The labels of one analysis; cached, because a model repeats a few of them all the time."""
-    return read_labels(list_column(resource_tags), list_column(request_tags), list_column(tags))
+    """The labels of one analysis."""
+    return read_labels(*_lists(resource_tags, request_tags, tags))
+
+
+@lru_cache(4096)
+def _lists(*columns: str | None) -> list[tuple[str, ...]]:
+    """The items of each of these list columns."""
+    return [list_column(column) for column in columns]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 Headers = list[tuple[str, bytes]]
 
@@ -11,12 +12,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def required_headers(kind: str, identity: str) -> Headers:
     """Give the attributes that every event must have. `identity` is the same when the same event is sent again."""
-    return [
-        ("ce_specversion", b"1.0"),
-        ("ce_type", f"signal.{kind}".encode()),
-        ("ce_source", SOURCE.encode()),
-        ("ce_id", identity.encode()),
-    ]
+    return [*_same_headers(kind), ("ce_id", identity.encode())]
+
+
+@cache
+def _same_headers(kind: str) -> Headers:
+    return [("ce_specversion", b"1.0"), ("ce_type", f"signal.{kind}".encode()), ("ce_source", SOURCE.encode())]
 
 
 def further_headers(attributes: Mapping[str, str | None]) -> Headers:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -106,8 +107,15 @@ class FolderEpochs:
         replace(self._folder.path / EPOCHS, content, flush=flush, disk=self._folder.disk)
 
 
-def recover_lost(epochs: FolderEpochs, store: Store, *, by_files: bool = False) -> int:
-    """Raise the epochs of the buckets that lost what the folder was written from; how many were raised.
+class LossCheck(NamedTuple):
+    """The states of all buckets as they were read, and how many epochs were raised since."""
+
+    states: States
+    raised: int
+
+
+def recover_lost(epochs: FolderEpochs, store: Store, *, by_files: bool = False) -> LossCheck:
+    """Raise the epochs of the buckets that lost what the folder was written from.
 
     So nothing of them is shown before they are reconciled with the database. To be called before anything is flushed,
     and then now and again. Raises StoreUnavailableError.
@@ -124,7 +132,7 @@ def recover_lost(epochs: FolderEpochs, store: Store, *, by_files: bool = False) 
     if lost:
         with suppress(OSError):
             epochs.forget(lost)  # the same epoch may come twice, where the store fell back to before it
-    return len(raised)
+    return LossCheck(states, len(raised))
 
 
 def _raise_epoch(store: Store, bucket: int, state: BucketState | None, reason: str) -> bool:

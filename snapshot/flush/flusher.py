@@ -113,10 +113,14 @@ class Flusher:
                 log.warning("folders that nobody flushes any more were dropped from the queues", folders=dropped)
         return self._store.add_folder(self._folder.identity)
 
-    def recover_lost(self, *, by_files: bool = False) -> None:
-        """See `snapshot.flush.epochs.recover_lost`; another process may have seen more of the store than this one."""
-        lost = recover_lost(self._epochs, self._store, by_files=by_files)
+    def recover_lost(self, *, by_files: bool = False) -> States:
+        """See `snapshot.flush.epochs.recover_lost`; another process may have seen more of the store than this one.
+
+        Gives the states of all buckets, as they were before.
+        """
+        states, lost = recover_lost(self._epochs, self._store, by_files=by_files)
         self._metrics.count("signal_glaze.losses", lost)
+        return states
 
     def measure(self, delay: float = 0.0) -> None:
         """Send how many profiles wait to be flushed, and how many seconds they do so beyond their due time."""

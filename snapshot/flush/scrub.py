@@ -18,7 +18,7 @@ from snapshot.deletion_guard import CONFIRM, blocked_message
 from snapshot.files.check import BadFile
 from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder, differs
 from snapshot.files.orphans import orphan_files, reason_to_keep, without_head
-from snapshot.flush.epochs import FolderEpochs, complete, spell_epoch
+from snapshot.flush.epochs import FolderEpochs, States, complete, spell_epoch
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.runtime.throttle import ThrottledWarning
 
@@ -73,14 +73,15 @@ class Scrub:
         """Whether files lie there that the store does not know, perhaps because it does not have all yet."""
         self._warning = ThrottledWarning("the folder can't be used; retrying", now, level="error")
 
-    def step(self) -> list[ProfileKey]:
+    def step(self, states: States | None = None) -> list[ProfileKey]:
         """Check the buckets that are new or in a new epoch, then a few files; the profiles that were made due.
 
-        Raises OperatorError where another run has made the folder its own.
+        `states` of all buckets, if they were just read. Raises OperatorError where another run has made the folder its
+        own.
         """
         try:
             self._folder.keep()
-            found = self._check_epochs(self._store.bucket_states()) + self._round()
+            found = self._check_epochs(self._store.bucket_states() if states is None else states) + self._round()
         except OSError as error:
             reason = error.strerror or str(error)
             self.trouble = (
@@ -102,7 +103,7 @@ class Scrub:
 
     # -------------------------------------------------------------------------------------------------------- epochs
 
-    def _check_epochs(self, states: list[BucketState | None]) -> list[ProfileKey]:
+    def _check_epochs(self, states: States) -> list[ProfileKey]:
         """Compare the files of buckets in a new epoch at once; once nothing is left to wait for, note their epochs.
 
         Orphan files wait until the history is complete.
@@ -120,15 +121,15 @@ class Scrub:
         self._orphans_seen = self._compare_all = False
         return found
 
-    def _pending(self, states: list[BucketState | None]) -> list[int]:
+    def _pending(self, states: States) -> list[int]:
         if self._compare_all:
             return [bucket for bucket, state in enumerate(states) if state is not None]
         return self._epochs.pending(states)
 
-    def _is_new(self, bucket: int, states: list[BucketState | None]) -> bool:
+    def _is_new(self, bucket: int, states: States) -> bool:
         return self._compared_epochs.get(bucket) != spell_epoch(states[bucket])
 
-    def _compare_buckets(self, buckets: Collection[int], states: list[BucketState | None]) -> list[ProfileKey]:
+    def _compare_buckets(self, buckets: Collection[int], states: States) -> list[ProfileKey]:
         if not buckets:
             return []
         keys = [key for key in self._scope(0, HIGHEST_ID) if bucket_of(key.user_id) in buckets]

@@ -19,14 +19,6 @@ class Message(NamedTuple):
     timestamp: int | None = None
 
 
-class Acknowledged(NamedTuple):
-    """Where a message is: its topic and partition, and the offset after it; 0 where the broker doesn't tell."""
-
-    topic: str
-    partition: int
-    end: int
-
-
 class DeliveryError(Exception):
     """A message was not acknowledged; the text says why. `local`: it was refused here, and nothing was sent."""
 
@@ -44,10 +36,35 @@ def too_large(outcome: BaseException | None) -> bool:
     return isinstance(outcome, TooLargeError)
 
 
+class Deliveries:
+    """What became of a batch. `failed`: by index, why a message was not acknowledged; all others were.
+
+    `ends`: by topic and partition, the offset after the last one that was acknowledged there. Those of a partition are
+    acknowledged in their order, so a lower offset is that of a topic which was `recreated` meanwhile.
+    """
+
+    __slots__ = ("ends", "failed", "recreated")
+
+    def __init__(self) -> None:
+        self.failed: dict[int, DeliveryError] = {}
+        self.ends: dict[tuple[str, int], int] = {}
+        self.recreated: set[str] = set()
+
+    def acknowledge(self, topic: str, partition: int, end: int) -> None:
+        """Note a message; `end` is below 1 where the broker had it already, and doesn't tell where."""
+        place = topic, partition
+        if end < self.ends.get(place, 1):
+            if end < 1:
+                return
+            self.recreated.add(topic)
+            self.ends = {known: offset for known, offset in self.ends.items() if known[0] != topic}
+        self.ends[place] = end
+
+
 class ProducerClient(Protocol):
     """A client that is connected; used by one thread, and given up after a failure."""
 
-    def send(self, messages: Sequence[Message], deadline: float) -> Sequence[Acknowledged | DeliveryError]:
+    def send(self, messages: Sequence[Message], deadline: float) -> Deliveries:
         """Send all, and wait for each outcome; about a second after `deadline` (of its clock) all are given up."""
         ...
 

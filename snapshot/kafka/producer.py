@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from projections.errors import OperatorError
 from snapshot.kafka.clients import connect_producer
-from snapshot.kafka.messages import Acknowledged, DeliveryError, Message, ProducerClient, too_large
+from snapshot.kafka.messages import Deliveries, DeliveryError, Message, ProducerClient, too_large
 from snapshot.kafka.settings import KafkaSettings
 
 
@@ -40,8 +40,12 @@ class Producer:
             client = self._client = self._client or self._connect(self._timeout)
         except OperatorError as error:
             return [DeliveryError(str(error))] * len(messages)
-        outcomes = [self._noted(outcome) for outcome in client.send(messages, deadline)]
-        refused = [index for index, outcome in enumerate(outcomes) if outcome is not None and not outcome.local]
+        deliveries = client.send(messages, deadline)
+        self._note_ends(deliveries)
+        outcomes: list[DeliveryError | None] = [None] * len(messages)
+        for index, failure in deliveries.failed.items():
+            outcomes[index] = failure
+        refused = sorted(index for index, failure in deliveries.failed.items() if not failure.local)
         if refused:
             self._drop(seconds=0)
         # Both clients give the reason "too large" to others that were in flight with the one (kafka-python 3.0.12:
@@ -63,14 +67,11 @@ class Producer:
         if client is not None:
             client.close(seconds)
 
-    def _noted(self, outcome: Acknowledged | DeliveryError) -> DeliveryError | None:
-        """Messages of a partition are acknowledged in their order, so a lower offset is that of a recreated topic."""
-        if isinstance(outcome, DeliveryError):
-            return outcome
-        if outcome.end > 0:  # else the broker had it already, and doesn't tell where
-            name = f"{outcome.topic}/{outcome.partition}"
-            if outcome.end < self.ends.get(name, 0):
-                for known in [known for known in self.ends if known.rpartition("/")[0] == outcome.topic]:
-                    del self.ends[known]
-            self.ends[name] = outcome.end
-        return None
+    def _note_ends(self, deliveries: Deliveries) -> None:
+        """A lower offset than before is that of a recreated topic: nothing that was known of it holds any longer."""
+        ends = {f"{topic}/{partition}": end for (topic, partition), end in deliveries.ends.items()}
+        lower = {name.rpartition("/")[0] for name, end in ends.items() if end < self.ends.get(name, 0)}
+        recreated = deliveries.recreated | lower
+        for name in [name for name in self.ends if name.rpartition("/")[0] in recreated]:
+            del self.ends[name]
+        self.ends |= ends

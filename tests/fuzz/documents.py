@@ -133,7 +133,7 @@ def read_epochs(data: bytes) -> None:
     _put(EPOCHS, data)
     store = MemoryStore(lambda: 0)
     store.initialize(InitialPositions({}, {}, RULES_VERSION))
-    assert recover_lost(FolderEpochs(_folder()), store, by_files=True) <= BUCKETS
+    assert recover_lost(FolderEpochs(_folder()), store, by_files=True).raised <= BUCKETS
     Scrub(store, _folder()).pending_buckets()
 
 

@@ -149,7 +149,9 @@ class Daemon:
             outside.store, lambda: bytes.fromhex(process.token()), KnownProfiles(outside.store, max_bytes=50_000)
         )
         self.loop = Loop(source, consuming, letters, BadStreak(), METRICS, process.now, detector=detector)
-        recovery = RecoveryWorker(projection, lambda: outside.database, process.now, process.token())
+        recovery = RecoveryWorker(
+            projection, lambda: outside.database, process.now, process.token(), known=flushing.states
+        )
         process.start("flusher", lambda: self._repeat(flushing.step))
         process.start("recovery", lambda: self._repeat(recovery.step))
 

@@ -106,12 +106,16 @@ class EventBuilder:
             if analysis is None and old is not None and no_analysis is not NoAnalysis.CONFIRMED:
                 entry = _keep_analysis(entry, old)
             entries[comment_id] = entry
+            tags_may_stay = entry.fingerprint.analysis == 0 and self._may_have_tags(row, old, no_analysis)
+            elsewhere = comment_id in stored or (old is not None and old.fingerprint[:2] != entry.fingerprint[:2])
+            if not tags_may_stay and not elsewhere and comment_id not in invalid:
+                continue
             present = _NOWHERE if comment_id in invalid else self.profiles(row)
-            if entry.fingerprint.analysis == 0 and self._may_have_tags(row, old, no_analysis):
+            if tags_may_stay:
                 found += (insight(row, key.group_slug, None, revision) for key in present)
             before = {**self.profiles(row), **self._before(old), **stored.get(comment_id, _NOWHERE)}
             found += removed(comment_id, {key: before[key] for key in before.keys() - present}, revision)
-        self.fingerprints.put(entries)
+        self.fingerprints.put(entries, known)
         self.recent.update(entries)
         return found
 

@@ -7,6 +7,7 @@ What has no key of its own (deletions, edits, moves) is seen by reading all rows
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from consumer.tail.rows.contribution import NO_CONTRIBUTION, digest_part
@@ -14,7 +15,7 @@ from projections.comments.rows import AnalysisRow, CommentRow
 
 _BLOCK_BITS = 10
 """Bits of an id within its block."""
-_WIDTH = 5
+_WIDTH = 4
 _FEW = 100
 UNPUBLISHED = -1
 """In place of a row's hash: it has to be published, whatever it is. No object has this hash."""
@@ -65,37 +66,38 @@ class Columns(NamedTuple):
 
 
 class _Block:
-    """Entries of 1,024 ids; the rows' fingerprints lie together, so that they are compared in one step."""
+    """Entries of 1,024 ids, ascending; their fingerprints lie together, so that they are compared in one step."""
 
-    __slots__ = ("contributions", "rows")
+    __slots__ = ("contributions", "fingerprints", "ids")
 
     def __init__(self, entries: Mapping[int, Entry]) -> None:
-        self.rows = _packed({comment_id: entry.fingerprint for comment_id, entry in entries.items()})
+        self.ids = array("q", entries)
+        self.fingerprints = _packed(entry.fingerprint for entry in entries.values())
         self.contributions = array("Q", [entry.contribution for entry in entries.values()])
-
-    def place(self, comment_id: int) -> int:
-        """Where it is, or would be."""
-        return bisect_left(range(0, len(self.rows), _WIDTH), comment_id, key=self.rows.__getitem__)
 
     def get(self, comment_id: int) -> Entry | None:
         """Look one up."""
-        at = self.place(comment_id)
-        return self.at(at) if at < len(self.contributions) and self.rows[at * _WIDTH] == comment_id else None
+        at = bisect_left(self.ids, comment_id)
+        return self.at(at) if at < len(self.ids) and self.ids[at] == comment_id else None
 
     def at(self, at: int) -> Entry:
         """The entry in this place."""
         start = at * _WIDTH
-        return Entry(Fingerprint(*self.rows[start + 1 : start + _WIDTH]), self.contributions[at])
+        return Entry(Fingerprint(*self.fingerprints[start : start + _WIDTH]), self.contributions[at])
 
     def insert(self, comment_id: int, entry: Entry, *, known: bool) -> None:
         """Put an entry in its place."""
-        at = self.place(comment_id)
-        self.rows[at * _WIDTH : (at + known) * _WIDTH] = array("q", (comment_id, *entry.fingerprint))
-        self.contributions[at : at + known] = array("Q", (entry.contribution,))
+        at = bisect_left(self.ids, comment_id)
+        self.fingerprints[at * _WIDTH : (at + known) * _WIDTH] = array("q", entry.fingerprint)
+        if known:
+            self.contributions[at] = entry.contribution
+        else:
+            self.ids.insert(at, comment_id)
+            self.contributions.insert(at, entry.contribution)
 
     def entries(self) -> dict[int, Entry]:
         """Give all, ascending."""
-        return {self.rows[at * _WIDTH]: self.at(at) for at in range(len(self.contributions))}
+        return {comment_id: self.at(at) for at, comment_id in enumerate(self.ids)}
 
 
 class RowFingerprints:
@@ -128,9 +130,10 @@ class RowFingerprints:
         """Look up their fingerprints."""
         return {comment_id: entry.fingerprint for comment_id, entry in self.entries(comment_ids).items()}
 
-    def put(self, entries: Mapping[int, Entry]) -> None:
-        """Remember these, in place of what was known of them."""
-        known = self.entries(entries)
+    def put(self, entries: Mapping[int, Entry], known: Mapping[int, Entry] | None = None) -> None:
+        """Remember these, in place of what was known of them, which is looked up unless it is given."""
+        if known is None:
+            known = self.entries(entries)
         self._add(known, -1)
         self._add(entries, 1)
         for number, part in _by_block(entries).items():
@@ -151,7 +154,7 @@ class RowFingerprints:
     def fill(self, entries: Mapping[int, Entry]) -> None:
         """Remember those of which nothing is known."""
         known = self.entries(entries)
-        self.put({comment_id: entry for comment_id, entry in entries.items() if comment_id not in known})
+        self.put({comment_id: entry for comment_id, entry in entries.items() if comment_id not in known}, {})
 
     def forget(self, comment_ids: Iterable[int]) -> None:
         """Remember these no longer."""
@@ -170,7 +173,7 @@ class RowFingerprints:
         for number in sorted(parts.keys() | self._between(above, high)):
             part = parts.get(number, {})
             block = self._blocks.get(number)
-            if block is not None and _packed(part) == block.rows:
+            if block is not None and array("q", part) == block.ids and _packed(part.values()) == block.fingerprints:
                 continue
             known = {} if block is None else block.entries()
             changed += [key for key, one in part.items() if key not in known or known[key].fingerprint != one]
@@ -180,8 +183,8 @@ class RowFingerprints:
     def columns(self) -> Iterator[Columns]:
         """Give everything, a block at a time, in no order of blocks."""
         for block in self._blocks.values():
-            rows = block.rows
-            yield Columns(rows[0::_WIDTH], rows[1::_WIDTH], rows[2::_WIDTH], block.contributions)
+            packed = block.fingerprints
+            yield Columns(block.ids, packed[0::_WIDTH], packed[1::_WIDTH], block.contributions)
 
     def _between(self, above: int, high: int) -> list[int]:
         if self._order is None:
@@ -215,8 +218,8 @@ def _by_block(entries: Mapping[int, T]) -> dict[int, dict[int, T]]:
     return blocks
 
 
-def _packed(fingerprints: Mapping[int, Fingerprint]) -> "array[int]":
-    return array("q", [value for comment_id, one in fingerprints.items() for value in (comment_id, *one)])
+def _packed(fingerprints: Iterable[Fingerprint]) -> "array[int]":
+    return array("q", chain.from_iterable(fingerprints))
 
 
 def ids_of(rows: Collection[CommentRow]) -> list[int]:

@@ -9,7 +9,7 @@ from projections.database.database import Database
 from projections.profile_key import HIGHEST_ID
 from snapshot.runtime.progress import ProgressBar
 
-_PAGE = 2_000
+_PAGE = 2_500
 
 
 class Backfill:

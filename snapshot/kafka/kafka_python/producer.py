@@ -8,7 +8,7 @@ from kafka import KafkaProducer, errors
 
 from snapshot.kafka.connection import CLIENT_ID, one_line
 from snapshot.kafka.kafka_python.client import connect
-from snapshot.kafka.messages import MAX_REQUEST_BYTES, Acknowledged, DeliveryError, Message, TooLargeError
+from snapshot.kafka.messages import MAX_REQUEST_BYTES, Deliveries, DeliveryError, Message, TooLargeError
 from snapshot.kafka.settings import KafkaSettings
 
 _log = logging.getLogger(__name__)
@@ -66,9 +66,13 @@ class KafkaPythonProducer:
             max_block_ms=milliseconds,
         )
 
-    def send(self, messages: Sequence[Message], deadline: float) -> Sequence[Acknowledged | DeliveryError]:
+    def send(self, messages: Sequence[Message], deadline: float) -> Deliveries:
+        found = Deliveries()
         futures = [self._begin(message, deadline) for message in messages]
-        return [self._end(future, deadline) for future in futures]
+        for index, future in enumerate(futures):
+            if (error := self._end(future, found, deadline)) is not None:
+                found.failed[index] = error
+        return found
 
     def close(self, seconds: float) -> None:
         close(self._client, seconds)
@@ -83,7 +87,7 @@ class KafkaPythonProducer:
         except (errors.KafkaError, ValueError, AssertionError) as error:
             return _delivery_error(error, local=not isinstance(error, errors.KafkaTimeoutError))
 
-    def _end(self, future: Any, deadline: float) -> Acknowledged | DeliveryError:  # noqa: ANN401  no types there
+    def _end(self, future: Any, found: Deliveries, deadline: float) -> DeliveryError | None:  # noqa: ANN401  no types
         if isinstance(future, DeliveryError):
             return future
         try:
@@ -91,7 +95,8 @@ class KafkaPythonProducer:
             acknowledged = future.get(timeout=max(0.0, deadline + _GRACE - self._clock()))
         except errors.KafkaError as error:
             return _delivery_error(error, local=False)
-        return Acknowledged(acknowledged.topic, acknowledged.partition, acknowledged.offset + 1)
+        found.acknowledge(acknowledged.topic, acknowledged.partition, acknowledged.offset + 1)
+        return None
 
 
 def _delivery_error(error: BaseException, *, local: bool) -> DeliveryError:

@@ -178,7 +178,7 @@ def test_what_another_process_notes_meanwhile_is_no_loss(one: Rig) -> None:
             one.flush()
 
     ours = Interrupted(one.store, act)
-    assert recover_lost(FolderEpochs(one.folder), ours) == 0
+    assert recover_lost(FolderEpochs(one.folder), ours).raised == 0
     Scrub(ours, one.folder).step()
     assert _lost(one) == []
     one.right()

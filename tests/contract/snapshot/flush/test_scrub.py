@@ -273,7 +273,7 @@ def test_a_profile_that_recovery_brings_back_keeps_its_file(one: Rig) -> None:
 
 def test_in_a_store_that_was_recreated_it_waits_for_the_recovery(one: Rig) -> None:
     lose(one, DAN)
-    assert recover_lost(FolderEpochs(one.folder), one.store, by_files=True) == BUCKETS
+    assert recover_lost(FolderEpochs(one.folder), one.store, by_files=True).raised == BUCKETS
     scrubbing = Scrubbing(one)
     assert scrubbing.round() == set()
     assert Scrubbing(one).round() == set()  # another process would wait as well

@@ -35,7 +35,7 @@ def scene() -> Scene:
 def test_it_says_first_what_it_runs_on(scene: Scene) -> None:
     with capture_logs() as said:
         scene.narration.begin(database="sqlite:///x.db", scope=None)
-    assert said[0]["event"] == "snapshot-relay runs"
+    assert (said[0]["event"], said[0]["program"]) == ("started", "snapshot-relay")
     assert said[0]["database"] == "sqlite:///x.db"
     assert "version" in said[0]
     assert "scope" not in said[0]
@@ -69,5 +69,12 @@ def test_at_the_end_it_says_what_it_did_in_all(scene: Scene) -> None:
     with capture_logs() as said:
         scene.narration.end()
     assert said == [
-        {"event": "snapshot-relay ends", "log_level": "info", "seconds": 5.0, "events": 3, "written": 2}
+        {
+            "event": "ended",
+            "log_level": "info",
+            "program": "snapshot-relay",
+            "seconds": 5.0,
+            "events": 3,
+            "written": 2,
+        }
     ]
