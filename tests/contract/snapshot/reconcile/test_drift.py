@@ -139,6 +139,14 @@ def test_a_dry_run_sees_that_what_was_under_way_has_come(tail: Tail, wb: WhiteBa
     assert verdicts(tail.town.rebuild(dry_run=True)) == (0, 1, 0, 0)
 
 
+def test_what_is_repaired_before_the_first_tail_has_read_anything_is_lag(town: Town) -> None:
+    """It found nothing left to bring."""
+    tail = Tail(town)
+    town.asleep = lambda: tail.publish(until=town.moment + SECOND)
+    assert verdicts(town.rebuild()) == (0, 2, 0, 0)
+    town.check()
+
+
 @BOTH
 def test_a_tail_that_does_not_come_far_enough_leaves_it_undecided(tail: Tail, wb: WhiteBalloon, dry_run: bool) -> None:
     wb.edit(1, "https://b.org")
