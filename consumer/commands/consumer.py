@@ -7,8 +7,9 @@ import typer
 from consumer.commands.alive_option import AliveFile
 from consumer.commands.tail_options import TailOptions
 from consumer.commands.wait_option import Wait, opened
-from consumer.daemon.daemon import DaemonSettings, NightlySettings, Summary, open_daemon
+from consumer.daemon.daemon import open_daemon
 from consumer.daemon.nightly import nightly_rebuild
+from consumer.daemon.settings import DaemonSettings, NightlySettings, Summary
 from consumer.process.signals import handle_signals
 from snapshot.cli.command import command
 from snapshot.cli.options import (

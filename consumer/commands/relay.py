@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from consumer.commands.wait_option import Wait, opened
 from consumer.kafka.topics import ensure_topics, event_ends
 from consumer.process.limit import ProgressLimit
 from consumer.process.liveness import Liveness, alive_file, watched
+from consumer.process.narration import Narration
 from consumer.process.presence import Activity, Presence
 from consumer.process.signals import handle_signals
 from consumer.relay.event_producer import EventProducer
@@ -28,6 +29,7 @@ from consumer.relay.relay import Relay
 from consumer.tail.state import TailSettings
 from projections.database.database import open_databases
 from projections.errors import OperatorError
+from projections.masking import mask
 from projections.projection import Projection
 from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
 from projections.remembered.forgotten import BlockedAnywhere
@@ -119,12 +121,23 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
         ) as relay,
     ):
         signals.call(stopping.set)
-        published = _run(relay, opened_store, stopping, liveness, until_caught_up=options.until_caught_up)
+        facts = {
+            "database": mask(database.database_url),
+            "kafka": kafka_settings.bootstrap_servers,
+            "store": mask(store.redis_url) if store.redis_url else f"Redis in {options.storage_dir}",
+        }
+        published = _run(relay, opened_store, stopping, liveness, facts, until_caught_up=options.until_caught_up)
         print_line(f"{published} events published")
 
 
-def _run(
-    relay: Relay, opened: OpenStore, stopping: threading.Event, liveness: Liveness, *, until_caught_up: bool
+def _run(  # noqa: PLR0913 - what it runs on
+    relay: Relay,
+    opened: OpenStore,
+    stopping: threading.Event,
+    liveness: Liveness,
+    facts: Mapping[str, str],
+    *,
+    until_caught_up: bool,
 ) -> int:
     published = 0
 
@@ -134,6 +147,8 @@ def _run(
 
     limit = ProgressLimit()
     presence = Presence(opened.store, "snapshot-relay", activity)
+    narration = Narration("snapshot-relay", lambda: {"published": published}, relay.caught_up)
+    narration.begin(**facts)
     try:
         while not stopping.is_set():
             published += relay.step(_STEP_SECONDS)
@@ -142,6 +157,7 @@ def _run(
                 opened.restart_embedded_redis()
             else:
                 presence.renew()
+                narration.step()
             if until_caught_up:
                 if relay.caught_up():
                     break
@@ -150,6 +166,7 @@ def _run(
         if not relay.unavailable:
             presence.close()
         liveness.close()
+        narration.end()
     return published
 
 

@@ -6,16 +6,15 @@ The loop runs in the calling thread, the other workers in threads of their own; 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import NamedTuple
 
 import structlog
 
 from consumer.daemon.flush_worker import FlushWorker
 from consumer.daemon.recovery import RecoveryWorker
 from consumer.daemon.schedule import Nightly, Schedule
+from consumer.daemon.settings import DaemonSettings, Summary
 from consumer.daemon.worker import Worker
 from consumer.dead_letters.breaker import BadStreak
 from consumer.dead_letters.dead_letters import DeadLetters
@@ -27,10 +26,10 @@ from consumer.kafka.topics import ensure_topics
 from consumer.loop import Loop
 from consumer.process.limit import ProgressLimit
 from consumer.process.liveness import Liveness, alive_file, watched
+from consumer.process.narration import Figures, Narration
 from consumer.process.presence import Activity, Presence, first_failures
 from consumer.source import Source
-from consumer.tail.source import DEFAULTS, DatabaseTail
-from consumer.tail.state import TailSettings
+from consumer.tail.source import DatabaseTail
 from projections.database.database import Database, DatabaseUnavailableError, open_databases
 from projections.errors import OperatorError
 from projections.known_profiles import KnownProfiles
@@ -40,16 +39,13 @@ from projections.remembered.forgotten import BlockedAnywhere
 from projections.store.protocol import Store, StoreUnavailableError
 from projections.store.rollback import RollbackDetector
 from snapshot.cli.groups import refuse_unknown_group
-from snapshot.cli.options import DatabaseOptions, FileOptions, StoreOptions
 from snapshot.cli.resources import make_storage, open_announcer, open_store
 from snapshot.files.folder import open_folder
 from snapshot.files.marker import BlockedInMarker, SeenInMarker
 from snapshot.files.places import note_place
-from snapshot.flush.batch import Flushed
 from snapshot.flush.flusher import Flusher
 from snapshot.flush.scrub import Scrub
 from snapshot.kafka.producer import Producer
-from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime.metrics import Metrics
 
 log = structlog.get_logger()
@@ -61,35 +57,6 @@ _DATABASE_TIMEOUT = 2.0
 _SHUTDOWN_SECONDS = 3.0
 _TICK_SECONDS = 1.0
 _FAILURES = 3
-
-
-class DaemonSettings(NamedTuple):
-    """What the daemon runs on; see `snapshot.cli.options` for each."""
-
-    database: DatabaseOptions
-    files: FileOptions
-    store: StoreOptions
-    kafka: KafkaSettings | None
-    group_id: str
-    instance_id: str | None
-    until_caught_up: bool
-    nightly: "NightlySettings | None" = None
-    tail: TailSettings = DEFAULTS
-    alive_file: Path | None = None
-
-
-class NightlySettings(NamedTuple):
-    """A nightly rebuild: when, as a cron expression, and what runs then."""
-
-    schedule: str
-    run: Callable[[threading.Event], None]
-
-
-class Summary(NamedTuple):
-    """What a run did."""
-
-    events: int
-    flushed: Flushed
 
 
 class Daemon:
@@ -117,6 +84,7 @@ class Daemon:
         self._blocked = blocked
         self._events = 0
         self._presence = Presence(store, "snapshot-consumer", self._activity)
+        self.narration = Narration("snapshot-consumer", self._figures, self._caught_up)
         self._limit = ProgressLimit()
         self._stopping = threading.Event()
 
@@ -142,6 +110,7 @@ class Daemon:
                     restart_embedded_redis()
                 else:
                     self._presence.renew()
+                    self.narration.step()
                 self._liveness.heartbeat()
                 self._blocked.get()  # the folder remembers them, and a store that was lost learns them again
                 if self._nightly is not None and time.monotonic() - ticked >= _TICK_SECONDS:
@@ -153,6 +122,17 @@ class Daemon:
             self._end()
         self._raise_worker_errors()
         return Summary(self._events, self._flush_worker.flushed)
+
+    def _figures(self) -> Figures:
+        flushed = self._flush_worker.flushed
+        done = {"written": flushed.written, "removed": flushed.removed, "announced": flushed.announced}
+        return {"events": self._events, **done, "failed": flushed.failed}
+
+    def _caught_up(self) -> bool:
+        """Whether all that was there when this was first asked is in the store, and nothing waits for its file."""
+        with suppress(StoreUnavailableError):
+            return self._loop.finish() and not self._flush_worker.waiting()
+        return False
 
     def _activity(self) -> Activity:
         worker = self._flush_worker
@@ -211,6 +191,7 @@ class Daemon:
         for worker in self._workers.values():
             worker.join(max(0.0, deadline - time.monotonic()))
         self._liveness.close()
+        self.narration.end()
 
 
 @contextmanager
@@ -249,10 +230,9 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
             prune_all=settings.tail.prune_all,
         )
         nightly = settings.nightly and Nightly(opened.store, Schedule(settings.nightly.schedule), settings.nightly.run)
-        yield (
-            Daemon(loop, source, flush_worker, recovery_worker, nightly, liveness, blocked, opened.store),
-            opened.restart_embedded_redis,
-        )
+        daemon = Daemon(loop, source, flush_worker, recovery_worker, nightly, liveness, blocked, opened.store)
+        daemon.narration.begin(**settings.facts())
+        yield daemon, opened.restart_embedded_redis
 
 
 def _source(

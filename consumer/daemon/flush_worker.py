@@ -160,6 +160,10 @@ class FlushWorker:
         if self._failing >= rounds and self.trouble is not None:
             raise OperatorError(self.trouble)
 
+    def waiting(self) -> bool:
+        """Whether any profile waits to be flushed."""
+        return self._flusher.waiting() > 0
+
     def ask_again(self) -> None:
         """What is due by now counts for `idle`, too."""
         self._asked_at = None

@@ -1,4 +1,4 @@
-"""Shutdown on SIGTERM and Ctrl-C: orderly, and within a few seconds whatever the process is waiting for.
+"""Shutdown on SIGTERM, Ctrl-C and a closed terminal: orderly, within a few seconds whatever the process is waiting for.
 
 The process may be killed at any time without harm: so when the orderly shutdown takes too long (a server that accepts
 connections and never answers, a disk that hangs), the process just ends.
@@ -20,7 +20,7 @@ from snapshot.processes.interrupts import postponed
 log = structlog.get_logger()
 
 TIMEOUT = 4.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class SignalHandler:
@@ -81,9 +81,10 @@ class SignalHandler:
 
 @contextmanager
 def handle_signals(timeout: float = TIMEOUT, end: Callable[[int], object] = os._exit) -> Iterator[SignalHandler]:
-    """Handle SIGTERM and SIGINT in this block; the main thread's business. `end` ends the process at once."""
+    """Handle SIGTERM, SIGINT and SIGHUP in this block; the main thread's business. `end` ends the process at once."""
     handler = SignalHandler(timeout, end)
-    handlers = {number: signal.signal(number, handler.handle) for number in _SIGNALS}
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # as under nohup
+    handlers = {number: signal.signal(number, handler.handle) for number in heeded}
     before = signal.set_wakeup_fd(handler.open(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=handler.watch, name="signals", daemon=True)
     watcher.start()

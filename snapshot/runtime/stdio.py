@@ -1,7 +1,9 @@
 """Standard output and standard error: they may be closed at any time (`| head`) or from the start (`>&-`)."""
 
+import errno
 import io
 import os
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -63,7 +65,10 @@ def print_safely(write: Callable[[], object]) -> bool:
             raise
         return False
     except OSError as error:
+        closed = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(1).st_mode)  # a terminal that is gone
         _discard()
+        if closed:
+            return False
         raise OperatorError(
             f"standard output can't be written ({error.strerror}); send it to where there is room"
         ) from error

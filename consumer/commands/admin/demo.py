@@ -17,7 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from consumer.commands.admin import demo_database
-from consumer.daemon.daemon import Daemon, DaemonSettings, open_daemon
+from consumer.daemon.daemon import Daemon, open_daemon
+from consumer.daemon.settings import DaemonSettings
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from snapshot.cli import options
