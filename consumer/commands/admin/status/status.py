@@ -14,7 +14,7 @@ from snapshot.runtime.stdio import print_line
 from snapshot.runtime.terminal import Printer, show
 
 if TYPE_CHECKING:
-    from consumer.commands.admin.status.gather import Status
+    from consumer.views.status import Status
 
 PROBLEMS = 1
 _PAUSE = 2.0
@@ -42,7 +42,7 @@ def status_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of fl
         found = health(place.storage_dir, alive_file)
         print_line(found.text)
         raise typer.Exit(found.code)
-    from consumer.commands.admin.status.gather import gather  # noqa: PLC0415 - a probe needs none of it
+    from consumer.views.status import gather  # noqa: PLC0415 - a probe needs none of it
 
     with open_existing_store(place) as store:
         while True:
