@@ -12,6 +12,7 @@ import msgspec
 from consumer.documents.asyncapi import asyncapi, event_page
 from consumer.documents.messages import message_page
 from consumer.documents.reference import command_page, configuration_page
+from consumer.web.openapi import document as openapi
 from projections.comments.events import TOPICS
 from snapshot.announce.announcement import SNAPSHOT_CHANGED, Announcement
 from snapshot.schema import DRAFT, json_schema
@@ -25,6 +26,7 @@ def documents() -> dict[str, str]:
     schemas[SNAPSHOT_CHANGED] = _with_snapshot(schemas[SNAPSHOT_CHANGED])
     written: dict[str, Any] = {f"events/{topic}.schema.json": schema for topic, schema in schemas.items()}
     written["events/asyncapi.json"] = asyncapi(schemas)
+    written["reference/openapi.json"] = openapi()
     written["dev/signal_profile_snapshot.schema.json"] = json_schema()
     texts = {
         path: json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

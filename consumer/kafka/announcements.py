@@ -18,6 +18,19 @@ def kept(settings: KafkaSettings) -> Iterator[Announcement]:
         raise _refused(settings, error) from error
 
 
+def latest(settings: KafkaSettings, count: int) -> list[Announcement]:
+    """The last ones of each partition, at most so many of it, the oldest first. Raises OperatorError."""
+    try:
+        with open_cluster(settings) as cluster:
+            starts, ends = cluster.starts([SNAPSHOT_CHANGED]), cluster.ends([SNAPSHOT_CHANGED])
+            begin = {name: max(starts[name], end - count) for name, end in ends.items()}
+            begin = {name: offset for name, offset in begin.items() if offset < ends[name]}
+            found = cluster.between(begin, {name: ends[name] for name in begin}) if begin else ()
+            return [one for one in map(_announcement, found) if one is not None]
+    except ClusterError as error:
+        raise _refused(settings, error) from error
+
+
 def follow(settings: KafkaSettings) -> Iterator[Announcement | None]:
     """Those that are announced from now on, and None whenever there is none at present. Raises OperatorError."""
     try:

@@ -44,6 +44,16 @@ def kept(path: Path, user_id: int) -> Iterator[Announcement]:
                 yield one
 
 
+def latest(path: Path, most_bytes: int = 4 * 2**20) -> list[Announcement]:
+    """The last ones in the file, as many as are whole in its last bytes, the oldest first. Raises OSError."""
+    with suppress(FileNotFoundError), os.fdopen(open_regular(str(path), os.O_RDONLY), "rb") as file:
+        offset = max(0, os.fstat(file.fileno()).st_size - most_bytes)
+        file.seek(offset)
+        lines = file.read(most_bytes).splitlines()[offset > 0 :]
+        return [one for line in lines if (one := parse(None, line, {})) is not None]
+    return []
+
+
 def follow(path: Path) -> Iterator[Announcement | None]:
     """Those that are announced from now on, and None whenever there is none at present. Raises OSError.
 

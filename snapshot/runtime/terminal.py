@@ -21,6 +21,7 @@ _GAP = 2
 _SLACK = 4
 """Terminals and rich differ in how wide some emojis are."""
 _LEAST = 16
+_DAY = 86_400
 
 
 def printable(text: str) -> str:
@@ -121,6 +122,21 @@ def sparkline(counts: Sequence[int]) -> str:
     """
     highest = max(counts, default=0)
     return "".join(" ▁▂▃▄▅▆▇█"[max(count > 0, count * 8 // max(highest, 1))] for count in counts)
+
+
+def span(seconds: float | None) -> str:
+    """A span as people say it.
+
+    >>> span(0.44), span(75), span(7300), span(None)
+    ('0.4 s', '75 s', '2.0 h', 'unknown')
+    """
+    if seconds is None:
+        return "unknown"
+    if seconds < 10:  # noqa: PLR2004 - two digits are enough
+        return f"{seconds:.1f} s"
+    if seconds > 2 * _DAY:
+        return f"{seconds / _DAY:.0f} d"
+    return f"{seconds:.0f} s" if seconds < 3_600 else f"{seconds / 3_600:.1f} h"  # noqa: PLR2004 - an hour
 
 
 def show(value: object, render: Callable[[Printer], None], *, as_json: bool) -> None:

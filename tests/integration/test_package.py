@@ -82,6 +82,14 @@ def test_units_documents_and_types_come_with_it(installed: Path) -> None:
         assert list(installed.glob(f"lib/python*/site-packages/{package}/py.typed"))
 
 
+def test_the_page_comes_with_its_templates_and_static_files(installed: Path) -> None:
+    (packages,) = installed.glob("lib/python*/site-packages")
+    for folder in ("templates", "static"):
+        files = [path.relative_to(ROOT) for path in (ROOT / "consumer" / "web" / folder).iterdir()]
+        assert files
+        assert [path for path in files if not (packages / path).is_file()] == []
+
+
 def test_the_metadata_are_complete_and_the_indexs_page_has_no_dead_link(installed: Path) -> None:
     found = about(installed)
     assert found["Version"] == __version__

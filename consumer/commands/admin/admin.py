@@ -22,6 +22,7 @@ _COMMANDS = {
     "history": "profile.change_history",
     "wait": "profile.wait",
     "watch": "profile.watch",
+    "serve": "serve",
     "dead-letters": "dead_letters",
     "forget": "forget",
     "compact-announcements": "compact_announcements",

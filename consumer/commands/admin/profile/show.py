@@ -1,14 +1,9 @@
 """`snapshot-admin show`: a card of one profile."""
 
-from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
-from projections.comments.register import LIVE, Register, counts
-from snapshot.build import build
+from consumer.views.card import Card, read_card
 from snapshot.cli.read_only import (
     Group,
     Json,
@@ -17,26 +12,11 @@ from snapshot.cli.read_only import (
     open_existing_folder,
     open_existing_store,
     profile_of,
-    read_profile,
     stored_slugs,
 )
-from snapshot.files.folder import NO_FILE
 from snapshot.runtime.terminal import Printer, draw_bar, show, sparkline
 
 _LINE = 60
-_MONTHS = 12
-
-
-class Card(msgspec.Struct, frozen=True):
-    """One profile: its snapshot, comments by month, those that are deleted, and whether its file is the snapshot's."""
-
-    user_id: int
-    group_slug: str
-    snapshot_hash: str | None
-    file: str
-    snapshot: dict[str, Any] | None
-    months: dict[str, int]
-    deleted: int
 
 
 def show_command(
@@ -51,34 +31,8 @@ def show_command(
     """
     with open_existing_store(place) as store, open_existing_folder(place) as folder:
         key = profile_of(user, group_slug, stored_slugs(store, user))
-        head, registers = read_profile(store, key)
-        snapshot = build(key, head)
-        digest = None if snapshot is None else snapshot.snapshot_hash
-        due = folder.identity.group_slug in {None, key.group_slug} and store.pending(folder.identity.id, [key])[0]
-        on_disk = folder.hash_on_disk(key)
-    card = Card(
-        *key,
-        digest,
-        "in step" if on_disk == (digest or NO_FILE) else "due" if due else "differs",
-        None if snapshot is None else snapshot.to_dict(),
-        _months(registers),
-        sum(not counts(one) for one in registers.values() if one.comment is not None),
-    )
+        card = read_card(store, folder, key)
     show(card, lambda out: _print(out, card), as_json=as_json)
-
-
-def _months(registers: Mapping[int, Register]) -> dict[str, int]:
-    """Count the comments of each month from the first to the last."""
-    times = [one.comment.created_at for one in registers.values() if one.comment and one.comment.state == LIVE]
-    if not times:
-        return {}
-    found = Counter((when.year, when.month) for when in (datetime.fromtimestamp(one / 1e6, UTC) for one in times))
-    (year, month), last = min(found), max(found)
-    months = {}
-    while (year, month) <= last:
-        months[f"{year}-{month:02}"] = found[year, month]
-        year, month = (year + 1, 1) if month == _MONTHS else (year, month + 1)
-    return months
 
 
 def _print(out: Printer, card: Card) -> None:

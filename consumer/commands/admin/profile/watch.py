@@ -8,47 +8,20 @@ from typing import Annotated
 import msgspec
 import typer
 
-from consumer.commands.admin.profile.changes import Change, change, lines
-from projections.codec import UNREADABLE, unpack_head
+from consumer.views.changes import Change, lines
+from consumer.views.known_profiles import KnownProfiles
 from projections.errors import OperatorError
-from projections.profile_key import HIGHEST_ID, ProfileKey
+from projections.profile_key import HIGHEST_ID
 from projections.store.protocol import HEAD
 from snapshot.announce import file as announced_file
 from snapshot.announce.announcement import Announcement
-from snapshot.build import build
 from snapshot.cli.options import KafkaOptions
 from snapshot.cli.read_only import Json, PlaceOptions, open_existing_store
 from snapshot.cli.resources import ANNOUNCEMENTS
 from snapshot.runtime.stdio import print_line
 from snapshot.runtime.terminal import printable
-from snapshot.schema import flat
 
 _PAUSE = 0.2
-
-
-class _Known:
-    """The profiles as they were last seen: at first as the store has them, packed, since most never change."""
-
-    def __init__(self, heads: dict[ProfileKey, bytes | None]) -> None:
-        self._heads = heads
-        self._fields: dict[ProfileKey, tuple[int, dict[str, str]]] = {}
-
-    def before(self, one: Announcement) -> dict[str, str] | None:
-        """What was known before this announcement, which is now what is known; None: it comes again, or late."""
-        key = ProfileKey(one.user_id, one.group_slug)
-        sequence, fields = self._fields.get(key) or (0, self._stored(key))
-        if one.sequence <= sequence:
-            return None
-        self._fields[key] = one.sequence, flat(one.snapshot)
-        return fields
-
-    def _stored(self, key: ProfileKey) -> dict[str, str]:
-        packed = self._heads.pop(key, None)
-        try:
-            snapshot = None if packed is None else build(key, unpack_head(packed))
-        except (*UNREADABLE, IndexError):
-            snapshot = None
-        return {} if snapshot is None else flat(snapshot.to_dict())
 
 
 def watch_command(
@@ -71,18 +44,18 @@ def watch_command(
     try:
         next(coming)  # from here on nothing is missed, and what comes twice is seen by its sequence
         with open_existing_store(place) as store:
-            known = _Known(dict(store.load_range(0, HIGHEST_ID, HEAD)))
+            known = KnownProfiles(dict(store.load_range(0, HIGHEST_ID, HEAD)))
         _watch(coming, known, count, as_json=as_json)
     except OSError as error:
         raise OperatorError(f"the announcements can't be read ({error}): fix that and run again") from error
 
 
-def _watch(coming: Iterator[Announcement | None], known: _Known, count: int | None, *, as_json: bool) -> None:
+def _watch(coming: Iterator[Announcement | None], known: KnownProfiles, count: int | None, *, as_json: bool) -> None:
     for one in coming:
         if one is None:
             time.sleep(_PAUSE)
-        elif (before := known.before(one)) is not None:
-            going_on = _print(change(one, before), as_json=as_json)
+        elif (found := known.change(one)) is not None:
+            going_on = _print(found, as_json=as_json)
             count = None if count is None else count - 1
             if count == 0 or not going_on:
                 return

@@ -11,14 +11,13 @@ from consumer.commands.alive_option import AliveFile
 from snapshot.cli.options import DatabaseOptions, KafkaOptions
 from snapshot.cli.read_only import Json, PlaceOptions, open_existing_store
 from snapshot.runtime.stdio import print_line
-from snapshot.runtime.terminal import Printer, show
+from snapshot.runtime.terminal import Printer, show, span
 
 if TYPE_CHECKING:
-    from consumer.commands.admin.status.gather import Status
+    from consumer.views.status import Status
 
 PROBLEMS = 1
 _PAUSE = 2.0
-_DAY = 86_400
 
 
 def status_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
@@ -42,7 +41,7 @@ def status_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of fl
         found = health(place.storage_dir, alive_file)
         print_line(found.text)
         raise typer.Exit(found.code)
-    from consumer.commands.admin.status.gather import gather  # noqa: PLC0415 - a probe needs none of it
+    from consumer.views.status import gather  # noqa: PLC0415 - a probe needs none of it
 
     with open_existing_store(place) as store:
         while True:
@@ -88,8 +87,8 @@ def _processes(out: Printer, status: "Status") -> None:
                 one.program.removeprefix("snapshot-"),
                 one.version,
                 f"{one.host} {one.pid}",
-                _seconds(max(0.0, now - one.since / 1e6)),
-                _seconds(one.last_sign_seconds),
+                span(max(0.0, now - one.since / 1e6)),
+                span(one.last_sign_seconds),
                 _rated(one.events, one.events_per_second),
                 _rated(one.flushes, one.flushes_per_second),
             )
@@ -105,7 +104,7 @@ def _lag(out: Printer, status: "Status") -> None:
     behind = (
         "unreachable"
         if database.error
-        else f"polled {_seconds(database.polled_seconds)} ago, swept whole {_seconds(database.swept_seconds)} ago"
+        else f"polled {span(database.polled_seconds)} ago, swept whole {span(database.swept_seconds)} ago"
     )
     out.line(f"database {database.url}: {'followed' if database.followed else 'not followed'}, {behind}")
     if status.kafka:
@@ -113,7 +112,7 @@ def _lag(out: Printer, status: "Status") -> None:
         out.table(
             ["partition", ">position", ">end", ">events behind", ">for"],
             [
-                (one.partition, one.position, one.end, f"{one.events:,}", _seconds(one.seconds) if one.events else "")
+                (one.partition, one.position, one.end, f"{one.events:,}", span(one.seconds) if one.events else "")
                 for one in status.kafka.partitions
             ],
         )
@@ -121,7 +120,7 @@ def _lag(out: Printer, status: "Status") -> None:
     out.table(
         [">profiles due", ">oldest", "group", "*folder"],
         [
-            (f"{one.due:,}", _seconds(one.oldest_seconds) if one.due else "", one.group_slug or "all", one.place)
+            (f"{one.due:,}", span(one.oldest_seconds) if one.due else "", one.group_slug or "all", one.place)
             for one in status.folders
         ],
     )
@@ -137,18 +136,3 @@ def _rebuild(status: "Status") -> str:
         return "none in this storage folder's run log"
     outcome = run.error or f"{run.drift:,} of {run.users:,} users' profiles drifted"
     return f"{run.finished[:16].replace('T', ' ')}, {run.seconds:.1f} s, {outcome}"
-
-
-def _seconds(seconds: float | None) -> str:
-    """A span as people say it.
-
-    >>> _seconds(0.44), _seconds(75), _seconds(7300), _seconds(None)
-    ('0.4 s', '75 s', '2.0 h', 'unknown')
-    """
-    if seconds is None:
-        return "unknown"
-    if seconds < 10:  # noqa: PLR2004 - two digits are enough
-        return f"{seconds:.1f} s"
-    if seconds > 2 * _DAY:
-        return f"{seconds / _DAY:.0f} d"
-    return f"{seconds:.0f} s" if seconds < 3_600 else f"{seconds / 3_600:.1f} h"  # noqa: PLR2004 - an hour

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from snapshot.announce.announcement import Announcement, parse, value_of
-from snapshot.announce.file import FileAnnouncer, follow, kept, remove_user
+from snapshot.announce.file import FileAnnouncer, follow, kept, latest, remove_user
 
 
 def announced(sequence: int, user: int = 7) -> Announcement:
@@ -38,6 +38,18 @@ def test_what_is_kept(tmp_path: Path) -> None:
     announcer.announce([announced(2), announced(3, user=8), announced(4, user=77)])
     assert list(kept(path, 7)) == [announced(1), announced(2)]
     assert list(kept(path, 8)) == [announced(1), announced(3, user=8)]
+
+
+def test_the_last_ones_are_those_that_are_whole_in_the_last_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "announced.jsonl"
+    assert latest(path) == []
+    FileAnnouncer(path).announce([announced(1), announced(2), announced(3)])
+    with path.open("ab") as file:
+        file.write(b'{"torn')
+    assert [one.sequence for one in latest(path)] == [1, 2, 3]
+    bytes_of_two = len(value_of(announced(2))) + len(value_of(announced(3))) + 2 + len(b'{"torn')
+    assert [one.sequence for one in latest(path, bytes_of_two)] == [3]
+    assert [one.sequence for one in latest(path, bytes_of_two + 1)] == [2, 3]
 
 
 def test_what_comes_through_rotation_and_removal(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from consumer.kafka.announcements import latest
 from snapshot.cli.resources import ANNOUNCEMENTS
-from snapshot.kafka.settings import LIBRDKAFKA
+from snapshot.kafka.settings import LIBRDKAFKA, KafkaSettings
 from support.community import Community, create
 
 
@@ -44,3 +45,7 @@ def test_kafka_keeps_them_too(tmp_path: Path, fresh_kafka: str, kafka_client: st
     assert history["place"] == f"Kafka {fresh_kafka}"
     last = history["changes"][-1]
     assert {"field": "message_count", "before": "2", "after": "1"} in last["fields"]
+    settings = KafkaSettings(bootstrap_servers=fresh_kafka, client=kafka_client)
+    found = latest(settings, 100)
+    assert last["snapshot_hash"] in [one.snapshot_hash for one in found]
+    assert 0 < len(latest(settings, 1)) <= len({(one.user_id, one.group_slug) for one in found})

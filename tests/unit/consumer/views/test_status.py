@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from consumer.commands.admin.status.gather import last_run
+from consumer.views.status import last_run
 from snapshot.cli.run_log import RunEntry
 
 
