@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from consumer.views.changes import Change, when
-from consumer.views.known_profiles import KnownProfiles
+from consumer.views.seen_profiles import SeenProfiles
 from projections.errors import OperatorError
 from snapshot.announce import file as announced_file
 from snapshot.announce.announcement import Announcement
@@ -27,7 +27,7 @@ def changes_of(settings: KafkaSettings | None, path: Path, user_id: int, slug: s
     One that was announced again, or late, is passed over, as whoever follows them does.
     """
     since: str | None = None
-    known, changes = KnownProfiles(), []
+    known, changes = SeenProfiles(), []
     for one in _kept(settings, path, user_id):
         since = min(since or when(one), when(one))
         if one.user_id == user_id and slug in {None, one.group_slug} and (found := known.change(one)) is not None:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator
 
-from consumer.views.known_profiles import KnownProfiles
+from consumer.views.seen_profiles import SeenProfiles
 from consumer.web.live.connection import UNREACHABLE, Sources, StoreConnection
 from consumer.web.live.feed import MOST_CHANGES, ChangeFeed
 from projections.masking import mask_urls
@@ -23,7 +23,7 @@ class Follower:
         self._sources = sources
         self._store = store
         self._feed = feed
-        self._known = KnownProfiles()
+        self._known = SeenProfiles()
         self._loaded = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)

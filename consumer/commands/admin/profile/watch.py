@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from consumer.views.changes import Change, lines
-from consumer.views.known_profiles import KnownProfiles
+from consumer.views.seen_profiles import SeenProfiles
 from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID
 from projections.store.protocol import HEAD
@@ -44,13 +44,13 @@ def watch_command(
     try:
         next(coming)  # from here on nothing is missed, and what comes twice is seen by its sequence
         with open_existing_store(place) as store:
-            known = KnownProfiles(dict(store.load_range(0, HIGHEST_ID, HEAD)))
+            known = SeenProfiles(dict(store.load_range(0, HIGHEST_ID, HEAD)))
         _watch(coming, known, count, as_json=as_json)
     except OSError as error:
         raise OperatorError(f"the announcements can't be read ({error}): fix that and run again") from error
 
 
-def _watch(coming: Iterator[Announcement | None], known: KnownProfiles, count: int | None, *, as_json: bool) -> None:
+def _watch(coming: Iterator[Announcement | None], known: SeenProfiles, count: int | None, *, as_json: bool) -> None:
     for one in coming:
         if one is None:
             time.sleep(_PAUSE)

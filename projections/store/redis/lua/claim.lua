@@ -74,15 +74,17 @@ local function take_due(members)
   take(free, false)
 end
 
-local found = past(leases)
-while #found > 0 do
-  take(found, true)
-  found = left > 0 and past(leases) or {}
+-- Until there are no more: what was just claimed must not be found again, however short its lease.
+local function all(key, claim)
+  local most, found
+  repeat
+    most = math.min(left, CHUNK)
+    found = most > 0 and past(key) or {}
+    if #found > 0 then claim(found) end
+  until #found < most or most == 0
 end
-found = left > 0 and past(due) or {}
-while #found > 0 do
-  take_due(found)
-  found = left > 0 and past(due) or {}
-end
+
+all(leases, function(members) take(members, true) end)
+all(due, take_due)
 if #reply > 0 then redis.call('PEXPIRE', taken, ARGV[3]) end
 return reply

@@ -12,7 +12,7 @@ from snapshot.build import build
 from snapshot.schema import flat
 
 
-class KnownProfiles:
+class SeenProfiles:
     """What is known of each profile: the last announcement of it, else its head. All is kept packed: most never change.
 
     Without `heads`, what the first announcement of a profile changed is not known.
