@@ -12,7 +12,7 @@ import msgspec
 from consumer.documents.asyncapi import asyncapi, event_page
 from consumer.documents.messages import message_page
 from consumer.documents.reference import command_page, configuration_page
-from consumer.web.openapi import document as openapi
+from consumer.web.api.openapi import document as openapi
 from projections.comments.events import TOPICS
 from snapshot.announce.announcement import SNAPSHOT_CHANGED, Announcement
 from snapshot.schema import DRAFT, json_schema

@@ -13,8 +13,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from consumer.web import api, pages
+from consumer.web import pages
 from consumer.web.access import Access
+from consumer.web.api import api
 from consumer.web.guard import Guard
 from consumer.web.live.connection import UNREACHABLE
 from consumer.web.live.live import Live

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 from starlette.testclient import TestClient
 
-from consumer.web.openapi import document
+from consumer.web.api.openapi import document
 from snapshot.schema import parse_file
 from support.page import SLUG, Page
 

@@ -1,4 +1,4 @@
-"""The JSON API. `consumer.web.openapi` describes it."""
+"""The JSON API. `consumer.web.api.openapi` describes it."""
 
 import asyncio
 
@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
-from consumer.web.json_response import JsonResponse
+from consumer.web.api.json_response import JsonResponse
+from consumer.web.api.openapi import ProfilePage, ProfileSummary, document
 from consumer.web.live.directory import FoundProfile
 from consumer.web.live.feed import MOST_READERS
-from consumer.web.openapi import ProfilePage, ProfileSummary, document
 from consumer.web.rendering import failure, unreachable
 from consumer.web.requests import asked_number, key_of, live_of
 from projections.codec import unpack_head

@@ -4,8 +4,8 @@ import re
 
 import jsonschema
 
+from consumer.web.api.openapi import document
 from consumer.web.app import API
-from consumer.web.openapi import document
 
 
 def test_it_has_every_route_and_no_other() -> None:
