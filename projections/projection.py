@@ -24,11 +24,11 @@ from projections.codec import (
 from projections.comments import register as registers_
 from projections.comments.events import Event
 from projections.comments.register import HalfUpdate, Register, half_of
-from projections.known_profiles import KnownProfiles
 from projections.profile_key import ProfileKey, bucket_of
 from projections.profiles.fold import Changes, Slice, Transition, advance, touched_labels, transitions
 from projections.profiles.head import Head
 from projections.recompute import ProfileView, Recomputer
+from projections.store.known_profiles import KnownProfiles
 from projections.store.protocol import ABSENT, HEAD, Save, Store, Write
 
 __all__ = ["RULES_VERSION", "Applied", "Fence", "ProfileView", "Projection"]

@@ -32,10 +32,10 @@ from consumer.source import Source
 from consumer.tail.source import DatabaseTail
 from projections.database.database import Database, DatabaseUnavailableError, open_databases
 from projections.errors import OperatorError
-from projections.known_profiles import KnownProfiles
 from projections.projection import Projection
 from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
 from projections.remembered.forgotten import BlockedAnywhere
+from projections.store.known_profiles import KnownProfiles
 from projections.store.protocol import Store, StoreUnavailableError
 from projections.store.rollback import RollbackDetector
 from snapshot.cli.groups import refuse_unknown_group

@@ -19,8 +19,8 @@ from consumer.tail.source import DatabaseTail
 from consumer.tail.state import TailSettings
 from projections.database.protocol import Database
 from projections.errors import OperatorError
-from projections.known_profiles import KnownProfiles
 from projections.projection import Projection
+from projections.store.known_profiles import KnownProfiles
 from projections.store.protocol import Store, StoreUnavailableError
 from projections.store.rollback import RollbackDetector
 from snapshot.announce.announcement import Announcer

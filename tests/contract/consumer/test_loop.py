@@ -12,9 +12,9 @@ from consumer.loop import Loop
 from consumer.source import Batch, Invalid
 from projections.comments.events import Event
 from projections.errors import OperatorError
-from projections.known_profiles import KnownProfiles
 from projections.profile_key import BUCKETS, bucket_of
 from projections.projection import RULES_VERSION, Projection
+from projections.store.known_profiles import KnownProfiles
 from projections.store.protocol import InitialPositions, RecoveryGoal, Store, StoreUnavailableError
 from support.flushing import Interrupted, fail_at
 from support.histories import KEYS, check, comment, insight

@@ -5,9 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from projections.comments.events import Event
-from projections.known_profiles import KnownProfiles
 from projections.profile_key import BUCKETS, ProfileKey
 from projections.projection import Projection
+from projections.store.known_profiles import KnownProfiles
 from projections.store.protocol import ABSENT, HEAD, Store, StoreUnavailableError
 from support.flushing import Interrupted, fail_at
 from support.histories import KEYS, check, comment, deliveries, histories, insight
