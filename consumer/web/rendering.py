@@ -11,7 +11,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from consumer.web.api.json_response import JsonResponse
+from consumer.web.json_response import JsonResponse
 from projections import __version__
 from projections.masking import mask_urls
 from snapshot.runtime.terminal import printable, span

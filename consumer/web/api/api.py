@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
-from consumer.web.api.json_response import JsonResponse
 from consumer.web.api.openapi import ProfilePage, ProfileSummary, document
+from consumer.web.json_response import JsonResponse
 from consumer.web.live.directory import FoundProfile
 from consumer.web.live.feed import MOST_READERS
 from consumer.web.rendering import failure, unreachable
