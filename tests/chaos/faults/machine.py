@@ -89,7 +89,6 @@ class FilesTampered(Fault):
 class FolderRestored(FilesTampered):
     """All profiles are put back as a backup had them."""
 
-    destroys = ""
     weight = 2
     lasts = (3.0, 12.0)
 
