@@ -76,7 +76,8 @@ class Served:
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
-        self.started.__exit__()
+        if self.started.process.poll() is None:  # a killed one would leave its Redis behind
+            self.started.terminate(60)
 
     def says(self, path: str, text: str, code: int = 200) -> None:
         """Wait until a page says something."""

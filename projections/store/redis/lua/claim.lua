@@ -62,12 +62,13 @@ end
 
 local function take_due(members)
   local free, postponed = {}, {}
-  for i, lease in ipairs(redis.call('ZMSCORE', leases, unpack(members))) do
+  for _, member in ipairs(members) do
+    local lease = redis.call('ZSCORE', leases, member)
     if lease then
       postponed[#postponed + 1] = lease
-      postponed[#postponed + 1] = members[i]
+      postponed[#postponed + 1] = member
     else
-      free[#free + 1] = members[i]
+      free[#free + 1] = member
     end
   end
   if #postponed > 0 then redis.call('ZADD', due, unpack(postponed)) end

@@ -10,7 +10,8 @@ from consumer.process.signals import handle_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_it_is_asked_to_stop(number: signal.Signals) -> None:
+def test_it_is_asked_to_stop(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)  # the tests may run under nohup
     stopped = threading.Event()
     with handle_signals(end=lambda _: pytest.fail("it was given no time")) as signals:
         signals.call(stopped.set)
