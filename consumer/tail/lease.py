@@ -77,12 +77,18 @@ class TailLease:
         return parse(self._document, decode)
 
     def save(self, state: TailState) -> bool:
-        """Write the document; False: the lease is another's."""
+        """Write the document; False: the lease is another's, or was.
+
+        It may have run out while a large batch was applied on a slow machine: then it is taken again.
+        """
         document = encode(state)
-        self.held = self.store.put_document(TAIL, self._token, document)
-        if self.held:
+        put = self.store.put_document(TAIL, self._token, document)
+        if not put and self.held and self._ask(lapsed=True):
+            put = self.store.put_document(TAIL, self._token, document)
+        self.held = put
+        if put:
             self._document = document
-        return self.held
+        return put
 
     def release(self) -> None:
         """Let others have it at once."""

@@ -151,6 +151,34 @@ def test_one_that_slept_while_nobody_worked_goes_on(store: MemoryStore, time: Ti
     assert sleeper.renew()
 
 
+def test_a_document_can_be_written_after_work_that_took_longer_than_the_lease(store: MemoryStore, time: Time) -> None:
+    """Else a slow machine would begin from the start after each large batch, and never end."""
+    one, two = lease(store, time, "one"), lease(store, time, "two")
+    assert one.renew()
+    assert one.save(TailState(polled_until=1))
+    time.seconds += 60
+    assert one.save(TailState(polled_until=2))
+    assert one.renew()
+    assert one.terms == 1
+    assert not two.renew()
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_it_can_not_where_another_worked_meanwhile(store: MemoryStore, time: Time, released: bool) -> None:
+    one, two = lease(store, time, "one"), lease(store, time, "two")
+    assert one.renew()
+    assert one.save(TailState(polled_until=1))
+    time.seconds += 60
+    assert two.renew()
+    assert two.save(TailState(polled_until=3))
+    if released:
+        two.release()
+    assert not one.save(TailState(polled_until=2))
+    found = two.load()
+    assert found is not None
+    assert found.polled_until == 3
+
+
 def test_a_ceiling_that_could_not_be_written_reserves_nothing(
     store: MemoryStore, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
