@@ -188,7 +188,9 @@ class MemoryStore(MemoryLeases):
             self._instance_id, epoch=0, rules_version=rules_version, writes=0, positions={}, topic_ids={}, recovery=None
         )
 
-    def raise_epoch(self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions) -> bool:
+    def raise_epoch(
+        self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions, above: int = 0
+    ) -> bool:
         with self._lock:
             state = self._states[bucket]
             if (None if state is None else state.epoch) != seen:
@@ -196,7 +198,7 @@ class MemoryStore(MemoryLeases):
             state = state or self._initial_state(origin.rules_version)
             self._states[bucket] = BucketState(
                 state.instance_id,
-                epoch=(seen or 0) + 1,
+                epoch=max(1 + max(seen or 0, above), self._clock()),
                 rules_version=origin.rules_version,
                 writes=state.writes + 1,
                 positions={**state.positions, **origin.positions},

@@ -249,10 +249,14 @@ class Store(Protocol):
         """Give every bucket without a state one, and every other the positions of partitions that it lacks."""
         ...
 
-    def raise_epoch(self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions) -> bool:
+    def raise_epoch(
+        self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions, above: int = 0
+    ) -> bool:
         """Begin a new epoch if the present one is the one seen (None: no state); False: another process was first.
 
-        The origin's positions replace the stored ones of these partitions, lower ones too.
+        Its number is the time (microseconds of the store's clock), or more, to be above the one seen and `above`: so
+        no epoch comes twice, where the store falls back to before it. The origin's positions replace the stored ones of
+        these partitions, lower ones too.
         """
         ...
 

@@ -1,7 +1,8 @@
-"""What a folder knows of its store: for each bucket which epoch its files are in step with, and the count of writes.
+"""What a folder knows of its store: for each bucket the latest state that its files were written from.
 
-It is kept in the folder. So a crash leaves no epoch out, and a store that was lost, or fell back, is noticed by whoever
-uses both: where no process ran meanwhile, or where only another one had seen what was lost.
+It is kept in the folder, with whether all files of the bucket were compared in that epoch. So a crash leaves no epoch
+out, and a store that was lost, or fell back, is noticed by whoever uses both: where no process ran meanwhile, or where
+only another one had seen what was lost. Nothing is ever taken back from it: a store may be lost again at any moment.
 """
 
 import re
@@ -28,7 +29,14 @@ EPOCHS = ".signal-profiles-epochs"
 
 States = Sequence[BucketState | None]
 _decode = JsonDecoder(dict[int, str]).decode
-_SPELLED = re.compile(r"([^:]*)(?::([0-9]{1,18})(?::([0-9]{1,18}))?)?")
+_SPELLED = re.compile(r"([^:]*)(?::([0-9]{1,18})(?::([0-9]{1,18})(:compare)?)?)?")
+
+
+class LatestState(NamedTuple):
+    """The latest state that a bucket's files were written from; `in_step`: they were compared in its epoch."""
+
+    state: BucketState
+    in_step: bool
 
 
 class FolderEpochs:
@@ -37,8 +45,8 @@ class FolderEpochs:
     def __init__(self, folder: ProfileFolder) -> None:
         self._folder = folder
 
-    def known(self) -> Mapping[int, BucketState]:
-        """Of each bucket what was seen of its state. Nothing where the file is missing or damaged."""
+    def known(self) -> Mapping[int, LatestState]:
+        """Of each bucket what was seen. Nothing where the file is missing or damaged."""
         try:
             return _read(self._folder.disk.read(f"{self._folder.path}/{EPOCHS}"))
         except (OSError, msgspec.DecodeError):
@@ -50,35 +58,27 @@ class FolderEpochs:
         return [
             bucket
             for bucket, state in enumerate(states)
-            if state is not None and not _in_step(known.get(bucket), state)
+            if state is not None and not ((seen := known.get(bucket)) and seen.in_step and _same(seen.state, state))
         ]
 
     def record(self, states: States) -> None:
         """The folder is in step with these epochs. What it has seen more of is kept, and is a loss. Raises OSError."""
         known = self.known()
-        self._write(
-            {
-                bucket: state if find_rollback(known.get(bucket), state) is None else known[bucket]
-                for bucket, state in enumerate(states)
-                if state is not None
-            }
-        )
+        self._write({**known, **{bucket: _compared(known.get(bucket), state) for bucket, state in _given(states)}})
 
     def note_writes(self, states: States, *, flush: bool) -> None:
-        """Files are about to say what these states stand for: a store that holds less fell back. Raises OSError."""
+        """Files are about to say what these states stand for: a store that holds less fell back. Raises OSError.
+
+        A folder without a record gets none: `compare` tells by its snapshots what it was written from.
+        """
         known = self.known()
         higher = {
-            bucket: state
-            for bucket, seen in known.items()
-            if (state := states[bucket]) is not None and _in_step(seen, state) and state.writes > seen.writes
+            bucket: LatestState(state, seen.in_step and _same(seen.state, state))
+            for bucket, state in _given(states)
+            if (seen := known.get(bucket)) is not None and _is_higher(state, seen.state)
         }
         if higher:
             self._write({**known, **higher}, flush=flush)
-
-    def forget(self, buckets: Collection[int]) -> None:
-        """The folder is in step with these buckets no more. Raises OSError."""
-        known = self.known()
-        self._write({bucket: seen for bucket, seen in known.items() if bucket not in buckets})
 
     def compare(self, read: Callable[[], StatesRead], *, by_files: bool = False) -> StatesRead:
         """Read the states; buckets that are less than what the folder was written from rolled back, too.
@@ -92,14 +92,14 @@ class FolderEpochs:
         states, rolled_back = read()
         return StatesRead(states, {**rolled_back, **self._losses(known, states, written=written)})
 
-    def _losses(self, known: Mapping[int, BucketState], states: States, *, written: bool) -> dict[int, str]:
+    def _losses(self, known: Mapping[int, LatestState], states: States, *, written: bool) -> dict[int, str]:
         if not known and written:
             reason = "the folder has snapshots, and does not say of which store"
             return {bucket: reason for bucket, state in enumerate(states) if state is None or not state.epoch}
-        found = {bucket: find_rollback(seen, states[bucket]) for bucket, seen in known.items()}
+        found = {bucket: find_rollback(seen.state, states[bucket]) for bucket, seen in known.items()}
         return {bucket: reason for bucket, reason in found.items() if reason is not None}
 
-    def _write(self, known: Mapping[int, BucketState], *, flush: bool = True) -> None:
+    def _write(self, known: Mapping[int, LatestState], *, flush: bool = True) -> None:
         content = msgspec.json.encode({bucket: _spell(seen) for bucket, seen in known.items()}) + b"\n"
         with suppress(OSError):
             if self._folder.disk.read(f"{self._folder.path}/{EPOCHS}") == content:
@@ -121,7 +121,12 @@ def recover_lost(epochs: FolderEpochs, store: Store, *, by_files: bool = False) 
     and then now and again. Raises StoreUnavailableError.
     """
     states, lost = epochs.compare(lambda: StatesRead(store.bucket_states(), {}), by_files=by_files)
-    raised = {bucket: reason for bucket, reason in lost.items() if _raise_epoch(store, bucket, states[bucket], reason)}
+    known = epochs.known() if lost else {}
+    raised = {
+        bucket: reason
+        for bucket, reason in lost.items()
+        if _raise_epoch(store, bucket, states[bucket], reason, known[bucket].state.epoch if bucket in known else 0)
+    }
     if raised:
         log.error(
             "the store is not what the folder was written from; rebuilding it; affected profiles are not published "
@@ -129,18 +134,15 @@ def recover_lost(epochs: FolderEpochs, store: Store, *, by_files: bool = False) 
             buckets=len(raised),
             reasons=sorted(set(raised.values()))[:4],
         )
-    if lost:
-        with suppress(OSError):
-            epochs.forget(lost)  # the same epoch may come twice, where the store fell back to before it
     return LossCheck(states, len(raised))
 
 
-def _raise_epoch(store: Store, bucket: int, state: BucketState | None, reason: str) -> bool:
+def _raise_epoch(store: Store, bucket: int, state: BucketState | None, reason: str, above: int) -> bool:
     """False: another process just did. A recovery that was under way has still to reach its ends."""
     seen, rules = (None, RULES_VERSION) if state is None else (state.epoch, state.rules_version)
     ends = {} if state is None or state.recovery is None else state.recovery.ends
     goal = RecoveryGoal(ends, reconcile=True, reason=reason)
-    return store.raise_epoch(bucket, seen, goal, InitialPositions({}, {}, rules))
+    return store.raise_epoch(bucket, seen, goal, InitialPositions({}, {}, rules), above)
 
 
 def spell_epoch(state: BucketState | None) -> str:
@@ -153,21 +155,36 @@ def complete(states: States, buckets: Collection[int]) -> bool:
     return all((state := states[bucket]) is None or state.recovery is None for bucket in buckets)
 
 
-def _in_step(seen: BucketState | None, state: BucketState) -> bool:
-    """What fell back within its epoch is a loss, and soon in another."""
+def _given(states: States) -> list[tuple[int, BucketState]]:
+    return [(bucket, state) for bucket, state in enumerate(states) if state is not None]
+
+
+def _same(seen: BucketState, state: BucketState) -> bool:
+    """Whether they are in the same epoch."""
     return spell_epoch(seen) == spell_epoch(state)
 
 
-def _spell(state: BucketState) -> str:
-    return f"{spell_epoch(state)}:{state.writes}"
+def _is_higher(state: BucketState, seen: BucketState) -> bool:
+    return find_rollback(seen, state) is None and (state.epoch, state.writes) > (seen.epoch, seen.writes)
+
+
+def _compared(seen: LatestState | None, state: BucketState) -> LatestState:
+    """What is known once the files were compared in this state; what fell back within its epoch is a loss still."""
+    if seen is None or find_rollback(seen.state, state) is None:
+        return LatestState(state, in_step=True)
+    return seen._replace(in_step=seen.in_step or _same(seen.state, state))
+
+
+def _spell(seen: LatestState) -> str:
+    return f"{spell_epoch(seen.state)}:{seen.state.writes}{'' if seen.in_step else ':compare'}"
 
 
 @lru_cache(8)  # it is read with each batch, and seldom another
-def _read(content: bytes) -> Mapping[int, BucketState]:
+def _read(content: bytes) -> Mapping[int, LatestState]:
     return {bucket: _parse(text) for bucket, text in _decode(content).items() if 0 <= bucket < BUCKETS}
 
 
-def _parse(text: str) -> BucketState:
+def _parse(text: str) -> LatestState:
     """What `_spell` wrote; a record of an older version has no count, a damaged one no number."""
-    instance_id, epoch, writes = _SPELLED.match(text).groups("0")  # type: ignore[union-attr]  # it matches anything
-    return BucketState(instance_id, int(epoch), "", int(writes), {}, {}, None)
+    instance_id, epoch, writes, compare = _SPELLED.match(text).groups("0")  # type: ignore[union-attr]  # it matches anything
+    return LatestState(BucketState(instance_id, int(epoch), "", int(writes), {}, {}, None), in_step=compare == "0")

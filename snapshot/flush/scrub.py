@@ -117,7 +117,7 @@ class Scrub:
         if self._orphans_seen:
             found += self._remove_orphans(pending) + self._announce_ends(pending)
         self._epochs.record(states)
-        self._compared_epochs.clear()  # the same may come again, where the store falls back to before it
+        self._compared_epochs.clear()  # the folder has them now, unless its record is removed
         self._orphans_seen = self._compare_all = False
         return found
 
@@ -133,9 +133,7 @@ class Scrub:
         if not buckets:
             return []
         keys = [key for key in self._scope(0, HIGHEST_ID) if bucket_of(key.user_id) in buckets]
-        # Those of which nothing is noted too: while orphan files wait for the recovery, nothing is.
-        known = self._epochs.known()
-        raised = {one for one in buckets if one in known or _is_raised(states[one])}
+        raised = {one for one in buckets if _is_raised(states[one])}
         found = self._repair(self._compare(keys), raised)
         self._orphans_seen = self._orphans_seen or bool(self._orphans(buckets) or self._unannounced_ends(buckets))
         self._compared_epochs.update({bucket: spell_epoch(states[bucket]) for bucket in buckets})

@@ -175,11 +175,12 @@ class RedisStore(RedisFlushQueue):
         arguments = [secrets.token_hex(8), origin.rules_version, *_flat(origin)]
         run(self._client, [Call("initialize", [k.state_key(bucket)], arguments) for bucket in _ALL])
 
-    def raise_epoch(self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions) -> bool:
-        before, after = ("", 1) if seen is None else (str(seen), seen + 1)
+    def raise_epoch(
+        self, bucket: int, seen: int | None, recovery: RecoveryGoal, origin: InitialPositions, above: int = 0
+    ) -> bool:
         arguments = [
-            before,
-            after,
+            "" if seen is None else seen,
+            max(1 + max(seen or 0, above), self.clock()),
             secrets.token_hex(8),
             origin.rules_version,
             msgspec.json.encode(recovery),

@@ -29,9 +29,12 @@ from support.stores import ANN, BEN, BUCKET, CEM, NEVER, NOW, memory_bench, redi
 
 FOLDERS = (Folder("all", None), Folder("some", "lions"))
 Call = Callable[[Store], object]
+FUTURE = 9_000_000_000_000_000
+"""An epoch that no clock has reached, so that the next one is the same in both stores."""
 
 _folders = st.sampled_from([folder.id for folder in FOLDERS])
 _keys = st.sampled_from([ANN, BEN])
+_epochs = st.sampled_from([0, FUTURE + 1, FUTURE + 2])
 _key_lists = st.lists(st.sampled_from([ANN, BEN, CEM]), max_size=3, unique=True)
 _versions = st.sampled_from([ABSENT, b"1", b"2", b"3"])
 _tokens = st.sampled_from([b"1", b"2", b"3"])
@@ -54,7 +57,7 @@ _saves = st.builds(
     Save,
     st.just(BUCKET),
     st.lists(_writes, max_size=2, unique_by=lambda one: one.key),
-    st.sampled_from([None, None, 0, 1]),
+    st.sampled_from([None, None, 0, FUTURE + 1]),
     st.dictionaries(st.sampled_from(["p0", "p1"]), st.tuples(st.integers(0, 3), st.integers(3, 6)), max_size=2),
 )
 _origins = st.builds(
@@ -87,12 +90,17 @@ CALLS = st.one_of(
     _described("initialize", lambda store, origin: store.initialize(origin), _origins),
     _described(
         "raise_epoch",
-        lambda store, seen, recovery, origin: store.raise_epoch(BUCKET, seen, recovery, origin),
-        st.sampled_from([None, 0, 1]),
+        lambda store, seen, recovery, origin: store.raise_epoch(BUCKET, seen, recovery, origin, FUTURE),
+        st.sampled_from([None, 0, FUTURE + 1]),
         _healings,
         _origins,
     ),
-    _described("recover", lambda s, e, h: s.recover(BUCKET, e, h), st.integers(0, 2), st.none() | _healings),
+    _described(
+        "recover",
+        lambda s, e, h: s.recover(BUCKET, e, h),
+        _epochs,
+        st.none() | _healings,
+    ),
     _described("lease", lambda store, who: store.lease("relay", who, NEVER), _who),
     _described("release", lambda store, who: store.release("relay", who), _who),
     _described("put_document", lambda store, who: store.put_document("relay", who, who.encode()), _who),

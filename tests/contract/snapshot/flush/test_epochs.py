@@ -8,9 +8,10 @@ import pytest
 
 from consumer.daemon.flush_worker import FlushWorker
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
-from projections.store.protocol import BucketState, InitialPositions, RecoveryGoal
-from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
+from projections.store.protocol import InitialPositions, RecoveryGoal
+from snapshot.flush.epochs import EPOCHS, FolderEpochs, LatestState, recover_lost
 from snapshot.flush.scrub import Scrub
+from support.epochs import recovered
 from support.flushing import Interrupted, Rig, rig
 from support.histories import comment
 from support.metrics import RecordedMetrics
@@ -56,7 +57,7 @@ def test_one_that_fell_back_shows_nothing_of_the_bucket_before_it_is_reconciled(
     assert one.flusher().flush() == (0, 0, 0, 0, 0)
     assert one.content(ANN)["message_count"] == 3
     one.apply(comment(ANN, 12, 1))
-    one.store.recover(bucket, 1, None)
+    recovered(one.store, bucket)
     one.bench.wait(one.retry)
     one.flush()
     one.right()
@@ -66,7 +67,7 @@ def test_one_that_fell_back_to_before_its_epoch_is_in_step_with_no_file(one: Rig
     """The same number of an epoch comes twice, and by then the bucket may count more writes than were seen."""
     fall_back, bucket = keep(one.store), bucket_of(ANN.user_id)
     one.store.raise_epoch(bucket, 0, RecoveryGoal({}, reconcile=False, reason="a test"), ORIGIN)
-    one.store.recover(bucket, 1, None)
+    recovered(one.store, bucket)
     FolderEpochs(one.folder).record(one.store.bucket_states())
     fall_back()
     assert _lost(one) == [bucket]
@@ -75,11 +76,42 @@ def test_one_that_fell_back_to_before_its_epoch_is_in_step_with_no_file(one: Rig
     assert FolderEpochs(one.folder).pending(one.store.bucket_states()) == [bucket]
 
 
+def test_one_that_falls_back_again_before_its_files_were_compared_is_a_loss_again(one: Rig) -> None:
+    fall_back, bucket = keep(one.store), bucket_of(ANN.user_id)
+    one.apply(comment(ANN, 11, 1), comment(ANN, 12, 1))
+    one.flush()
+    for _ in range(2):
+        fall_back()
+        assert _lost(one) == [bucket]
+
+
+def test_what_was_written_in_a_new_epoch_is_known_before_all_its_files_were_compared(one: Rig) -> None:
+    bucket = bucket_of(ANN.user_id)
+    one.store.raise_epoch(bucket, 0, RecoveryGoal({}, reconcile=False, reason="a test"), ORIGIN)
+    recovered(one.store, bucket)
+    fall_back = keep(one.store)
+    one.apply(comment(ANN, 11, 1), comment(ANN, 12, 1))
+    one.flush()
+    assert FolderEpochs(one.folder).pending(one.store.bucket_states()) == [bucket]
+    fall_back()
+    assert _lost(one) == [bucket]
+
+
+def test_where_the_clock_of_the_store_was_set_back_a_loss_is_answered_once(one: Rig) -> None:
+    states, bucket = one.store.bucket_states(), bucket_of(ANN.user_id)
+    (seen,) = [state for number, state in enumerate(states) if state is not None and number == bucket]
+    future = msgspec.structs.replace(seen, epoch=one.store.clock() + 3_600_000_000)
+    FolderEpochs(one.folder).record([future if number == bucket else state for number, state in enumerate(states)])
+    assert recover_lost(FolderEpochs(one.folder), one.store).raised == 1
+    assert recover_lost(FolderEpochs(one.folder), one.store).raised == 0
+
+
 def test_another_store_or_none_in_its_place_is_reconciled(bench: Bench, one: Rig) -> None:
     one.store = bench.fresh()
     assert _lost(one) == list(range(BUCKETS))
-    assert _lost(one) == list(range(BUCKETS)), "a restart raises no further epoch"
-    assert {state.epoch for state in one.store.bucket_states() if state is not None} == {1}
+    raised = one.store.bucket_states()
+    assert _lost(one) == list(range(BUCKETS))
+    assert one.store.bucket_states() == raised, "a restart raises no further epoch"
 
 
 @pytest.mark.parametrize("by_files", [True, False])
@@ -97,7 +129,7 @@ def test_what_another_process_writes_into_a_new_folder_meanwhile_is_no_loss(
         found.apply(comment(ANN, 10, 1))
         known = FolderEpochs.known
 
-        def known_before(epochs: FolderEpochs) -> Mapping[int, BucketState]:
+        def known_before(epochs: FolderEpochs) -> Mapping[int, LatestState]:
             before = known(epochs)
             monkeypatch.setattr(FolderEpochs, "known", known)
             FolderEpochs(found.folder).record(found.store.bucket_states())

@@ -9,6 +9,7 @@ from projections.codec import pack_head, unpack_head
 from projections.profile_key import ProfileKey, bucket_of
 from projections.store.protocol import ABSENT, HEAD, InitialPositions, RecoveryGoal, Save, StoreUnavailableError, Write
 from snapshot.flush.unannounced import NOTES
+from support.epochs import recovered
 from support.flushing import Interrupted, Rig, fail_at, rig
 from support.histories import comment, insight
 from support.rollback import keep
@@ -149,7 +150,7 @@ def test_what_recovers_is_not_shown_even_where_it_was_claimed_before(one: Rig) -
 
     assert one.flusher(store=Interrupted(one.store, lose)).flush().written == 1
     assert sorted(one.lying()) == ["2-lions.json"]
-    one.store.recover(bucket_of(ANN.user_id), 1, None)
+    recovered(one.store, bucket_of(ANN.user_id))
     one.bench.wait(one.retry)
     one.flush()
     one.right()
@@ -171,7 +172,7 @@ def test_a_store_that_rolled_back_is_not_shown_until_its_epoch_is_raised(one: Ri
     one.bench.wait(one.retry)
     assert flusher.flush() == (0, 0, 0, 0, 0)
     one.apply(comment(ANN, 12, 5), comment(ANN, 13, 5))
-    one.store.recover(bucket, 1, None)
+    recovered(one.store, bucket)
     one.flush(flusher)
     assert one.content(ANN)["message_count"] == 3
     one.right()

@@ -18,6 +18,7 @@ from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
 from snapshot.flush.scrub import Scrub
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.schema import parse_file
+from support.epochs import recovered
 from support.flushing import Rig, rig
 from support.histories import comment, insight
 from support.rollback import keep
@@ -123,7 +124,7 @@ def test_a_new_epoch_has_all_its_files_looked_at_at_once(one: Rig) -> None:
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     assert scrubbing.scrub.pending_buckets() == [bucket]
     assert scrubbing.scrub.step() == [ANN]
-    one.store.recover(bucket, 1, None)
+    recovered(one.store, bucket)
     one.flush()
     one.right()
 
@@ -134,7 +135,7 @@ def test_a_new_epoch_without_any_loss_writes_and_tells_nothing(one: Rig) -> None
     stamps = {name: (one.folder.path / name).stat().st_mtime_ns for name in one.folder.names()}
     for bucket in range(BUCKETS):
         one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
-        one.store.recover(bucket, 1, None)
+        recovered(one.store, bucket)
     assert scrubbing.round() == set()
     assert one.flush() == (0, 0, 0, 0, 0)
     assert {name: (one.folder.path / name).stat().st_mtime_ns for name in one.folder.names()} == stamps
@@ -152,7 +153,7 @@ def test_what_was_announced_before_the_store_rolled_back_is_announced_again(one:
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     one.apply(comment(ANN, 11, 3))
     scrubbing.scrub.step()
-    one.store.recover(bucket, 1, None)
+    recovered(one.store, bucket)
     one.flush()
     assert one.content(ANN)["top_links"] == []
     one.right()
@@ -171,7 +172,7 @@ def test_it_is_announced_again_too_while_orphan_files_wait_for_the_recovery(one:
     bucket = bucket_of(ANN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     (Scrubbing(one) if restarted else scrubbing).scrub.step()
-    one.store.recover(bucket, 1, None)
+    recovered(one.store, bucket)
     one.flush()
     assert one.content(ANN)["message_count"] == 1
     assert one.announced.of(ANN)[-1] is not None
@@ -201,7 +202,7 @@ def lose(one: Rig, *keys: ProfileKey) -> None:
 def recover_all(one: Rig) -> None:
     """What was lost is reconciled."""
     for bucket in range(BUCKETS):
-        one.store.recover(bucket, 1, None)
+        recovered(one.store, bucket)
 
 
 def removed(one: Rig, *keys: ProfileKey) -> None:
@@ -228,7 +229,7 @@ def test_after_a_recovery_an_orphan_file_is_removed_and_that_is_announced(one: R
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     assert scrubbing.scrub.step() == []  # the recovery may bring the profile back
     assert scrubbing.scrub.pending_buckets() == []  # not waited for: a bucket that recovers is waited for anyway
-    one.store.recover(bucket, 1, None)
+    recovered(one.store, bucket)
     assert scrubbing.scrub.pending_buckets() == [bucket]
     assert scrubbing.scrub.step() == [DAN]
     assert scrubbing.scrub.pending_buckets() == []
@@ -249,7 +250,7 @@ def test_after_a_recovery_the_end_of_a_profile_is_announced_whose_file_was_remov
     bucket = bucket_of(DAN.user_id)
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     assert scrubbing.scrub.step() == []  # the recovery may bring the profile back
-    one.store.recover(bucket, 1, None)
+    recovered(one.store, bucket)
     assert scrubbing.scrub.step() == [DAN]
     one.flush()
     removed(one, DAN)
@@ -264,7 +265,7 @@ def test_a_profile_that_recovery_brings_back_keeps_its_file(one: Rig) -> None:
     one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
     assert scrubbing.scrub.step() == []
     one.apply(comment(DAN, 40, 1, "https://example.org/back"))
-    one.store.recover(bucket, 1, None)
+    recovered(one.store, bucket)
     assert scrubbing.scrub.step() == []
     one.flush()
     assert one.content(DAN)["message_count"] == 1
