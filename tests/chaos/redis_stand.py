@@ -106,10 +106,16 @@ class PrivateRedis:
 
 
 def cut_tail(folder: Path, share: float) -> int:
-    """Cut this share off the end of the newest append-only file; how many bytes that were."""
+    """Cut this share off the end of the newest append-only file; how many bytes that were.
+
+    In a copy that takes its place: a server that a rebuild started again meanwhile would go on writing behind the cut.
+    """
     files = sorted((folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: int(path.name.split(".")[-3]))
     if not files:
         return 0
-    size = files[-1].stat().st_size
-    os.truncate(files[-1], size - int(size * share))
-    return int(size * share)
+    content = files[-1].read_bytes()
+    lost = int(len(content) * share)
+    copy = files[-1].with_suffix(".cut")
+    copy.write_bytes(content[: len(content) - lost])
+    copy.replace(files[-1])
+    return lost
