@@ -11,9 +11,12 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 import redis
+import structlog
 
 from projections.errors import OperatorError
 from projections.store.protocol import StoreUnavailableError
+
+log = structlog.get_logger()
 
 _TEXTS = {
     path.name.removesuffix(".lua"): path.read_text(encoding="utf-8")
@@ -41,6 +44,8 @@ _REFUSED = ("ACL failure in script", "The user executing the script can't")
 _LACKING = ("unknown command", "Unknown command", "Unknown Redis command", "unknown subcommand")
 _IN_PIPELINE = "of pipeline caused error: "
 """What redis-py puts before the server's own words."""
+
+_SAVE = "save"
 
 Argument = str | bytes | int
 
@@ -120,18 +125,44 @@ def run(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
     with passing_faults():
         replies: list[Any] = [None] * len(calls)
         left = list(range(len(calls)))
+        missing = set[str]()
         for _ in range(2):
             for index, reply in zip(left, _send(client, [calls[i] for i in left]), strict=True):
                 replies[index] = reply
             left = [index for index in left if isinstance(replies[index], redis.exceptions.NoScriptError)]
             if not left:
                 break
-            for name in {calls[index].script for index in left}:
+            missing = {calls[index].script for index in left}
+            for name in missing:
                 client.script_load(_TEXTS[name])
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
+        if _SAVE in missing:
+            _renew_log(client)
         return replies
+
+
+def _renew_log(client: redis.Redis) -> None:
+    """Have a server that was started again write its append-only file again, after the first save.
+
+    Where the file ended within a transaction (a power cut, a full disk), the server leaves the first commands there and
+    takes them for done when it starts the next time (valkey-io/valkey#4342; every Redis does so): half a save. This
+    save was a whole transaction: so that half ends in the old file, or a server that is killed while it writes the new
+    one would refuse to start.
+    """
+    facts: Any = client.info("persistence")
+    if not facts.get("aof_enabled"):
+        return
+    try:
+        client.bgrewriteaof()
+    except redis.ResponseError as error:
+        if "in progress" not in str(error):
+            log.warning(
+                "Redis was started again and does not write its append-only file again; run BGREWRITEAOF, or allow it "
+                "to the user of REDIS_URL",
+                reason=str(error),
+            )
 
 
 def _send(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:

@@ -29,6 +29,7 @@ from projections.store.protocol import (
 )
 from projections.store.redis import client as redis_client
 from projections.store.redis.store import RedisStore, connect
+from support.epochs import recovered
 from support.histories import KEYS, check, comment
 from support.process import free_port, wait_until
 from support.redis_server import RedisServer
@@ -481,7 +482,7 @@ def everything(store: RedisStore, other: RedisStore) -> None:
     assert dict(store.scan(KEY))
     assert store.profiles(0, KEY.user_id) == [KEY]
     store.raise_epoch(bucket_of(KEY.user_id), 0, goal, InitialPositions({"p": 1}, {}, "1"))
-    store.recover(bucket_of(KEY.user_id), 1, None)
+    recovered(store, bucket_of(KEY.user_id))
     taken = claim(store, FOLDER)
     (reading,) = store.read(FOLDER.id, taken)
     store.defer(FOLDER.id, "claim", taken, NOW)
