@@ -84,10 +84,12 @@ class SignalProfileSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=T
             snapshot = msgspec.convert(value, cls)
         except (msgspec.ValidationError, RecursionError) as error:
             raise ValueError(f"not a signal profile snapshot: {error}") from error
-        for field, plain in snapshot.to_dict().items():
-            given = value[field] if isinstance(value, dict) else None
-            if _dumped(given) != _dumped(plain):
-                raise ValueError(f"not a signal profile snapshot: {field} is {given!r}, and must be {plain!r}")
+        if not isinstance(value, dict):
+            raise ValueError(f"not a signal profile snapshot: {type(value).__name__}, and must be a dict")
+        plain = snapshot.to_dict()
+        if _dumped(value) != _dumped(plain):  # all at once: files are read far more often than one is wrong
+            field, given = next((name, value[name]) for name in plain if _dumped(value[name]) != _dumped(plain[name]))
+            raise ValueError(f"not a signal profile snapshot: {field} is {given!r}, and must be {plain[field]!r}")
         return snapshot
 
     @property
