@@ -84,12 +84,12 @@ class SignalProfileSnapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=T
             snapshot = msgspec.convert(value, cls)
         except (msgspec.ValidationError, RecursionError) as error:
             raise ValueError(f"not a signal profile snapshot: {error}") from error
-        if not isinstance(value, dict):
-            raise ValueError(f"not a signal profile snapshot: {type(value).__name__}, and must be a dict")
-        plain = snapshot.to_dict()
-        if _dumped(value) != _dumped(plain):  # all at once: files are read far more often than one is wrong
-            field, given = next((name, value[name]) for name in plain if _dumped(value[name]) != _dumped(plain[name]))
-            raise ValueError(f"not a signal profile snapshot: {field} is {given!r}, and must be {plain[field]!r}")
+        given, plain = value if isinstance(value, dict) else {}, snapshot.to_dict()
+        if _dumped(given) != _dumped(plain):  # all at once: files are read far more often than one is wrong
+            field = next(name for name in plain if _dumped(given.get(name)) != _dumped(plain[name]))
+            raise ValueError(
+                f"not a signal profile snapshot: {field} is {given.get(field)!r}, and must be {plain[field]!r}"
+            )
         return snapshot
 
     @property

@@ -1,6 +1,7 @@
 """How far a tail is: up to which poll everything that was committed before it has been handed out."""
 
 from consumer.tail.changes.poll import Moment
+from projections.database.protocol import commits_seen
 from projections.watermark import Watermark
 
 
@@ -23,7 +24,7 @@ class Progress:
         """Nothing is left to hand out; `trusted`: the store was verified, and no deletion is blocked."""
         self._polled = handed_out.at
         if self._complete is not None:
-            nothing_was_committed = self._complete.token == last.token
+            nothing_was_committed = commits_seen(self._complete.token) == commits_seen(last.token)
             self._read = last.at if nothing_was_committed else self._complete.at
         self.polled_until = max(self.polled_until, self._polled)
         if trusted:

@@ -24,12 +24,15 @@ from consumer.tail.state import TailSettings, TailState
 from consumer.tail.verify.store_check import StoreCheck
 from projections.comments.events import Event
 from projections.database.database import Database, DatabaseUnavailableError
+from projections.database.protocol import commits_seen
 from projections.errors import OperatorError
 from projections.watermark import Watermark
 from snapshot.runtime.metrics import Metrics
 from snapshot.runtime.throttle import ThrottledWarning
 
 _PAUSE = 1.0
+_UNSEEN_SECONDS = 600.0
+"""How often all rows are read where no commit was seen, though a file may not show all: a round is dear."""
 UNREADABLE = "the database can't be read; trying again"
 
 
@@ -177,7 +180,10 @@ class Tail:
     # ------------------------------------------------------------------------------------------------------- sweeps
 
     def _sweep_turn(self) -> list[Event] | None:
-        """Do a page of a round; begin one if anything was committed since the last one began."""
+        """Do a page of a round; begin one if anything was committed since the last one began.
+
+        Now and then also where only polls looked, because a SQLite file may not show all that is committed to it.
+        """
         if not self._round_is_wanted() or self._now() < self._round_due():
             return None
         if not self._sweep.running:
@@ -195,7 +201,11 @@ class Tail:
         return self._sweep.running or (self._round is not None and self._round.token != self._polling.last.token)
 
     def _round_due(self) -> float:
-        return self._sweep.due_at if self._sweep.running else self._round_began_at + self._settings.sweep_interval
+        if self._sweep.running:
+            return self._sweep.due_at
+        before, last = "" if self._round is None else self._round.token, self._polling.last.token
+        seen = commits_seen(before) != commits_seen(last)
+        return self._round_began_at + (self._settings.sweep_interval if seen else _UNSEEN_SECONDS)
 
     # ------------------------------------------------------------------------------------------------- how far it is
 

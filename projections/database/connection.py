@@ -58,11 +58,14 @@ class Reader:
 
         return self.read(read)
 
-    def change_token(self) -> str:
-        """A text that differs from the last one whenever something was committed between; this process' own."""
+    def change_token(self) -> tuple[str, int]:
+        """What differs from the last one whenever something was committed between; this process' own.
+
+        The text where a commit was seen. The number where none was, and the files alone were trusted for `RECHECK_S`.
+        """
         if self._watch:
             return self._patiently(self._watch.token)
-        return self.read(lambda connection: str(connection.execute(_SNAPSHOT).scalar_one()))
+        return self.read(lambda connection: str(connection.execute(_SNAPSHOT).scalar_one())), 0
 
     def close(self) -> None:
         """Close all connections."""
@@ -124,35 +127,40 @@ class _FileWatch:
         self._connection: Any = None
         self._file: tuple[int, ...] | None = None
         self._wal: Path | None = None
-        self._opened = 0
-        self._token = ""
+        self._version: int | None = None
+        self._commits = self._looks = 0
         self._quiet_since = 0.0
         self._last: list[_State] = []
         self._closed_at: tuple[list[_State], float] | None = None
 
-    def token(self) -> str:
+    def token(self) -> tuple[str, int]:
         with self._lock:
             state = self._state()  # before the version: what is committed after that changes it
-            if self._closed_at and self._closed_at[0] == state and time.monotonic() - self._closed_at[1] < RECHECK_S:
-                return self._token
-            self._open(state[0][:2])
-            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-            token = f"{self._opened}.{version}"
-            # What was just written may be of an open transaction, whose commit could bear the very same time.
-            if (token, state) != (self._token, self._last):
-                self._token, self._last = token, state
-                self._quiet_since = time.monotonic()
-            elif time.monotonic() - self._quiet_since >= QUIET_S:
-                self._close()
-                self._closed_at = state, time.monotonic()
-            return self._token
+            closed_at = self._closed_at[1] if self._closed_at and self._closed_at[0] == state else None
+            if closed_at is None or time.monotonic() - closed_at >= RECHECK_S:
+                self._look(state, seems_unchanged=closed_at is not None)
+            return str(self._commits), self._looks
+
+    def _look(self, state: list[_State], *, seems_unchanged: bool) -> None:
+        self._open(state[0][:2])
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        before, self._version = (self._version, self._last), version
+        if seems_unchanged:  # a new connection can't tell: versions are its own
+            self._looks += 1
+        elif version != before[0]:
+            self._commits += 1
+        # What was just written may be of an open transaction, whose commit could bear the very same time.
+        if (version, state) != before:
+            self._last, self._quiet_since = state, time.monotonic()
+        elif time.monotonic() - self._quiet_since >= QUIET_S:
+            self._close()
+            self._closed_at = state, time.monotonic()
 
     def _open(self, file: tuple[int, ...]) -> None:
         if file != self._file:  # the first time, or it was closed, or another file took its place
             self._close()
             self._connection = self._engine.raw_connection()
             self._file = file
-            self._opened += 1
             # As bytes: a path need not be UTF-8. Behind a link, SQLite puts the WAL beside the target.
             ((name,),) = self._connection.execute(
                 "SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'"
@@ -172,7 +180,7 @@ class _FileWatch:
             self._close()
 
     def _close(self) -> None:
-        self._file = self._closed_at = None
+        self._file = self._closed_at = self._version = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None

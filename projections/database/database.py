@@ -130,18 +130,16 @@ class SqlDatabase:
         return self._main.read(lambda connection: int(connection.execute(queries.POSTGRES_CLOCK).scalar_one()))
 
     def change_token(self) -> str:
-        blocked = self._blocked_users()
-        return f"{self._rows_token()} {sorted(blocked)}" if blocked else self._rows_token()
+        tokens, blocked = self._rows_tokens(), self._blocked_users()
+        commits = " ".join([commits for commits, _ in tokens] + [str(user) for user in sorted(blocked)])
+        return f"{commits}?{sum(looks for _, looks in tokens)}"
 
     def _blocked_users(self) -> frozenset[int]:
         return frozenset() if self._blocked is None else self._blocked.get()
 
-    def _rows_token(self) -> str:
-        if self._insights is self._main:
-            return self._main.change_token()
-        if self._awaited and self._still_absent():
-            return self._main.change_token()
-        return f"{self._main.change_token()} {self._insights.change_token()}"
+    def _rows_tokens(self) -> list[tuple[str, int]]:
+        alone = self._insights is self._main or (self._awaited and self._still_absent())
+        return [one.change_token() for one in ([self._main] if alone else [self._main, self._insights])]
 
     def heads(self) -> HighestIds:
         comment = self._main.read(lambda connection: connection.execute(queries.HIGHEST_COMMENT).scalar())
@@ -160,7 +158,7 @@ class SqlDatabase:
             requests = (tuple(row) for row in connection.execute(queries.GROUP_REQUESTS))
             return Groups.from_rows(memberships, requests)
 
-        token, known = (self._main.change_token(), self._blocked_users()), self._groups
+        token, known = (str(self._main.change_token()), self._blocked_users()), self._groups
         if known is None or known[0] != token:
             known = self._groups = token, self._main.read(read).without(token[1])
         return known[1]

@@ -79,6 +79,7 @@ class Database(Protocol):
         """A text that differs from the last one whenever something was committed to either database between.
 
         Take it before reading what it stands for. It may differ without a change, and means nothing to another process.
+        See `commits_seen`.
         """
         ...
 
@@ -157,6 +158,17 @@ class Database(Protocol):
     def runs(self) -> dict[str, str]:
         """For each run a text that changes when its row does."""
         ...
+
+
+def commits_seen(token: str) -> str:
+    """The part of a change token that differs only where a commit was seen.
+
+    The rest differs too where none was, but a SQLite file alone was trusted for half a minute: it may not show all.
+
+    >>> commits_seen("3 1?12")
+    '3 1'
+    """
+    return token.partition("?")[0]
 
 
 def analyses_of(database: Database, comments: list[CommentRow]) -> dict[int, AnalysisRow]:
