@@ -16,7 +16,7 @@ from snapshot.cli.options import (
     DatabaseOptions,
     FileOptions,
     KafkaOptions,
-    MetricOptions,
+    LastingMetricOptions,
     NightlyOptions,
     StoreOptions,
     environment_of,
@@ -33,7 +33,7 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
     files: FileOptions,
     store: StoreOptions,
     kafka: KafkaOptions,
-    metrics: MetricOptions,
+    metrics: LastingMetricOptions,
     nightly: NightlyOptions,
     tail: TailOptions,
     group_id: Annotated[

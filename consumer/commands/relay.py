@@ -34,7 +34,7 @@ from projections.projection import Projection
 from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
 from projections.remembered.forgotten import BlockedAnywhere
 from snapshot.cli.command import command
-from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions, folder
+from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, LastingMetricOptions, StoreOptions, folder
 from snapshot.cli.resources import OpenStore, make_storage, open_metrics, open_store
 from snapshot.files.marker import BlockedInMarker
 from snapshot.kafka.producer import Producer
@@ -90,7 +90,7 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
     database: DatabaseOptions,
     store: StoreOptions,
     kafka: KafkaOptions,
-    metrics: MetricOptions,
+    metrics: LastingMetricOptions,
     tail: TailOptions,
     options: RelayOptions,
 ) -> None:

@@ -68,6 +68,8 @@ class LeasedTail:
         """Renew the lease if that is due; whether it is ours."""
         held = self.lease.renew()
         number = self.lease.terms if held else 0
+        if held or self.working:  # once more when it is lost: others speak then
+            self._metrics.gauge("signal_glaze.blocked_deletions", len(self.blocked) if held else 0)
         if number != self._term_number:
             self._term_number = number
             self.restart()
