@@ -152,7 +152,7 @@ def rebuilding(town: Town, storage: Path) -> set[str]:
             _record(report, run.entry)
             _count(report, counts)
             run.entry.error = "as if it had been blocked"
-        server.setblocking(False)
+        server.settimeout(0)
         lines: list[str] = []
         with suppress(BlockingIOError):
             while True:
