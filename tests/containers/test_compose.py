@@ -1,4 +1,4 @@
-"""compose.yaml as a whole: an event of its Kafka, or a comment in its PostgreSQL, becomes a file and an announcement."""
+"""compose.yaml as a whole: an event of its Kafka, or a comment in its PostgreSQL, becomes a file, and is announced."""
 
 import json
 import os
@@ -129,8 +129,8 @@ def test_what_the_demo_writes_becomes_files_and_announcements_of_three_consumers
     stack.up("--scale", "consumer=3", profiles=("demo",))
     path = "/storage/signal_profiles/3-harvard-st-commons.json"
     wait_until(lambda: stack.read(path) is not None, f"{path} in the consumers' folder", 120)
-    before = sequence(stack, path)
-    wait_until(lambda: sequence(stack, path) > before, f"{path} changes", 120)
+    before = messages(stack, path)
+    wait_until(lambda: messages(stack, path) > before, f"{path} changes", 120)
     consumer = KafkaConsumer(
         "snapshot-changed", bootstrap_servers=stack.kafka, auto_offset_reset="earliest", consumer_timeout_ms=20_000
     )
@@ -143,7 +143,7 @@ def test_what_the_demo_writes_becomes_files_and_announcements_of_three_consumers
     assert [value for _, value in health] == ["healthy"] * 4, health
 
 
-def sequence(stack: Stack, path: str) -> int:
+def messages(stack: Stack, path: str) -> int:
     return int(json.loads(stack.read(path) or "")["message_count"])
 
 
