@@ -59,8 +59,8 @@ def _entered(stack: ExitStack, make: Callable[[], AbstractContextManager[T]], wa
             if not wait:
                 raise
             warning.warn(str(error))
-            waiting.heartbeat()
             systemd.notify(systemd.READY, systemd.ALIVE, f"STATUS=waiting: {' '.join(str(error).split())}")
+            waiting.heartbeat()
             time.sleep(_SECONDS)
         else:
             warning.resolved()
