@@ -3,6 +3,7 @@
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 from typing import Annotated
 
@@ -10,8 +11,9 @@ import typer
 from sqlalchemy.exc import DBAPIError
 
 from consumer.commands.admin.populate.community import Community
+from consumer.process.liveness import Liveness
 from consumer.process.signals import handle_signals
-from snapshot.cli.options import finite
+from snapshot.cli.options import finite, folder
 from snapshot.runtime.stdio import print_line
 from snapshot.runtime.throttle import ThrottledWarning
 
@@ -26,10 +28,20 @@ def populate_command(
         ),
     ],
     interval: Annotated[
-        float, typer.Option(min=0.05, max=3600.0, callback=finite, help="Seconds between two new comments.")
+        float, typer.Option(min=0.05, max=20.0, callback=finite, help="Seconds between two new comments.")
     ] = 2.0,
     comments: Annotated[
         int | None, typer.Option(min=0, help="End after so many new comments.", show_default="until stopped")
+    ] = None,
+    alive_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SNAPSHOT_ALIVE_FILE",
+            parser=folder,
+            metavar="PATH",
+            help="Touched while it goes on writing, or trying to.",
+            show_default="none",
+        ),
     ] = None,
 ) -> None:
     """Fill an empty PostgreSQL database with the demo's community, and let it go on writing.
@@ -45,7 +57,10 @@ def populate_command(
         print_line("the community is there" if made else "the community was there already")
         signals.call(stopping.set)
         away = ThrottledWarning("the demo's database takes nothing; trying again", time.monotonic)
+        liveness = None if alive_file is None else Liveness(alive_file)
         while written != comments and not stopping.wait(interval):
+            if liveness is not None:
+                liveness.heartbeat()
             try:
                 community.write()
             except DBAPIError as error:
