@@ -31,7 +31,9 @@ class Community:
         if parsed.get_backend_name() not in ("postgresql", "postgres"):
             raise OperatorError(f"--url ({mask(url)}) is none of PostgreSQL's; for SQLite there is snapshot-admin demo")
         self._url = mask(url)
-        self._engine = create_engine(parsed.set(drivername="postgresql+psycopg"), poolclass=NullPool)
+        self._engine = create_engine(
+            parsed.set(drivername="postgresql+psycopg"), poolclass=NullPool, connect_args={"connect_timeout": 5}
+        )
         self._random = random
         self._now = now
 
