@@ -19,6 +19,6 @@ USER snapshot
 WORKDIR /storage
 VOLUME /storage
 # By the process' own sign of life alone: an outage of Redis, Kafka or PostgreSQL makes no container unhealthy.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --start-interval=3s --retries=2 \
+HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --start-interval=3s --retries=2 \
     CMD ["snapshot-admin", "status", "--health"]
 CMD ["snapshot-consumer"]
