@@ -95,7 +95,7 @@ def rows(seed: int = 1, comments: int = 320) -> tuple[TableRows, TableRows]:
 
 
 def new_comment(random: Random, number: int, created_at: datetime) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """One more comment, of this id, as somebody of the community would write it; and its analysis, if it gets one."""
+    """One more comment, of this id, as a member of the community would write it; and its analysis, if it gets one."""
     comment = _comment(random, number) | {"created_at": created_at, "deleted_at": None}
     return comment, _labels(random, comment, created_at)
 

@@ -1,1 +1,1 @@
-"""A PostgreSQL server with somebody in it, for whoever wants to see everything run together."""
+"""A PostgreSQL server with a community in it, for whoever wants to see everything run together."""

@@ -48,7 +48,7 @@ def populate_command(
 
     Example: snapshot-admin populate --url postgresql://wb@127.0.0.1/demo --interval 2
 
-    Everything in it is invented. A database with tables of somebody else's is refused, and nothing is written to it.
+    Everything in it is invented. A database with tables that others made is refused, and nothing is written to it.
     """
     stopping, written = threading.Event(), 0
     with handle_signals() as signals:
