@@ -186,7 +186,7 @@ def _gauge_names(given: str) -> str:
 
 @dataclass(frozen=True)
 class LastingMetricOptions(MetricOptions):
-    """Where metrics are sent by a process that runs all the time, and how its gauges are told from another's."""
+    """Where metrics are sent by a process that runs all the time, and how its gauges are kept apart from another's."""
 
     statsd_gauges: Annotated[
         str,
