@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol, get_args
 
@@ -169,7 +169,7 @@ class StatsD:
             self._repeat_at = self._now() + _REPEAT_SECONDS
         with self._lock:
             counts, self._counts = self._counts, {}
-            names = self._gauges if repeat and self._repeats_gauges else self._changed
+            names: Iterable[str] = self._gauges if repeat and self._repeats_gauges else self._changed
             gauges = {name: self._gauges[name] for name in names}
             self._changed.clear()
         counts = dict.fromkeys(get_args(Counter), 0) | counts if repeat else counts

@@ -1,5 +1,6 @@
 """What is waited for at the start."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_a_server_that_cannot_be_reached_is_waited_for(alive: Path) -> None:
 def test_waiting_is_a_sign_of_life(alive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a supervisor would restart what only waits, and `docker compose up --wait` fail."""
     seen: list[bool] = []
-    monkeypatch.setattr(wait_option.time, "sleep", lambda _: seen.append(alive.exists()))
+    monkeypatch.setattr(time, "sleep", lambda _: seen.append(alive.exists()))
     with opened(Opening(UnreachableError("no Redis answers")), wait=True, alive=alive):
         assert seen == [True]
         assert alive.exists()  # the process takes it over
@@ -65,7 +66,7 @@ def test_what_ends_while_it_waits_leaves_no_sign_of_life(alive: Path, monkeypatc
     def interrupted(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(wait_option.time, "sleep", interrupted)
+    monkeypatch.setattr(time, "sleep", interrupted)
     with (
         pytest.raises(KeyboardInterrupt),
         opened(Opening(UnreachableError("no Redis answers")), wait=True, alive=alive),

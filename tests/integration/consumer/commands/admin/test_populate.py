@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, func, select
+from sqlalchemy import Engine, Table, create_engine, func, select
 from sqlalchemy.pool import NullPool
 
 from consumer.commands.admin import demo_database
@@ -21,9 +21,9 @@ def engine(postgres_url: str) -> Iterator[Engine]:
     made.dispose()
 
 
-def count(engine: Engine, table: object = request_comments) -> int:
+def count(engine: Engine, table: Table = request_comments) -> int:
     with engine.connect() as connection:
-        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())  # type: ignore[arg-type]
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
 def populate(url: str, comments: int) -> tuple[int, str]:
