@@ -5,7 +5,7 @@ from datetime import datetime
 from random import Random
 
 from sqlalchemy import Connection, create_engine, func, insert, inspect, make_url, select, text, update
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from consumer.commands.admin import demo_database
@@ -40,7 +40,7 @@ class Community:
     def fill(self) -> bool:
         """Make tables and rows in an empty database; False where that was done before.
 
-        Raises OperatorError where others have made tables of these names, or the server can't be reached.
+        Raises OperatorError where others have made tables of these names, or the server can't be reached or refuses.
         """
         try:
             with self._engine.begin() as connection:
@@ -52,10 +52,10 @@ class Community:
                         f"{self._url} has tables that the demo did not make ({', '.join(sorted(present))}); "
                         "nothing was written; give an empty database with --url"
                     )
-        except OperationalError as error:
+        except DBAPIError as error:
             reason = " ".join(str(error.orig).split())
             raise OperatorError(
-                f"{self._url} cannot be reached: {reason}; start PostgreSQL, or correct --url"
+                f"{self._url} can't be filled: {reason}; start PostgreSQL, correct --url, or let this user create tables"
             ) from None
         return not present
 
@@ -98,7 +98,6 @@ def _is_ours(connection: Connection, present: set[str]) -> bool:
     if present != {*MAIN.tables, *INSIGHTS.tables}:
         return False
     run = comment_llm_runs.c
-    ours = (
-        select(func.count()).select_from(comment_llm_runs).where(run.run_id == demo_database.RUN, run.model == "dice")
-    )
+    made = run.run_id == demo_database.RUN, run.model == demo_database.MODEL
+    ours = select(func.count()).select_from(comment_llm_runs).where(*made)
     return connection.execute(ours).scalar_one() == 1

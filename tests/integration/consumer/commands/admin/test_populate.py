@@ -62,7 +62,7 @@ def test_tables_of_somebody_else_are_left_alone(postgres_url: str, engine: Engin
     [
         ("sqlite:///app.db", "snapshot-admin demo"),
         ("nonsense", "not a database URL"),
-        ("postgresql://wb:secret@127.0.0.1:1/wb", "cannot be reached"),
+        ("postgresql://wb:secret@127.0.0.1:1/wb", "can't be filled: connection failed"),
     ],
 )
 def test_what_it_can_not_write_to_is_said_in_one_line(url: str, words: str) -> None:
