@@ -55,7 +55,7 @@ class Community:
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())
             raise OperatorError(
-                f"{self._url} can't be filled: {reason}; start PostgreSQL, correct --url, or let this user create tables"
+                f"{self._url} can't be filled: {reason}; start PostgreSQL, correct --url, or let its user create tables"
             ) from None
         return not present
 
