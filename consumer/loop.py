@@ -10,6 +10,7 @@ Three things interrupt it: a server is unreachable (keep the batch, pause, go on
 (start again from where the buckets stand), most of what arrives is no event (stop).
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -39,7 +40,7 @@ class _BatchGapError(Exception):
 
 
 class Loop:
-    """One process' loop; `step` is called by one thread. `now` is a monotonic clock in seconds."""
+    """One process' loop; `step` is called by one thread. `now` is a monotonic clock in seconds, `wall` since 1970."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts that the daemon wires
         self,
@@ -51,6 +52,7 @@ class Loop:
         now: Callable[[], float],
         *,
         detector: RollbackDetector | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
         self._projection = projection
@@ -58,9 +60,12 @@ class Loop:
         self._bad_streak = bad_streak
         self._metrics = metrics
         self._now = now
+        self._wall = wall
         self._positions = Positions(projection.store, self._on_loss, detector)
         self._generation = 0
         self._pending: Batch | None = None
+        self._oldest: int | None = None
+        """The lowest revision of the last batch that had events: microseconds since 1970."""
         self._dead_lettered = 0
         self._applied = 0
         self._unavailable = False
@@ -120,6 +125,7 @@ class Loop:
         if batch is not EMPTY:
             # A paused source gives nothing, so nothing is pending then. If it did, `_refuse_gap` would find it.
             self._pending = batch
+            self._oldest = min((event.revision for event in batch.events), default=self._oldest)
             self._dead_lettered = 0
         if self._pending is not None:
             self._take(self._pending)
@@ -170,9 +176,7 @@ class Loop:
     def commit(self) -> None:
         """Bring every bucket to what was read, then commit to the source."""
         self._committed_at = self._now()
-        lag = sum(self._source.lag().values())
-        self.behind = lag >= BEHIND_EVENTS
-        self._metrics.gauge("signal_glaze.lag", lag)
+        self.behind = self._measure() >= BEHIND_EVENTS
         if not self._generation:
             return
         if not self._positions.check():
@@ -189,6 +193,15 @@ class Loop:
                 self._now() + _REPEAT_COMMIT_SECONDS
             )  # the source does not report a commit that failed
         self._end_recoveries()
+
+    def _measure(self) -> int:
+        """Send how many events wait, and for how long, by the oldest one of the last batch; how many."""
+        lag = sum(self._source.lag().values())
+        waiting = lag > 0 or self._pending is not None
+        seconds = max(0.0, self._wall() - self._oldest / 1e6) if waiting and self._oldest is not None else 0.0
+        self._metrics.gauge("signal_glaze.lag", lag)
+        self._metrics.gauge("signal_glaze.lag_seconds", round(seconds, 3))
+        return lag
 
     def _end_recoveries(self) -> None:
         """Let buckets be published again that have reached what they had lost."""
@@ -259,6 +272,7 @@ class Loop:
         """Go on polling without taking anything, so that the membership lives and memory stays bounded."""
         self.reason = reason
         self._outage.warn(reason)
+        self._measure()
         if not self._unavailable:
             self._source.pause()
         self._unavailable = True

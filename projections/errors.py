@@ -15,3 +15,7 @@ class DatabaseUnavailableError(Exception):
 
 class UnreachableError(OperatorError):
     """A server does not answer: it may not have started yet, or its address is wrong."""
+
+
+class NotMadeYetError(OperatorError):
+    """A server's database has no table of WhiteBalloon's: it may not have made them yet, or it is another database."""

@@ -10,13 +10,14 @@ from consumer.commands.wait_option import Wait, opened
 from consumer.daemon.daemon import open_daemon
 from consumer.daemon.nightly import nightly_rebuild
 from consumer.daemon.settings import DaemonSettings, NightlySettings, Summary
+from consumer.process import liveness
 from consumer.process.signals import handle_signals
 from snapshot.cli.command import command
 from snapshot.cli.options import (
     DatabaseOptions,
     FileOptions,
     KafkaOptions,
-    MetricOptions,
+    LastingMetricOptions,
     NightlyOptions,
     StoreOptions,
     environment_of,
@@ -33,7 +34,7 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
     files: FileOptions,
     store: StoreOptions,
     kafka: KafkaOptions,
-    metrics: MetricOptions,
+    metrics: LastingMetricOptions,
     nightly: NightlyOptions,
     tail: TailOptions,
     group_id: Annotated[
@@ -79,10 +80,11 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
     with (
         handle_signals() as signals,
         open_metrics(metrics) as opened_metrics,
-        opened(lambda: open_daemon(settings, opened_metrics), wait=wait and not until_caught_up) as (
-            daemon,
-            restart_embedded_redis,
-        ),
+        opened(
+            lambda: open_daemon(settings, opened_metrics),
+            wait=wait and not until_caught_up,
+            alive=liveness.alive_file(files.storage_dir, alive_file),
+        ) as (daemon, restart_embedded_redis),
     ):
         signals.call(daemon.stop)
         summary = daemon.run(restart_embedded_redis, until_caught_up=until_caught_up)

@@ -34,7 +34,7 @@ from projections.projection import Projection
 from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
 from projections.remembered.forgotten import BlockedAnywhere
 from snapshot.cli.command import command
-from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, MetricOptions, StoreOptions, folder
+from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, LastingMetricOptions, StoreOptions, folder
 from snapshot.cli.resources import OpenStore, make_storage, open_metrics, open_store
 from snapshot.files.marker import BlockedInMarker
 from snapshot.kafka.producer import Producer
@@ -90,7 +90,7 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
     database: DatabaseOptions,
     store: StoreOptions,
     kafka: KafkaOptions,
-    metrics: MetricOptions,
+    metrics: LastingMetricOptions,
     tail: TailOptions,
     options: RelayOptions,
 ) -> None:
@@ -108,16 +108,18 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
     files = FileOptions(options.storage_dir)
     if options.alive_file is None:
         make_storage(files)
-    liveness = Liveness(alive_file(options.storage_dir, options.alive_file))
+    alive = alive_file(options.storage_dir, options.alive_file)
+    liveness = Liveness(alive)
     with (
         handle_signals() as signals,
         open_metrics(metrics) as opened_metrics,
-        opened(lambda: open_store(store, files), wait=wait) as opened_store,
+        opened(lambda: open_store(store, files), wait=wait, alive=alive) as opened_store,
         opened(
             partial(
                 _open_relay, database, kafka_settings, options, tail_settings, opened_store, liveness, opened_metrics
             ),
             wait=wait,
+            alive=alive,
         ) as relay,
     ):
         signals.call(stopping.set)

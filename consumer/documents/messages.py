@@ -12,6 +12,7 @@ import snapshot
 _ERRORS = {
     "OperatorError",
     "UnreachableError",
+    "NotMadeYetError",
     "DatabaseUnavailableError",
     "StoreUnavailableError",
     "SourceUnavailableError",

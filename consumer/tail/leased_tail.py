@@ -14,11 +14,16 @@ from consumer.tail.tail import UNREADABLE, Start, Tail, open_tail
 from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
 from projections.store.protocol import Store, StoreUnavailableError
-from snapshot.runtime.metrics import Metrics
+from snapshot.runtime.metrics import Gauge, Metrics
 from snapshot.runtime.throttle import ThrottledWarning
 
 log = structlog.get_logger()
 
+_OF_THE_HOLDER: tuple[Gauge, ...] = (
+    "signal_glaze.gaps",
+    "signal_glaze.blocked_deletions",
+    "signal_glaze.sweep_round_seconds",
+)
 StartFactory = Callable[[EventBuilder, DeletionGuard, Heads], Start]
 
 
@@ -68,6 +73,11 @@ class LeasedTail:
         """Renew the lease if that is due; whether it is ours."""
         held = self.lease.renew()
         number = self.lease.terms if held else 0
+        if held:
+            self._metrics.gauge("signal_glaze.blocked_deletions", len(self.blocked))
+        elif self.working:  # lost: what it knew is another's to say
+            for name in _OF_THE_HOLDER:
+                self._metrics.gauge(name, 0)
         if number != self._term_number:
             self._term_number = number
             self.restart()

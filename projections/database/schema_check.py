@@ -11,16 +11,24 @@ from sqlalchemy.exc import InvalidRequestError, NoSuchTableError
 from projections.database.connection import Reader
 from projections.database.errors import DatabaseLocation
 from projections.database.queries import Query
-from projections.errors import DatabaseUnavailableError, OperatorError
+from projections.errors import DatabaseUnavailableError, NotMadeYetError, OperatorError, UnreachableError
 
 _UNUSUAL = {"nulls_first", "nulls_last"}
 """PostgreSQL names these only where it is not its usual place; then its last rows come in another order than ours."""
 
 
 def check(reader: Reader, required: tuple[Query, ...], place: DatabaseLocation) -> None:
-    """Raise OperatorError unless everything that these queries read is there and may be read."""
+    """Raise OperatorError unless everything that these queries read is there and may be read.
+
+    UnreachableError where the database can't be read at present; NotMadeYetError where a server has none of the tables.
+    """
     try:
         missing = reader.read(lambda connection: _missing(connection, required))
+        if _is_all(missing, required) and reader.dialect != "sqlite":
+            raise NotMadeYetError(
+                f"{place} has none of WhiteBalloon's tables; start WhiteBalloon, which makes them, or correct "
+                f"{place.variable}"
+            )
         if missing:
             raise OperatorError(
                 f"{place} has no {', '.join(missing)}; set {place.variable} to WhiteBalloon's database, or migrate it"
@@ -28,15 +36,18 @@ def check(reader: Reader, required: tuple[Query, ...], place: DatabaseLocation) 
         for query in required:  # that this user may read them is known only by reading
             reader.read(partial(_try, query=query.limit(0)))
     except DatabaseUnavailableError as error:  # at the start it is not known whether it will pass
-        raise OperatorError(str(error)) from error
+        raise UnreachableError(str(error)) from error
+
+
+def _is_all(missing: list[str], required: tuple[Query, ...]) -> bool:
+    return missing == [f"table {query.get_final_froms()[0]}" for query in required]
 
 
 def is_absent(reader: Reader, required: tuple[Query, ...], place: DatabaseLocation) -> bool:
     """Whether the place itself answers, and merely has none of these tables: nobody made them yet."""
     if place.path is not None and not place.path.exists():
         return place.path.parent.is_dir() and not place.path.is_symlink()
-    missing = reader.read(lambda connection: _missing(connection, required))
-    return missing == [f"table {query.get_final_froms()[0]}" for query in required]
+    return _is_all(reader.read(lambda connection: _missing(connection, required)), required)
 
 
 def is_indexed(reader: Reader, column: Column[Any]) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 import typer
 from typer.models import OptionInfo
@@ -19,6 +19,7 @@ from typer.models import OptionInfo
 from projections.profile_key import HIGHEST_ID
 from snapshot.files.disk import LocalDisk
 from snapshot.kafka.settings import KafkaSettings
+from snapshot.runtime.metrics import GaugeNames
 
 
 def finite(value: float) -> float:
@@ -175,6 +176,33 @@ class MetricOptions:
             envvar="STATSD_PORT", min=1, max=65535, help="Port of the StatsD server.", rich_help_panel="Metrics"
         ),
     ] = 8125
+
+
+def _gauge_names(given: str) -> str:
+    if given not in get_args(GaugeNames):
+        raise typer.BadParameter(f"{given!r} is none of {', '.join(get_args(GaugeNames))}")
+    return given
+
+
+@dataclass(frozen=True)
+class LastingMetricOptions(MetricOptions):
+    """Where metrics are sent by a process that runs all the time, and how its gauges are kept apart from another's."""
+
+    statsd_gauges: Annotated[
+        str,
+        typer.Option(
+            envvar="STATSD_GAUGES",
+            parser=_gauge_names,
+            metavar="shared|suffix|tags",
+            help="Gauges by plain names, with .HOST-PID behind them, or with a DogStatsD tag process:HOST-PID.",
+            rich_help_panel="Metrics",
+        ),
+    ] = "shared"
+
+    @property
+    def gauges(self) -> GaugeNames:
+        """The same, as it is used."""
+        return cast("GaugeNames", self.statsd_gauges)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from projections.store.redis import embedded
 from projections.store.redis.store import RedisStore, connect
 from snapshot.announce.announcement import Announcer
 from snapshot.announce.file import FileAnnouncer
-from snapshot.cli.options import FileOptions, MetricOptions, StoreOptions
+from snapshot.cli.options import FileOptions, LastingMetricOptions, StoreOptions
 from snapshot.flush.flusher import LEASE_SECONDS
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime.metrics import Metrics, statsd_metrics
@@ -108,7 +108,7 @@ def _kafka_announcer(kafka: KafkaSettings) -> Announcer:
 
 
 @contextmanager
-def open_metrics(options: MetricOptions) -> Iterator[Metrics]:
+def open_metrics(options: LastingMetricOptions) -> Iterator[Metrics]:
     """Send figures to StatsD where STATSD_HOST is set."""
-    with statsd_metrics(options.statsd_host, options.statsd_port) as metrics:
+    with statsd_metrics(options.statsd_host, options.statsd_port, options.gauges) as metrics:
         yield metrics

@@ -1,10 +1,13 @@
 """The names of all metrics, and where they go. docs/operations/metrics.md is checked against `Counter` and `Gauge`."""
 
+import os
+import re
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import statsd
 import structlog
@@ -33,13 +36,19 @@ Gauge = Literal[
     "signal_glaze.due",
     "signal_glaze.flush_delay",
     "signal_glaze.lag",
+    "signal_glaze.lag_seconds",
     "signal_glaze.run_seconds",
     "signal_glaze.gaps",
+    "signal_glaze.blocked_deletions",
     "signal_glaze.memberships_unmatched",
     "signal_glaze.sweep_round_seconds",
 ]
 
+GaugeNames = Literal["shared", "suffix", "tags"]
+"""How the gauges of several processes are told apart: not at all, by the name's last part, or by a DogStatsD tag."""
+
 _SECONDS = 1.0
+_REPEAT_SECONDS = 10.0
 _RESOLVED_SECONDS = 300.0
 _UNRESOLVED_SECONDS = 30.0
 _CLOSE_SECONDS = 0.5
@@ -73,15 +82,34 @@ class StatsD:
 
     Only that thread resolves the name and sends, so a name that is not found, or a server that is unreachable or slow,
     costs the caller nothing. That is logged once. The name is resolved again every five minutes: servers move.
+
+    At the start, and every ten seconds, all counters are sent, be it as 0, so that one that never counted anything is
+    known, to a server that was restarted, too. Gauges that no other process shares are repeated as they were last set:
+    a server may then forget those of a process that is gone.
     """
 
-    def __init__(self, host: str, port: int, connect: Callable[..., Any] = statsd.StatsClient) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        connect: Callable[..., Any] = statsd.StatsClient,
+        *,
+        gauges: GaugeNames = "shared",
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._host = host
         self._port = port
         self._connect = connect
+        self._now = now
+        mine = re.sub("[^A-Za-z0-9_-]", "_", f"{socket.gethostname()}-{os.getpid()}")
+        self._suffix = f".{mine}" if gauges == "suffix" else ""
+        self._tags = f"|#process:{mine}" if gauges == "tags" else ""
+        self._repeats_gauges = gauges != "shared"
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._gauges: dict[str, float] = {}
+        self._changed: set[str] = set()
+        self._repeat_at = now()
         self._client: Any = None
         self._resolve_at = 0.0
         self._warned = False
@@ -96,6 +124,7 @@ class StatsD:
     def gauge(self, name: Gauge, value: float) -> None:
         with self._lock:
             self._gauges[name] = value
+            self._changed.add(name)
 
     def close(self) -> None:
         """Send what is left; gives up after half a second."""
@@ -135,15 +164,21 @@ class StatsD:
     def _send(self) -> None:
         if self._client is None:
             return  # kept for later: sums need no more memory
+        repeat = self._now() >= self._repeat_at
+        if repeat:
+            self._repeat_at = self._now() + _REPEAT_SECONDS
         with self._lock:
             counts, self._counts = self._counts, {}
-            gauges, self._gauges = self._gauges, {}
+            names: Iterable[str] = self._gauges if repeat and self._repeats_gauges else self._changed
+            gauges = {name: self._gauges[name] for name in names}
+            self._changed.clear()
+        counts = dict.fromkeys(get_args(Counter), 0) | counts if repeat else counts
         with self._client.pipeline() as pipeline:  # many figures in one packet; swallows what sending raises
             for name, by in sorted(counts.items()):
-                if by:
+                if by or repeat:
                     pipeline.incr(name, by)
             for name, value in sorted(gauges.items()):
-                pipeline.gauge(name, value)
+                pipeline._send_stat(name + self._suffix, f"{value}|g{self._tags}", 1)  # noqa: SLF001 - it knows no tags
 
     def _warn(self, reason: str) -> None:
         if not self._warned:
@@ -156,7 +191,7 @@ class StatsD:
 
 
 @contextmanager
-def statsd_metrics(host: str | None, port: int) -> Iterator[Metrics]:
+def statsd_metrics(host: str | None, port: int, gauges: GaugeNames = "shared") -> Iterator[Metrics]:
     """Send figures to this StatsD server while the block runs; without a host, nowhere.
 
     Never raises, and never waits for the server except half a second at the end.
@@ -164,7 +199,7 @@ def statsd_metrics(host: str | None, port: int) -> Iterator[Metrics]:
     if not host:
         yield NoMetrics()
         return
-    metrics = StatsD(host, port)
+    metrics = StatsD(host, port, gauges=gauges)
     try:
         yield metrics
     finally:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from consumer.daemon.schedule import DEFAULT
+from projections import __version__
 from snapshot.files.jsonl import append_lines
 from snapshot.wb import app
 from support.commands import Started, on, run
@@ -28,6 +29,22 @@ def commands(text: str) -> list[list[str]]:
     """The words of every command line in a unit or a crontab, from the program on."""
     lines = re.findall(rf"{PROGRAMS}/(.*)", text)
     return [shlex.split(line.partition(">")[0]) for line in lines]
+
+
+def test_the_image_is_labelled_as_the_package_is() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="(.*?)"', text))
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert labels == {
+        "title": "Signal Identity Snapshotter",
+        "description": package["description"],
+        "licenses": package["license"],
+        "version": __version__,
+        "vendor": package["authors"][0]["name"],
+        "url": package["urls"]["WhiteBalloon"],
+        "source": "$SOURCE",  # whoever builds it knows
+        "revision": "$REVISION",
+    }
 
 
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ _COMMANDS = {
     "compact-announcements": "compact_announcements",
     "topics": "topics",
     "demo": "demo",
+    "populate": "populate.populate",
 }
 """Each command's module, in the order of the help. It has `<name>_command`, or an `app` of its own."""
 

@@ -26,6 +26,9 @@ from projections.whiteballoon import (
     users,
 )
 
+Rows = list[dict[str, Any]]
+TableRows = list[tuple[Table, Rows]]
+
 MAIN_FILE = "app.db"
 INSIGHTS_FILE = "comment_llm_insights.db"
 
@@ -47,6 +50,7 @@ _SHARES = (30, 24, 18, 14, 10, 8, 6, 5, 4, 3, 2, 2, 6, 3)
 
 START = datetime(2024, 5, 3, 8, 15)  # noqa: DTZ001 - WhiteBalloon stores UTC without a zone
 RUN = "demo-run"
+MODEL = "dice"
 
 _REMARKS = (
     "Does anybody have a ladder I could borrow on Saturday?", "Thank you all for yesterday, it was lovely.",
@@ -76,12 +80,24 @@ def create(directory: Path, seed: int = 1, comments: int = 320) -> tuple[str, st
 
     Returns the values of DATABASE_URL and INSIGHTS_DATABASE_URL.
     """
-    random = Random(seed)  # noqa: S311 - a demonstration's dice
     directory.mkdir(parents=True, exist_ok=True)
-    history = [_comment(random, number) for number in range(1, comments + 1)]
-    _write(directory / MAIN_FILE, MAIN, [*_people(), *_requests(), (request_comments, history)])
-    _write(directory / INSIGHTS_FILE, INSIGHTS, _insights(random, history))
+    main, insights = rows(seed, comments)
+    _write(directory / MAIN_FILE, MAIN, main)
+    _write(directory / INSIGHTS_FILE, INSIGHTS, insights)
     return urls(directory)
+
+
+def rows(seed: int = 1, comments: int = 320) -> tuple[TableRows, TableRows]:
+    """The rows of each table of the two databases, in an order that foreign keys allow."""
+    random = Random(seed)  # noqa: S311 - a demonstration's dice
+    history = [_comment(random, number) for number in range(1, comments + 1)]
+    return [*_people(), *_requests(), (request_comments, history)], _insights(random, history)
+
+
+def new_comment(random: Random, number: int, created_at: datetime) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """One more comment, of this id, as a member of the community would write it; and its analysis, if it gets one."""
+    comment = _comment(random, number) | {"created_at": created_at, "deleted_at": None}
+    return comment, _labels(random, comment, created_at)
 
 
 def urls(directory: Path) -> tuple[str, str]:
@@ -105,10 +121,7 @@ def add_comment(directory: Path, user_id: int, body: str, created_at: datetime, 
     return comment_id
 
 
-Rows = list[dict[str, Any]]
-
-
-def _people() -> list[tuple[Table, Rows]]:
+def _people() -> TableRows:
     names = [*PEOPLE, NEWCOMER, VISITOR]
     people = [
         {"id": number, "username": name.lower().replace(" ", "."), "is_admin": False, "created_at": START}
@@ -128,7 +141,7 @@ def _people() -> list[tuple[Table, Rows]]:
     return [(users, people), (user_attributes, attributes)]
 
 
-def _requests() -> list[tuple[Table, Rows]]:
+def _requests() -> TableRows:
     titles = [TITLE_PREFIX + name for name in GROUPS.values()] + ["Looking for a desk"]
     return [
         (
@@ -172,29 +185,34 @@ def _body(random: Random) -> str:
     return quotation + text + files + reactions
 
 
-def _insights(random: Random, history: Rows) -> list[tuple[Table, Rows]]:
-    """A language model's labels for seven comments of ten, as JSON or with commas."""
-    spellings: tuple[Callable[[list[str]], str], ...] = (json.dumps, ", ".join)
-    analyses = []
-    for comment in history:
-        if random.random() < 0.7:  # noqa: PLR2004 - as said above
-            spell = random.choice(spellings)
-            labels = {
-                "resource_tags": spell(_some(random, _RESOURCES, 1)),
-                "request_tags": spell(_some(random, _REQUESTS, 1)),
-                "tags": spell(_some(random, _TOPICS, 2)),
-            }
-            analyses.append(_analysis(comment["id"], comment["help_request_id"], START, **labels))
+def _insights(random: Random, history: Rows) -> TableRows:
+    """What a language model said of the comments, and the run in which it did."""
+    labels = (_labels(random, comment, START) for comment in history)
+    analyses = [analysis for analysis in labels if analysis is not None]
     run = {
         "run_id": RUN,
         "snapshot_label": "demo",
         "provider": "none",
-        "model": "dice",
+        "model": MODEL,
         "started_at": START.isoformat(),
         "completed_batches": 1,
         "total_batches": 1,
     }
     return [(comment_llm_runs, [run]), (comment_llm_analyses, analyses)]
+
+
+def _labels(random: Random, comment: dict[str, Any], at: datetime) -> dict[str, Any] | None:
+    """A language model's labels for seven comments of ten, as JSON or with commas."""
+    if random.random() >= 0.7:  # noqa: PLR2004 - as said above
+        return None
+    spellings: tuple[Callable[[list[str]], str], ...] = (json.dumps, ", ".join)
+    spell = random.choice(spellings)
+    labels = {
+        "resource_tags": spell(_some(random, _RESOURCES, 1)),
+        "request_tags": spell(_some(random, _REQUESTS, 1)),
+        "tags": spell(_some(random, _TOPICS, 2)),
+    }
+    return _analysis(comment["id"], comment["help_request_id"], at, **labels)
 
 
 def _analysis(comment_id: int, help_request_id: int, at: datetime, **labels: str | None) -> dict[str, Any]:
@@ -224,7 +242,7 @@ def _url(path: Path) -> URL:
     return URL.create("sqlite", database=str(path))
 
 
-def _write(path: Path, metadata: MetaData, tables: list[tuple[Table, Rows]]) -> None:
+def _write(path: Path, metadata: MetaData, tables: TableRows) -> None:
     for old in (path, *(path.with_name(path.name + end) for end in ("-journal", "-wal", "-shm"))):
         old.unlink(missing_ok=True)
 

@@ -58,7 +58,15 @@ class Running:
         self.source = broker.join()
         self.metrics = RecordedMetrics()
         projection = Projection(store, known=KnownProfiles(store) if known else None)
-        self.loop = Loop(self.source, projection, self.dead_letters, BadStreak(), self.metrics, lambda: self.now)
+        self.loop = Loop(
+            self.source,
+            projection,
+            self.dead_letters,
+            BadStreak(),
+            self.metrics,
+            lambda: self.now,
+            wall=lambda: self.now,
+        )
 
     def steps(self, number: int = 10) -> int:
         applied = 0
@@ -106,6 +114,27 @@ def test_events_become_profiles_and_are_committed(store: Store) -> None:
     assert_all(store, broker)
     assert running.loop.caught_up()
     assert running.loop.finish()
+
+
+def test_what_waits_has_an_age_and_nothing_has_none(store: Store) -> None:
+    broker = Broker(partitions=1, batch=3)
+    running = Running(store, broker, Kept(failing=4))
+    ages: list[float] = []
+
+    def steps(number: int) -> None:
+        for _ in range(number):
+            running.steps(1)
+            ages.append(running.metrics.gauges["signal_glaze.lag_seconds"])
+
+    running.steps(10)  # ten seconds, and nothing was ever read
+    assert running.metrics.gauges["signal_glaze.lag_seconds"] == 0
+    broker.publish(*[comment(KEY, number, 4_000_000 + number) for number in range(1, 5)])
+    steps(2)  # at second 10 the first three of four events are read, from second 4
+    assert ages == [6.0, 0.0]
+    ages.clear()
+    broker.publish(comment(KEY, 9, 10_000_000), garbage(5))
+    steps(6)  # the place for dead letters is away: four times it is tried in vain
+    assert ages == [2.0, 3.0, 4.0, 5.0, 0.0, 0.0]
 
 
 def test_profiles_that_older_rules_counted_are_no_loss(store: Store) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import make_url, text
 
 from projections.comments.rows import InvalidRowError, events
 from projections.database.database import SqlDatabase, open_databases
-from projections.errors import DatabaseUnavailableError, OperatorError
+from projections.errors import DatabaseUnavailableError, NotMadeYetError, OperatorError, UnreachableError
 from projections.profile_key import HIGHEST_ID
 from support.whiteballoon import WhiteBalloon
 
@@ -244,6 +244,14 @@ def test_missing_tables_and_columns_are_named(postgres_url: str, wb: WhiteBalloo
     execute(postgres_url, "DROP TABLE user_attributes", "ALTER TABLE request_comments RENAME body TO text")
     with pytest.raises(OperatorError, match=r"DATABASE_URL .* has no column request_comments\.body, table user_attrib"):
         open_databases(wb.main_url, wb.insights_url)
+
+
+def test_a_server_without_any_of_the_tables_may_get_them_and_one_that_is_away_may_come(postgres_url: str) -> None:
+    with pytest.raises(NotMadeYetError, match=r"DATABASE_URL .* has none of WhiteBalloon's tables; start WhiteBalloon"):
+        open_databases(postgres_url, postgres_url)
+    away = make_url(postgres_url).set(host="127.0.0.1", port=1).render_as_string(hide_password=False)
+    with pytest.raises(UnreachableError, match=r"DATABASE_URL .* cannot be reached"):
+        open_databases(away, away)
 
 
 def test_a_table_that_vanishes_later_is_named(wb: WhiteBalloon, database: SqlDatabase) -> None:
