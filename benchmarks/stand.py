@@ -12,34 +12,54 @@ from typing import NamedTuple
 
 import psutil
 
+from benchmarks.whiteballoon import ROOT
 from support.commands import HERE, run
 from support.kafka_broker import NativeBroker
 from support.redis_server import RedisServer
 
+PORT = 19092
+"""The peers' jobs know no other broker."""
+
 _LOOK_SECONDS = 0.2
 _QUIET_SECONDS = 4.0
+_PATIENCE_SECONDS = 60.0
 
 
 class Cost(NamedTuple):
-    """What one command used: seconds of the clock, of its processors, of Redis' and of the broker's; peak memory."""
+    """What commands used: seconds of the clock, of processors: their own, Redis', the broker's; peak memory, MB."""
 
     wall: float
     own: float
     redis: float = 0.0
     broker: float = 0.0
-    rss_mb: int = 0
+    memory: float = 0.0
 
     @property
     def cpu(self) -> float:
-        """Its own seconds and those of its store."""
+        """Their own seconds and those of their store."""
         return self.own + self.redis
+
+
+class Servers(NamedTuple):
+    """The processes whose CPU seconds are counted as well, by their ids; None: there is none."""
+
+    redis: int | None = None
+    broker: int | None = None
+
+    def seconds(self) -> tuple[float, float]:
+        """CPU seconds of both so far."""
+        return cpu_seconds(self.redis), cpu_seconds(self.broker)
+
+
+ALONE = Servers()
+"""No server is counted."""
 
 
 @contextmanager
 def broker(work: Path, port: int | None = None) -> Iterator[NativeBroker]:
     """One broker with its data in `work`."""
     folder = work / "kafka"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     server = NativeBroker(folder, port=port)
     try:
         yield server
@@ -51,7 +71,7 @@ def broker(work: Path, port: int | None = None) -> Iterator[NativeBroker]:
 def redis(folder: Path) -> Iterator[RedisServer]:
     """An empty Redis with its append-only file on."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     server = RedisServer(folder)
     try:
         yield server
@@ -66,65 +86,81 @@ def ended(*words: str, env: Mapping[str, str]) -> None:
         raise SystemExit(f"{words[0]} ended with {done.returncode}: {done.stderr}")
 
 
-def differing(right: Path, out: Path) -> list[str]:
-    """Name the profiles whose files are not the same in both folders."""
+def differing(right: Path, out: Path) -> int:
+    """Count the profiles whose files are not the same in both folders."""
     found = dircmp(right, out)
-    return sorted(name for name in (*found.diff_files, *found.left_only, *found.right_only) if name.endswith(".json"))
+    return sum(name.endswith(".json") for name in (*found.diff_files, *found.left_only, *found.right_only))
 
 
 def measured(
-    words: Sequence[str], env: Mapping[str, str], *, broker_pid: int, redis_pid: int | None = None, log: Path
+    *commands: Sequence[str],
+    env: Mapping[str, str],
+    log: Path,
+    servers: Servers = ALONE,
+    codes: Sequence[int] = (0,),
 ) -> Cost:
-    """Run a command (of ours, or a path) to its end; SystemExit where it fails."""
-    servers = _Servers(broker_pid, redis_pid)
-    began = time.monotonic()
+    """Run commands (of ours, or paths) at the same time, all to their ends; SystemExit where one fails.
+
+    Memory is that of the largest process.
+    """
+    before, began = servers.seconds(), time.monotonic()
     with log.open("ab") as output:
-        process = subprocess.Popen([HERE / words[0], *words[1:]], env=env, stdout=output, stderr=output)  # noqa: S603 - ours
-        _, status, used = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - began
-    if status:
-        raise SystemExit(f"{words[0]} ended with {os.waitstatus_to_exitcode(status)}: {log.read_text()[-2000:]}")
-    return Cost(seconds, used.ru_utime + used.ru_stime, *servers.used(), used.ru_maxrss // 1024)
+        running = [
+            subprocess.Popen([HERE / words[0], *words[1:]], env=env, cwd=ROOT, stdout=output, stderr=output)  # noqa: S603 - ours
+            for words in commands
+        ]
+        ends = [os.wait4(process.pid, 0) for process in running]
+    wall = time.monotonic() - began
+    for (_, status, _used), words in zip(ends, commands, strict=True):
+        if (code := os.waitstatus_to_exitcode(status)) not in codes:
+            raise SystemExit(f"{' '.join(words[:3])} ended with {code}: {log.read_text()[-2000:]}")
+    own = sum(used.ru_utime + used.ru_stime for _, _, used in ends)
+    return Cost(wall, own, *_since(before, servers), max(used.ru_maxrss for _, _, used in ends) / 1024)
 
 
-def measured_until_quiet(
-    words: Sequence[str], env: Mapping[str, str], *, broker_pid: int, log: Path, produced: Callable[[], int]
-) -> Cost:
-    """Run a program that never ends until it has produced nothing for a while; the cost up to its last message."""
-    servers = _Servers(broker_pid, None)
-    began, last, cost = time.monotonic(), 0, Cost(0.0, 0.0)
+def measured_until_complete(  # noqa: PLR0913 - a command, its surroundings, and two questions
+    words: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    log: Path,
+    servers: Servers,
+    produced: Callable[[], int],
+    wrong: Callable[[], int],
+) -> tuple[Cost, int]:
+    """Run a program that never ends until it produces nothing more, and what it produced is right.
+
+    Gives the cost up to its last message, and how many profiles are wrong: not 0 after a minute of silence.
+    """
+    before, began, last, cost = servers.seconds(), time.monotonic(), 0, Cost(0.0, 0.0)
     with log.open("ab") as output:
-        process = subprocess.Popen(words, env=env, stdout=output, stderr=output)  # noqa: S603 - ours
+        process = subprocess.Popen(words, env=env, cwd=cwd, stdout=output, stderr=output)  # noqa: S603 - a peer's job
+    asked, bad = 0.0, -1
     try:
-        while not last or time.monotonic() - began - cost.wall < _QUIET_SECONDS:
+        while bad != 0 and (quiet := time.monotonic() - began - cost.wall) < _PATIENCE_SECONDS:
             time.sleep(_LOOK_SECONDS)
             if process.poll() is not None:
                 raise SystemExit(f"{words[0]} ended with {process.returncode}: {log.read_text()[-2000:]}")
             if (now := produced()) != last:
                 last, seen = now, psutil.Process(process.pid)
-                rss = max(cost.rss_mb, seen.memory_info().rss // 2**20)
-                cost = Cost(time.monotonic() - began, _seconds(process.pid), *servers.used(), rss)
+                memory = max(cost.memory, seen.memory_info().rss / 2**20)
+                cost = Cost(time.monotonic() - began, cpu_seconds(process.pid), *_since(before, servers), memory)
+            elif last and quiet > _QUIET_SECONDS and time.monotonic() - asked > _QUIET_SECONDS:
+                bad, asked = wrong(), time.monotonic()
     finally:
         process.kill()
         process.wait()
-    return cost
+    return cost, bad
 
 
-class _Servers:
-    def __init__(self, broker_pid: int, redis_pid: int | None) -> None:
-        self._redis, self._broker = redis_pid, broker_pid
-        self._before = self._now()
-
-    def _now(self) -> tuple[float, float]:
-        return (_seconds(self._redis), _seconds(self._broker))
-
-    def used(self) -> tuple[float, float]:
-        redis, broker = self._now()
-        return redis - self._before[0], broker - self._before[1]
-
-
-def _seconds(pid: int | None) -> float:
+def cpu_seconds(pid: int | None) -> float:
+    """CPU seconds of a process so far; 0 where there is none."""
     if pid is None:
         return 0.0
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+def _since(before: tuple[float, float], servers: Servers) -> tuple[float, float]:
+    redis, broker = servers.seconds()
+    return redis - before[0], broker - before[1]
