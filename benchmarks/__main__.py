@@ -3,7 +3,8 @@
     python -m benchmarks [--quick] [--rows 'GLOB;GLOB'] [--copies N] [--runs N]
 
 A row is named as `short stream: consumer, librdkafka` (--list has all). Ratios are of rows of one run: choose a row
-together with what it is compared with. Exit code 1 where a profile is wrong.
+together with what it is compared with. Exit code 1 where a profile is wrong or a row failed; a peer that can't
+be had is skipped.
 """
 
 import argparse
@@ -20,8 +21,12 @@ from rich.console import Console
 from benchmarks import page, peers, report, results, whiteballoon
 from benchmarks.peers import MissingPeerError
 from benchmarks.results import Name, Results, Run
+from benchmarks.stand import FailedError
 from benchmarks.table import Scale, Section, sections
+from support.process import ServerStartError
 
+_FAILURES = (FailedError, ServerStartError, TimeoutError, AssertionError)
+"""Of a command, a server, or a wait for either: the other rows are measured all the same."""
 QUICK = Scale(copies=1, events=20, changes=30, idle_seconds=10.0)
 
 
@@ -52,7 +57,7 @@ def main() -> None:
     report.show(found, console)
     if not words.quick:
         page.write(found)
-    sys.exit(1 if found.wrong else 0)
+    sys.exit(1 if found.wrong or found.failed else 0)
 
 
 def _words() -> argparse.Namespace:
@@ -79,21 +84,31 @@ def _chosen(every: list[Section], globs: str) -> list[Section]:
 
 
 def _measure(section: Section, work: Path, runs: int, found: Results, run: Run) -> Iterator[str]:
-    """Measure the rows of one section in turns; what is found of each."""
-    with section.opened(work) as ground:
-        missing: set[Name] = set()
-        for name in [*section.names()] * runs:
-            if name in missing:
-                continue
-            try:
-                figures = section.rows[name.row](ground)
-            except MissingPeerError as error:
-                missing.add(name)
-                found.skipped[str(name)] = str(error)
-                yield f"skipped: {name}: {error}"
-                continue
-            found.add(name, run, figures)
-            yield f"{name}: {', '.join(f'{figure} {value:,.4g}' for figure, value in figures.items())}"
+    """Measure the rows of one section in turns; what is found of each. A row that fails is left out from then on."""
+    left = list(section.names())
+    try:
+        with section.opened(work) as ground:
+            for name in left * runs:
+                if name not in left:
+                    continue
+                try:
+                    figures = section.rows[name.row](ground)
+                except (MissingPeerError, *_FAILURES) as error:
+                    left.remove(name)
+                    yield _left_out(name, error, found)
+                    continue
+                found.add(name, run, figures)
+                yield f"{name}: {', '.join(f'{figure} {value:,.4g}' for figure, value in figures.items())}"
+    except _FAILURES as error:
+        yield from (_left_out(name, error, found) for name in left)
+
+
+def _left_out(name: Name, error: Exception, found: Results) -> str:
+    """Note why a row was not measured."""
+    why = " ".join(str(error).split())[-300:]
+    missing = isinstance(error, MissingPeerError)
+    (found.skipped if missing else found.failed)[str(name)] = why
+    return f"{'skipped' if missing else 'failed'}: {name}: {why}"
 
 
 if __name__ == "__main__":

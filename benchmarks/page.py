@@ -29,7 +29,7 @@ def text(page: str, found: Results) -> str:
     parts = {one.name: one.markdown() for one in report.tables(found)}
     parts["runs"] = "".join(f"- {line}\n" for line in report.conditions(found))
     parts["sizes"] = "".join(f"- {line}\n" for line in report.sizes(found))
-    parts["skipped"] = "".join(f"- {name}: {why}\n" for name, why in found.skipped.items())
+    parts["skipped"] = "".join(f"- {name}: {why}\n" for name, why in {**found.skipped, **found.failed}.items())
     return _PART.sub(lambda part: f"{part[1]}\n{parts[part[2]]}\n{part[3]}", page)
 
 

@@ -153,5 +153,6 @@ def show(results: Results, console: Console) -> None:
                 table.add_row(*row)
             console.print(table)
     skipped = [f"skipped: {name}: {why}" for name, why in results.skipped.items()]
+    skipped += [f"failed: {name}: {why}" for name, why in results.failed.items()]
     for line in (*sizes(results), *conditions(results), *skipped, f"wrong profiles: {results.wrong}"):
         console.print(line, soft_wrap=True, highlight=False)

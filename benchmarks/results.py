@@ -60,11 +60,12 @@ class Row(msgspec.Struct):
 
 
 class Results(msgspec.Struct):
-    """All rows of one date. `skipped` has the reason for each row that could not be measured."""
+    """All rows of one date. Rows that can't be measured here, and those that failed, each with why."""
 
     runs: dict[str, Run] = {}
     rows: list[Row] = []
     skipped: dict[str, str] = {}
+    failed: dict[str, str] = {}
 
     def find(self, name: Name) -> Row | None:
         """One row."""
@@ -96,6 +97,7 @@ class Results(msgspec.Struct):
         self.runs[run.at] = run
         self.runs = {at: one for at, one in self.runs.items() if any(row.run == at for row in self.rows)}
         self.skipped.pop(str(name), None)
+        self.failed.pop(str(name), None)
 
     @property
     def wrong(self) -> int:

@@ -22,7 +22,12 @@ PORT = 19092
 
 _LOOK_SECONDS = 0.2
 _QUIET_SECONDS = 4.0
+_START_SECONDS = 600.0
 _PATIENCE_SECONDS = 60.0
+
+
+class FailedError(RuntimeError):
+    """A command did not end well; the text holds the end of what it said."""
 
 
 class Cost(NamedTuple):
@@ -60,7 +65,7 @@ def broker(work: Path, port: int | None = None) -> Iterator[NativeBroker]:
     """One broker with its data in `work`."""
     folder = work / "kafka"
     folder.mkdir(parents=True)
-    server = NativeBroker(folder, port=port)
+    server = NativeBroker(folder, port=port, patience=_START_SECONDS)
     try:
         yield server
     finally:
@@ -80,10 +85,10 @@ def redis(folder: Path) -> Iterator[RedisServer]:
 
 
 def ended(*words: str, env: Mapping[str, str]) -> None:
-    """Run a command of ours; SystemExit where it fails."""
+    """Run a command of ours; FailedError where it fails."""
     done = run(*words, env=env, timeout=3600)
     if done.returncode:
-        raise SystemExit(f"{words[0]} ended with {done.returncode}: {done.stderr}")
+        raise FailedError(f"{words[0]} ended with {done.returncode}: {done.stderr[-500:]}")
 
 
 def differing(right: Path, out: Path) -> int:
@@ -99,7 +104,7 @@ def measured(
     servers: Servers = ALONE,
     codes: Sequence[int] = (0,),
 ) -> Cost:
-    """Run commands (of ours, or paths) at the same time, all to their ends; SystemExit where one fails.
+    """Run commands (of ours, or paths) at the same time, all to their ends; FailedError where one fails.
 
     Memory is that of the largest process.
     """
@@ -113,7 +118,7 @@ def measured(
     wall = time.monotonic() - began
     for (_, status, _used), words in zip(ends, commands, strict=True):
         if (code := os.waitstatus_to_exitcode(status)) not in codes:
-            raise SystemExit(f"{' '.join(words[:3])} ended with {code}: {log.read_text()[-2000:]}")
+            raise FailedError(f"{' '.join(words[:3])} ended with {code}: {log.read_text()[-500:]}")
     own = sum(used.ru_utime + used.ru_stime for _, _, used in ends)
     return Cost(wall, own, *_since(before, servers), max(used.ru_maxrss for _, _, used in ends) / 1024)
 
@@ -140,7 +145,7 @@ def measured_until_complete(  # noqa: PLR0913 - a command, its surroundings, and
         while bad != 0 and (quiet := time.monotonic() - began - cost.wall) < _PATIENCE_SECONDS:
             time.sleep(_LOOK_SECONDS)
             if process.poll() is not None:
-                raise SystemExit(f"{words[0]} ended with {process.returncode}: {log.read_text()[-2000:]}")
+                raise FailedError(f"{words[0]} ended with {process.returncode}: {log.read_text()[-500:]}")
             if (now := produced()) != last:
                 last, seen = now, psutil.Process(process.pid)
                 memory = max(cost.memory, seen.memory_info().rss / 2**20)
