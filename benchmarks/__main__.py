@@ -27,7 +27,7 @@ from support.process import ServerStartError
 
 _FAILURES = (FailedError, ServerStartError, TimeoutError, AssertionError)
 """Of a command, a server, or a wait for either: the other rows are measured all the same."""
-QUICK = Scale(copies=1, events=20, changes=30, idle_seconds=10.0)
+QUICK = Scale(copies=3, events=15, changes=30, idle_seconds=10.0)
 
 
 def main() -> None:

@@ -50,7 +50,8 @@ def plots(found: Results) -> dict[str, Points]:
         },
         "latency-load.png": {"p50": line(DAEMON, rates, "p50"), "p99": line(DAEMON, rates, "p99")},
     }
-    return {name: points for name, points in shown.items() if any(points.values())}
+    drawn = {name: {label: line for label, line in points.items() if line} for name, points in shown.items()}
+    return {name: points for name, points in drawn.items() if points}
 
 
 _LABELS = {

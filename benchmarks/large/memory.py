@@ -45,7 +45,7 @@ def main() -> None:
 
 def _measured(name: str, words: Sequence[str], environment: Mapping[str, str], codes: tuple[int, ...] = (0,)) -> int:
     began, highest = time.monotonic(), 0
-    command = [Path(sys.executable).with_name(words[0]), *words[1:]]
+    command = [str(Path(sys.executable).with_name(words[0])), *words[1:]]
     with subprocess.Popen(command, env=environment, cwd=whiteballoon.ROOT, stdout=subprocess.DEVNULL) as running:  # noqa: S603 - our own
         while running.poll() is None:
             highest = max(highest, _resident(running.pid))

@@ -35,6 +35,7 @@ _LOOK_SECONDS = 0.002
 _LONGEST = 30.0
 """An event whose file has not appeared after so many seconds is counted as that."""
 _WARM_SECONDS = 3.0
+_START_SECONDS, _END_SECONDS = 600.0, 120.0
 _STEADY_SECONDS, _STEADY_SHARE = 3.0, 0.07
 _users = count(90_000_000)
 
@@ -84,13 +85,13 @@ def _running(
         with Started("snapshot-consumer", "--output-dir", str(files), env=env, log=log) as consumer:
             running = _Running(consumer, server, files)
             if kafka:
-                consumer.until(files.is_dir)
+                consumer.until(files.is_dir, _START_SECONDS)
                 _Watch(running, producer(ground.bootstrap)).until_written()
-            consumer.until(lambda: any(files.glob("*.json")), 600)
+            consumer.until(lambda: any(files.glob("*.json")), _START_SECONDS)
             _until_steady(running)
             yield running
             consumer.process.send_signal(signal.SIGTERM)
-            consumer.process.wait(30)
+            consumer.process.wait(_END_SECONDS)
 
 
 def _until_steady(running: _Running) -> None:

@@ -57,13 +57,21 @@ def _events() -> Iterator[tuple[Event, Event]]:
     bodies = [row[tables["request_comments"]["columns"].index("body")] for row in tables["request_comments"]["rows"]]
     column = tables["comment_llm_analyses"]["columns"].index("tags")
     tags = cycle([list_column(row[column]) for row in tables["comment_llm_analyses"]["rows"]])
-    ids = {"user_id": _KEY.user_id, "group_slug": _KEY.group_slug, "revision": time.time_ns() // 1000}
+    revision = time.time_ns() // 1000
     for number, body in enumerate(cycle(bodies), 1):
-        moment = _BEGAN + timedelta(minutes=number)
-        yield (
-            CommentCreated(comment_id=number, help_request_id=number % 7 + 1, body=body, created_at=moment, **ids),
-            InsightCreated(comment_id=number, tags=next(tags), **ids),
+        comment = CommentCreated(
+            comment_id=number,
+            user_id=_KEY.user_id,
+            group_slug=_KEY.group_slug,
+            help_request_id=number % 7 + 1,
+            body=body,
+            created_at=_BEGAN + timedelta(minutes=number),
+            revision=revision,
         )
+        insight = InsightCreated(
+            comment_id=number, user_id=_KEY.user_id, group_slug=_KEY.group_slug, tags=next(tags), revision=revision
+        )
+        yield comment, insight
 
 
 def change(ground: Ground, size: int) -> Figures:

@@ -39,6 +39,8 @@ CLIENTS = ("librdkafka", "kafka-python")
 KILL = "kill -9 half way, its successor, librdkafka"
 LIMITS = {"poll": "poll", "poll, decode": "decode", "poll, decode, fold": "fold"}
 _PARTITIONS = 4
+_READING_SECONDS = 600.0
+"""A topic of which not all can be read by then has wrong profiles."""
 _COUNTED_BY_PEERS = {
     "message_count": "message_count",
     "first": "first_seen_at",
@@ -54,8 +56,10 @@ class Stream:
 
     def __init__(self, work: Path, shape: Shape, bootstrap: str, broker_pid: int) -> None:
         self._work = work
+        self._storage = work / "storage"
         databases = whiteballoon.urls(whiteballoon.create(shape))
-        self._env = {**os.environ, **databases, "KAFKA_BOOTSTRAP_SERVERS": bootstrap}
+        places = {"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "SNAPSHOT_STORAGE_DIR": str(self._storage)}
+        self._env = {**os.environ, **databases, **places}
         self._bootstrap = bootstrap
         self._broker = broker_pid
         self._runs = 0
@@ -157,10 +161,9 @@ class Stream:
     def _member(self, server: RedisServer, client: str) -> dict[str, str]:
         """The environment of a consumer that nobody knows yet."""
         self._runs += 1
-        storage = self._work / "storage"
-        shutil.rmtree(storage, ignore_errors=True)
+        shutil.rmtree(self._storage, ignore_errors=True)
         ours = {"REDIS_URL": server.url, "KAFKA_CLIENT": client, "KAFKA_GROUP_ID": f"run-{self._runs}"}
-        return {**self._env, **ours, "SNAPSHOT_STORAGE_DIR": str(storage)}
+        return {**self._env, **ours}
 
     def _measured(self, *commands: Sequence[str], env: Mapping[str, str], redis_pid: int | None = None) -> Cost:
         servers = Servers(redis_pid, self._broker)
@@ -205,7 +208,7 @@ class Stream:
         def differs(key: tuple[int, str]) -> bool:
             one, right = announced.get(key), self._right[key]
             if one is None or counted is None:
-                return one != right
+                return bool(one != right)
             return any(one[mine] != right[ours] for mine, ours in counted.items())
 
         return sum(map(differs, self._right)) + len(announced.keys() - self._right.keys())
@@ -215,9 +218,9 @@ class Stream:
         ends = {part: end for part, end in self._ends(topic).items() if end > since.get(part, 0)}
         reader = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "reader", "enable.auto.commit": False})
         reader.assign([TopicPartition(topic, part, since.get(part, 0)) for part in ends])
-        found = {}
+        found, until = {}, time.monotonic() + _READING_SECONDS
         try:
-            while ends:
+            while ends and time.monotonic() < until:
                 for message in reader.consume(10_000, 0.5):
                     part, offset, value = message.partition(), message.offset(), message.value()
                     if message.error() is None and value is not None:

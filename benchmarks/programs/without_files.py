@@ -15,7 +15,7 @@ from snapshot.flush.epochs import FolderEpochs
 from snapshot.flush.scrub import Scrub
 from snapshot.flush.unannounced import UnannouncedJournal
 
-_DO_NOTHING = (
+_DO_NOTHING: tuple[tuple[type, str, object], ...] = (
     (ProfileFolder, "write", {}),
     (ProfileFolder, "hash_on_disk", NO_FILE),
     (FolderEpochs, "note_writes", None),
