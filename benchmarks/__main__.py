@@ -16,16 +16,15 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from rich.console import Console
 
 from benchmarks import page, peers, report, results, whiteballoon
 from benchmarks.peers import MissingPeerError
 from benchmarks.results import Name, Results, Run
-from benchmarks.stand import FailedError
 from benchmarks.table import Scale, Section, sections
-from support.process import ServerStartError
 
-_FAILURES = (FailedError, ServerStartError, TimeoutError, AssertionError)
+_FAILURES = (RuntimeError, OSError, AssertionError, KafkaException)
 """Of a command, a server, or a wait for either: the other rows are measured all the same."""
 QUICK = Scale(copies=3, events=15, changes=30, idle_seconds=10.0)
 

@@ -20,6 +20,10 @@ from benchmarks.whiteballoon import ROOT
 PAGE = ROOT / "docs" / "performance.md"
 IMAGES = ROOT / "docs" / "images"
 _PART = re.compile(r"(<!-- results: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLOTS = (
+    ("plot of history", "cost-history.png", "CPU of one more comment against the comments that the profile has"),
+    ("plot of latency", "latency-load.png", "Seconds from event to file against changed profiles a second"),
+)
 Points = Mapping[str, list[tuple[float, float]]]
 """What a plot shows: of each line its points."""
 
@@ -30,6 +34,9 @@ def text(page: str, found: Results) -> str:
     parts["runs"] = "".join(f"- {line}\n" for line in report.conditions(found))
     parts["sizes"] = "".join(f"- {line}\n" for line in report.sizes(found))
     parts["skipped"] = "".join(f"- {name}: {why}\n" for name, why in {**found.skipped, **found.failed}.items())
+    drawn = plots(found)
+    for name, file, alternative in _PLOTS:
+        parts[name] = f"![{alternative}](images/{file})\n" if file in drawn else f"{report.MISSING}\n"
     return _PART.sub(lambda part: f"{part[1]}\n{parts[part[2]]}\n{part[3]}", page)
 
 

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.goals import GOALS, YARDSTICKS
-from benchmarks.results import Name, Results, Row
-from benchmarks.table import DAEMON, DATABASE, HISTORY, STREAMS, Scale, sections
+from benchmarks.results import Name, Results, Row, Run
+from benchmarks.table import DAEMON, DATABASE, HISTORY, ONE_FILES, ONE_FOLD, STREAMS, Scale, sections
 from benchmarks.whiteballoon import COPIES
 
 MISSING = "not measured yet"
@@ -28,21 +28,31 @@ class Text(NamedTuple):
 
 
 Column = tuple[str, str, Callable[[float], str]]
+"""Its head, the figure that it shows, and how."""
+Base = tuple[str, str, str]
+"""The head of a column of ratios, the row (of the same ground) that they are multiples of, and the figure."""
 _STREAM: tuple[Column, ...] = (
     ("CPU, ms a 1,000", "cpu", "{:.1f}".format),
     ("of it Redis", "redis", "{:.1f}".format),
     ("events/s", "rate", "{:,.0f}".format),
     ("MB", "memory", "{:,.0f}".format),
+    ("Redis bytes a comment", "stored", "{:,.0f}".format),
 )
+_STREAM_BASES: tuple[Base, ...] = tuple((head, row, "cpu") for row, head in YARDSTICKS.items())
 _DATABASE: tuple[Column, ...] = (
     ("seconds", "seconds", "{:.1f}".format),
     ("CPU, s", "cpu_seconds", "{:.1f}".format),
     ("MB", "memory", "{:,.0f}".format),
 )
+_DATABASE_BASES: tuple[Base, ...] = (
+    ("× scan, fold", ONE_FOLD, "cpu_seconds"),
+    ("× scan, fold, files", ONE_FILES, "cpu_seconds"),
+)
 _HISTORY: tuple[Column, ...] = (
     ("CPU a change, µs", "change", "{:,.0f}".format),
     ("of it Redis", "redis_change", "{:,.0f}".format),
 )
+_HISTORY_BASES: tuple[Base, ...] = (("× of 10", "a comment more than 10", "change"),)
 _LATENCY: tuple[Column, ...] = (
     ("p50, s", "p50", "{:.3f}".format),
     ("p99, s", "p99", "{:.3f}".format),
@@ -74,13 +84,13 @@ def goals(results: Results) -> Text:
 def tables(results: Results) -> list[Text]:
     """All of it, the goals first."""
     names = [name for section in sections(Scale(COPIES)) for name in section.names()]
-    streams = [_table(results, on, _of(names, on, "kill", inside=False), _STREAM, tuple(YARDSTICKS)) for on in STREAMS]
+    streams = [_table(results, on, _of(names, on, "kill", inside=False), _STREAM, _STREAM_BASES) for on in STREAMS]
     return [
         goals(results),
         *streams,
         _table(results, "kill", _of(names, STREAMS[0], "kill"), _KILL),
-        _table(results, DATABASE, _of(names, DATABASE), _DATABASE),
-        _table(results, HISTORY, _of(names, HISTORY), _HISTORY),
+        _table(results, DATABASE, _of(names, DATABASE), _DATABASE, _DATABASE_BASES),
+        _table(results, HISTORY, _of(names, HISTORY), _HISTORY, _HISTORY_BASES),
         _table(results, "latency", _of(names, DAEMON, "event to file"), _LATENCY),
         _table(results, "idle", _of(names, DAEMON, "idle"), _IDLE),
     ]
@@ -91,13 +101,13 @@ def _of(names: Sequence[Name], on: str, part: str = "", *, inside: bool = True) 
 
 
 def _table(
-    results: Results, name: str, names: Sequence[Name], columns: Sequence[Column], bases: Sequence[str] = ()
+    results: Results, name: str, names: Sequence[Name], columns: Sequence[Column], bases: Sequence[Base] = ()
 ) -> Text:
-    heads = ("row", *(head for head, _, _ in columns), *(YARDSTICKS[base] for base in bases))
+    heads = ("row", *(head for head, _, _ in columns), *(head for head, _, _ in bases))
     return Text(name, heads, [list(_cells(results, one, columns, bases)) for one in names])
 
 
-def _cells(results: Results, name: Name, columns: Sequence[Column], bases: Sequence[str]) -> Iterator[str]:
+def _cells(results: Results, name: Name, columns: Sequence[Column], bases: Sequence[Base]) -> Iterator[str]:
     row = results.find(name)
     yield name.row
     if row is None:
@@ -107,24 +117,24 @@ def _cells(results: Results, name: Name, columns: Sequence[Column], bases: Seque
     for _, figure, spelled in columns:
         value = row.median(figure)
         yield "" if value is None else spelled(value)
-    for base in bases:
-        ratio = results.ratio(name, Name(name.on, base), "cpu")
+    for _, base, figure in bases:
+        ratio = results.ratio(name, Name(name.on, base), figure)
         yield "" if ratio is None else f"{ratio:.2f}"
 
 
 def conditions(results: Results) -> list[str]:
     """One line for each run: when, on what, under which load, and how often each row was measured."""
-    return [line for run in results.runs.values() for line in [_condition(results, run.at)]]
+    return [_condition(results, run) for run in results.runs.values()]
 
 
-def _condition(results: Results, at: str) -> str:
-    run, rows = results.runs[at], [row for row in results.rows if row.run == at]
+def _condition(results: Results, run: Run) -> str:
+    rows = [row for row in results.rows if row.run == run.at]
     times = sorted({len(values) for row in rows for values in row.figures.values()})
     load = " to ".join(f"{one:.1f}" for one in run.load)
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     machine = f"{run.machine['cores']} cores ({run.machine['processor']}), {run.machine['memory_gb']} GB"
     return (
-        f"{at}, commit {run.commit}: {len(rows)} rows, each measured {' or '.join(map(str, times))} time(s); "
+        f"{run.at}, commit {run.commit}: {len(rows)} rows, each measured {' or '.join(map(str, times))} time(s); "
         f"the oracle's rows {run.copies} times over; {machine}; load of the machine {load}, "
         f"niceness {run.machine['niceness']}; {versions}."
     )

@@ -44,8 +44,8 @@ def test_what_was_not_measured_is_said_and_not_shown_as_a_figure() -> None:
     )
     texts = {one.name: one for one in report.tables(found)}
     assert texts["history"].rows[:2] == [
-        ["a comment more than 10", "1,500", ""],
-        ["a comment more than 100", report.MISSING, ""],
+        ["a comment more than 10", "1,500", "", "1.00"],
+        ["a comment more than 100", report.MISSING, "", ""],
     ]
     assert all(
         row[1:] == [report.MISSING, goal.wanted(), ""]
