@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import page, report, results
+from benchmarks.goals import GOALS
 from benchmarks.results import Name, Results, Run
 
 NEWEST = results.load(results.newest())
@@ -48,8 +49,7 @@ def test_what_was_not_measured_is_said_and_not_shown_as_a_figure() -> None:
         ["a comment more than 100", report.MISSING, "", ""],
     ]
     assert all(
-        row[1:] == [report.MISSING, goal.wanted(), ""]
-        for row, goal in zip(texts["goals"].rows, report.GOALS, strict=True)
+        row[1:] == [report.MISSING, goal.wanted(), ""] for row, goal in zip(texts["goals"].rows, GOALS, strict=True)
     )
     assert page.plots(found) == {"cost-history.png": {"with Redis": [(10.0, 1500.0)]}}
 
