@@ -1,8 +1,10 @@
 """What a measurement on real servers needs: a broker, a Redis, commands that must end well, and what a process used."""
 
 import os
+import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,7 +108,7 @@ def measured(
 ) -> Cost:
     """Run commands (of ours, or paths) at the same time, all to their ends; FailedError where one fails.
 
-    Memory is that of the largest process.
+    Memory is that of the largest of these processes; its own children are not looked at.
     """
     before, began = servers.seconds(), time.monotonic()
     with log.open("ab") as output:
@@ -114,13 +116,14 @@ def measured(
             subprocess.Popen([HERE / words[0], *words[1:]], env=env, cwd=ROOT, stdout=output, stderr=output)  # noqa: S603 - ours
             for words in commands
         ]
-        ends = [os.wait4(process.pid, 0) for process in running]
+        with _peaks([process.pid for process in running]) as peaks:
+            ends = [os.wait4(process.pid, 0) for process in running]
     wall = time.monotonic() - began
     for (_, status, _used), words in zip(ends, commands, strict=True):
         if (code := os.waitstatus_to_exitcode(status)) not in codes:
             raise FailedError(f"{' '.join(words[:3])} ended with {code}: {log.read_text()[-500:]}")
     own = sum(used.ru_utime + used.ru_stime for _, _, used in ends)
-    return Cost(wall, own, *_since(before, servers), max(used.ru_maxrss for _, _, used in ends) / 1024)
+    return Cost(wall, own, *_since(before, servers), max(peaks.values()))
 
 
 def measured_until_complete(  # noqa: PLR0913 - a command, its surroundings, and two questions
@@ -164,6 +167,37 @@ def cpu_seconds(pid: int | None) -> float:
         return 0.0
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+@contextmanager
+def _peaks(pids: Sequence[int]) -> Iterator[Mapping[int, float]]:
+    """The peak memory of running processes, in MB, looked at until the end.
+
+    What the kernel says at a process' end (`ru_maxrss`) counts the memory of the one that started it as well.
+    """
+    peaks, ended = dict.fromkeys(pids, 0.0), threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            for pid in pids:
+                peaks[pid] = max(peaks[pid], _peak(pid))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield peaks
+    finally:
+        ended.set()
+        looking.join()
+
+
+def _peak(pid: int) -> float:
+    """Of one process so far; 0 where it has ended."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return 0.0 if found is None else int(found[1]) / 1024
 
 
 def _since(before: tuple[float, float], servers: Servers) -> tuple[float, float]:
