@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import threading
@@ -117,12 +118,12 @@ def measured(
             for words in commands
         ]
         with _peaks([process.pid for process in running]) as peaks:
-            ends = [os.wait4(process.pid, 0) for process in running]
+            ends = [_reaped(process) for process in running]
     wall = time.monotonic() - began
-    for (_, status, _used), words in zip(ends, commands, strict=True):
-        if (code := os.waitstatus_to_exitcode(status)) not in codes:
+    for process, words in zip(running, commands, strict=True):
+        if (code := process.returncode) not in codes:
             raise FailedError(f"{' '.join(words[:3])} ended with {code}: {log.read_text()[-500:]}")
-    own = sum(used.ru_utime + used.ru_stime for _, _, used in ends)
+    own = sum(used.ru_utime + used.ru_stime for used in ends)
     return Cost(wall, own, *_since(before, servers), max(peaks.values()))
 
 
@@ -167,6 +168,13 @@ def cpu_seconds(pid: int | None) -> float:
         return 0.0
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+def _reaped(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
+    """What a process used, its own children included, once it has ended."""
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return used
 
 
 @contextmanager
