@@ -1,8 +1,9 @@
 """A stream of events, read from its beginning: the raw limits, the relay, the consumer, the peers; and a kill -9.
 
 One broker with four partitions a topic, one Redis with its append-only file on, both on this machine. Every profile of
-every row is checked: ours against what `wb --all` writes of the same database, files and announcements; of the peers
-what they count by the same rules (comments, first, last, requests). CPU is of the own process and of Redis.
+every row is checked: ours against what `wb --all` writes of the same database, files and announcements; the peers' by
+what they count by the same rules (comments, first, last, requests), against the events themselves. CPU is that of the
+own process and of Redis.
 """
 
 import json
@@ -10,8 +11,10 @@ import os
 import shutil
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -41,14 +44,27 @@ LIMITS = {"poll": "poll", "poll, decode": "decode", "poll, decode, fold": "fold"
 _PARTITIONS = 4
 _READING_SECONDS = 600.0
 """A topic of which not all can be read by then has wrong profiles."""
-_COUNTED_BY_PEERS = {
-    "message_count": "message_count",
-    "first": "first_seen_at",
-    "last": "last_seen_at",
-    "request_ids": "request_ids",
-}
+_OF_PEERS = ("message_count", "first", "last", "request_ids")
+"""What the peers' snapshots call what they count by the same rules, but for deletions."""
 _CONSUMER = ("snapshot-consumer", "--until-caught-up")
 _WITHOUT_FILES = (sys.executable, "-m", "benchmarks.programs.without_files", "--until-caught-up")
+
+
+_Key = tuple[int, str]
+"""User and group."""
+
+
+class _Comment(msgspec.Struct):
+    """What is read of an event, with its time as it is spelled there."""
+
+    comment_id: int
+    help_request_id: int
+    user_id: int
+    group_slug: str
+    created_at: str
+
+
+_decode = msgspec.json.Decoder(_Comment).decode
 
 
 class Stream:
@@ -153,7 +169,7 @@ class Stream:
                 log=self._work / "peer.log",
                 servers=Servers(broker=self._broker),
                 produced=lambda: sum(self._ends(out).values()),
-                wrong=lambda: self._wrong(out, {}, _COUNTED_BY_PEERS),
+                wrong=lambda: self._wrong_of_peer(out),
             )
         shutil.rmtree(state)
         return {**self._figures(cost), "wrong": wrong}
@@ -201,36 +217,55 @@ class Stream:
         finally:
             looker.close()
 
-    def _wrong(self, topic: str, since: Mapping[int, int], counted: Mapping[str, str] | None = None) -> int:
-        """How many profiles are announced otherwise than they should be; `counted`: by these fields only."""
+    def _wrong(self, topic: str, since: Mapping[int, int]) -> int:
+        """How many profiles are announced otherwise than they should be."""
         announced = self._announced(topic, since)
+        return sum(announced.get(key) != right for key, right in self._right.items()) + len(
+            announced.keys() - self._right
+        )
 
-        def differs(key: tuple[int, str]) -> bool:
-            one, right = announced.get(key), self._right[key]
-            if one is None or counted is None:
-                return bool(one != right)
-            return any(one[mine] != right[ours] for mine, ours in counted.items())
+    def _wrong_of_peer(self, topic: str) -> int:
+        """The same by what a peer counts, which takes no notice of deletions."""
+        right = self._counted
+        announced = self._announced(topic, {})
+        counts = {key: tuple(one[name] for name in _OF_PEERS) for key, one in announced.items()}
+        return sum(counts.get(key) != one for key, one in right.items()) + len(counts.keys() - right)
 
-        return sum(map(differs, self._right)) + len(announced.keys() - self._right.keys())
+    @cached_property
+    def _counted(self) -> dict[_Key, tuple[object, ...]]:
+        """What the events themselves say of each profile: comments, first, last, requests."""
+        found: dict[_Key, dict[int, tuple[str, int]]] = defaultdict(dict)
+        for value in self._messages(COMMENT_CREATED, {}):
+            event = _decode(value)
+            found[event.user_id, event.group_slug][event.comment_id] = event.created_at, event.help_request_id
+        return {key: _counts(list(comments.values())) for key, comments in found.items()}
 
-    def _announced(self, topic: str, since: Mapping[int, int]) -> dict[tuple[int, str], dict[str, Any]]:
+    def _announced(self, topic: str, since: Mapping[int, int]) -> dict[_Key, dict[str, Any]]:
         """The last snapshot of each profile."""
+        snapshots = (msgspec.json.decode(value)["snapshot"] for value in self._messages(topic, since))
+        return {(one["user_id"], one["group_slug"]): one for one in snapshots}
+
+    def _messages(self, topic: str, since: Mapping[int, int]) -> Iterator[bytes]:
+        """The values of a topic, up to its present end."""
         ends = {part: end for part, end in self._ends(topic).items() if end > since.get(part, 0)}
         reader = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "reader", "enable.auto.commit": False})
         reader.assign([TopicPartition(topic, part, since.get(part, 0)) for part in ends])
-        found, until = {}, time.monotonic() + _READING_SECONDS
+        until = time.monotonic() + _READING_SECONDS
         try:
             while ends and time.monotonic() < until:
                 for message in reader.consume(10_000, 0.5):
                     part, offset, value = message.partition(), message.offset(), message.value()
                     if message.error() is None and value is not None:
-                        snapshot = msgspec.json.decode(value)["snapshot"]
-                        found[snapshot["user_id"], snapshot["group_slug"]] = snapshot
+                        yield value
                     if part in ends and offset is not None and offset + 1 >= ends[part]:
                         del ends[part]
         finally:
             reader.close()
-        return found
+
+
+def _counts(comments: Sequence[tuple[str, int]]) -> tuple[object, ...]:
+    moments = [moment for moment, _request in comments]
+    return len(comments), min(moments), max(moments), sorted({request for _moment, request in comments})
 
 
 @contextmanager
