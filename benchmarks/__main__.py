@@ -10,6 +10,7 @@ be had is skipped.
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ QUICK = Scale(copies=3, events=15, changes=30, idle_seconds=10.0)
 
 def main() -> None:
     """Measure."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started ends as well
     words = _words()
     scale = QUICK if words.quick else Scale(whiteballoon.COPIES)
     scale = scale._replace(copies=words.copies or scale.copies)

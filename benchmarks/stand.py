@@ -18,6 +18,7 @@ import psutil
 from benchmarks.whiteballoon import ROOT
 from support.commands import HERE, run
 from support.kafka_broker import NativeBroker
+from support.process import Process
 from support.redis_server import RedisServer
 
 PORT = 19092
@@ -142,14 +143,13 @@ def measured_until_complete(  # noqa: PLR0913 - a command, its surroundings, and
     Gives the cost up to its last message, and how many profiles are wrong: not 0 after a minute of silence.
     """
     before, began, last, cost = servers.seconds(), time.monotonic(), 0, Cost(0.0, 0.0)
-    with log.open("ab") as output:
-        process = subprocess.Popen(words, env=env, cwd=cwd, stdout=output, stderr=output)  # noqa: S603 - a peer's job
+    process = Process(words, log, cwd=cwd, env=env)
     asked, bad = 0.0, -1
     try:
         while bad != 0 and (quiet := time.monotonic() - began - cost.wall) < _PATIENCE_SECONDS:
             time.sleep(_LOOK_SECONDS)
-            if process.poll() is not None:
-                raise FailedError(f"{words[0]} ended with {process.returncode}: {log.read_text()[-500:]}")
+            if not process.running:
+                raise FailedError(f"{words[0]} ended with {process.returncode}: {process.tail()[-500:]}")
             if (now := produced()) != last:
                 last, seen = now, psutil.Process(process.pid)
                 memory = max(cost.memory, seen.memory_info().rss / 2**20)
@@ -158,7 +158,6 @@ def measured_until_complete(  # noqa: PLR0913 - a command, its surroundings, and
                 bad, asked = wrong(), time.monotonic()
     finally:
         process.kill()
-        process.wait()
     return cost, bad
 
 

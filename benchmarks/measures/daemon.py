@@ -8,7 +8,6 @@ events a second, each of another of 20,000 profiles. Broker, load and consumer s
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from benchmarks.whiteballoon import ROOT, Shape
 from projections.comments.events import COMMENT_CREATED
 from support.commands import Started
 from support.kafka_broker import empty
+from support.process import Process
 from support.redis_server import RedisServer
 
 RATES = (300, 1_000, 2_000, 4_000)
@@ -161,12 +161,12 @@ def _load(ground: Ground, rate: int) -> Iterator[Callable[[], float]]:
     """Have another process send; gives the events a second that it really sends."""
     env = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": ground.bootstrap}
     words = [sys.executable, "-m", "benchmarks.programs.load", str(rate)]
-    said = ground.work / "load.log"
-    with said.open("wb") as output, subprocess.Popen(words, env=env, cwd=ROOT, stdout=output) as process:  # noqa: S603 - ours
-        try:
-            yield lambda: _per_second(said.read_text().split())
-        finally:
-            process.kill()
+    said = ground.work / f"load-{next(_users)}.log"
+    process = Process(words, said, cwd=ROOT, env=env)
+    try:
+        yield lambda: _per_second(said.read_text().split())
+    finally:
+        process.kill()
 
 
 def _per_second(said: list[str]) -> float:

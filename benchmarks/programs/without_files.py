@@ -15,7 +15,7 @@ from snapshot.flush.epochs import FolderEpochs
 from snapshot.flush.scrub import Scrub
 from snapshot.flush.unannounced import UnannouncedJournal
 
-_DO_NOTHING: tuple[tuple[type, str, object], ...] = (
+DO_NOTHING: tuple[tuple[type, str, object], ...] = (
     (ProfileFolder, "write", {}),
     (ProfileFolder, "hash_on_disk", NO_FILE),
     (FolderEpochs, "note_writes", None),
@@ -23,6 +23,7 @@ _DO_NOTHING: tuple[tuple[type, str, object], ...] = (
     (Scrub, "step", None),
     (Scrub, "pending_buckets", ()),
 )
+"""Methods, and what they answer instead."""
 
 
 def _answer(answer: object, *_arguments: object, **_named: object) -> object:
@@ -32,7 +33,7 @@ def _answer(answer: object, *_arguments: object, **_named: object) -> object:
 def main() -> None:
     """Run it."""
     with ExitStack() as stack:
-        for kind, name, answer in _DO_NOTHING:
+        for kind, name, answer in DO_NOTHING:
             stack.enter_context(patch.object(kind, name, partial(_answer, answer)))
         sys.argv[0] = "snapshot-consumer"
         consumer()

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from benchmarks.goals import GOALS, YARDSTICKS, Goal
+from benchmarks.programs import without_files
 from benchmarks.results import Name, Results, Row
 from benchmarks.table import SHORT, Scale, sections
 from benchmarks.whiteballoon import Shape
@@ -58,3 +59,7 @@ def test_globs_of_the_makefile_name_rows() -> None:
 def test_every_copy_of_a_user_has_comments_and_no_comment_belongs_to_two(shape: Shape) -> None:
     copies = {shape.user_copy(comment, copy) for comment in range(50) for copy in range(shape.comments)}
     assert copies == set(range(shape.users))
+
+
+def test_what_the_consumer_without_files_leaves_out_is_there() -> None:
+    assert [name for kind, name, _answer in without_files.DO_NOTHING if not callable(getattr(kind, name, None))] == []
