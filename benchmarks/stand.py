@@ -27,7 +27,7 @@ PORT = 19092
 _LOOK_SECONDS = 0.2
 _QUIET_SECONDS = 4.0
 _START_SECONDS = 600.0
-_PATIENCE_SECONDS = 60.0
+_QUIET_AT_MOST = 60.0
 
 
 class FailedError(RuntimeError):
@@ -146,7 +146,9 @@ def measured_until_complete(  # noqa: PLR0913 - a command, its surroundings, and
     process = Process(words, log, cwd=cwd, env=env)
     asked, bad = 0.0, -1
     try:
-        while bad != 0 and (quiet := time.monotonic() - began - cost.wall) < _PATIENCE_SECONDS:
+        while bad != 0 and (quiet := time.monotonic() - began - cost.wall) < (
+            _QUIET_AT_MOST if last else _START_SECONDS
+        ):
             time.sleep(_LOOK_SECONDS)
             if not process.running:
                 raise FailedError(f"{words[0]} ended with {process.returncode}: {process.tail()[-500:]}")
@@ -158,6 +160,8 @@ def measured_until_complete(  # noqa: PLR0913 - a command, its surroundings, and
                 bad, asked = wrong(), time.monotonic()
     finally:
         process.kill()
+    if bad < 0:
+        raise FailedError(f"{words[0]} produced nothing: {process.tail()[-500:]}")
     return cost, bad
 
 

@@ -72,6 +72,7 @@ class Stream:
 
     def __init__(self, work: Path, shape: Shape, bootstrap: str, broker_pid: int) -> None:
         self._work = work
+        self.looker = Consumer({"bootstrap.servers": bootstrap, "group.id": "looker"})
         self._storage = work / "storage"
         databases = whiteballoon.urls(whiteballoon.create(shape))
         places = {"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "SNAPSHOT_STORAGE_DIR": str(self._storage)}
@@ -210,12 +211,8 @@ class Stream:
             member.close()
 
     def _ends(self, topic: str) -> dict[int, int]:
-        looker = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "looker"})
-        try:
-            parts = range(_PARTITIONS)
-            return {part: looker.get_watermark_offsets(TopicPartition(topic, part), timeout=10)[1] for part in parts}
-        finally:
-            looker.close()
+        parts = range(_PARTITIONS)
+        return {part: self.looker.get_watermark_offsets(TopicPartition(topic, part), timeout=10)[1] for part in parts}
 
     def _wrong(self, topic: str, since: Mapping[int, int]) -> int:
         """How many profiles are announced otherwise than they should be."""
@@ -297,4 +294,6 @@ ROWS: Mapping[str, Callable[[Stream], Figures]] = {
 def opened(work: Path, shape: Shape) -> Iterator[Stream]:
     """Start the servers."""
     with stand.broker(work, stand.PORT) as broker:
-        yield Stream(work, shape, broker.bootstrap, broker.pid)
+        stream = Stream(work, shape, broker.bootstrap, broker.pid)
+        yield stream
+        stream.looker.close()
