@@ -1,6 +1,6 @@
 """`make bench`: measures the rows of the table in turns, checks each profile, prints, and keeps the figures.
 
-    python -m benchmarks [--quick] [--rows 'GLOB;GLOB'] [--copies N] [--runs N]
+    python -m benchmarks [--quick] [--rows 'GLOB;GLOB'] [--copies N] [--runs N] [--note TEXT]
 
 A row is named as `short stream: consumer, librdkafka` (--list has all). Ratios are of rows of one run: choose a row
 together with what it is compared with. Exit code 1 where a profile is wrong or a row failed; a peer that can't
@@ -40,7 +40,7 @@ def main() -> None:
     if words.list:
         print(*(name for section in chosen for name in section.names()), sep="\n")
         return
-    run = results.begin(scale.copies)
+    run = results.begin(scale.copies, words.note)
     place = results.place(run, quick=words.quick)
     found = results.load(place)
     console = Console()
@@ -71,6 +71,7 @@ def _words() -> argparse.Namespace:
         "--copies", type=int, help=f"of the oracle's rows; default: {whiteballoon.COPIES}, quick: {QUICK.copies}"
     )
     parser.add_argument("--runs", type=int, help="of each row; the median counts; default: 3, quick: 1")
+    parser.add_argument("--note", default="", help="what else has to be known of this run; kept with it")
     parser.add_argument("--list", action="store_true", help="only name the rows")
     return parser.parse_args()
 

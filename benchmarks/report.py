@@ -136,7 +136,7 @@ def _condition(results: Results, run: Run) -> str:
     return (
         f"{run.at}, commit {run.commit}: {len(rows)} rows, each measured {' or '.join(map(str, times))} time(s); "
         f"the oracle's rows {run.copies} times over; {machine}; load of the machine {load}, "
-        f"niceness {run.machine['niceness']}; {versions}."
+        f"niceness {run.machine['niceness']}; {versions}.{f' {run.note}.' if run.note else ''}"
     )
 
 

@@ -35,7 +35,10 @@ class Name(NamedTuple):
 
 
 class Run(msgspec.Struct):
-    """One start of `python -m benchmarks`. `load` is the machine's, over a minute, at its start and at its end."""
+    """One start of `python -m benchmarks`. `load` is the machine's, over a minute, at its start and at its end.
+
+    `note` is what else has to be known.
+    """
 
     at: str
     commit: str
@@ -43,6 +46,7 @@ class Run(msgspec.Struct):
     versions: dict[str, str]
     machine: dict[str, str | int]
     load: list[float]
+    note: str = ""
 
 
 class Row(msgspec.Struct):
@@ -105,7 +109,7 @@ class Results(msgspec.Struct):
         return sum(int(max(row.figures.get("wrong", [0.0]))) for row in self.rows)
 
 
-def begin(copies: int) -> Run:
+def begin(copies: int, note: str = "") -> Run:
     """Describe this start: code, versions, machine and its load."""
     return Run(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -119,6 +123,7 @@ def begin(copies: int) -> Run:
             "niceness": os.getpriority(os.PRIO_PROCESS, 0),
         },
         load=[os.getloadavg()[0]] * 2,
+        note=note,
     )
 
 

@@ -217,9 +217,8 @@ class Stream:
     def _wrong(self, topic: str, since: Mapping[int, int]) -> int:
         """How many profiles are announced otherwise than they should be."""
         announced = self._announced(topic, since)
-        return sum(announced.get(key) != right for key, right in self._right.items()) + len(
-            announced.keys() - self._right
-        )
+        differing = [key for key, right in self._right.items() if announced.get(key) != right]
+        return len(differing) + len(announced.keys() - self._right)
 
     def _wrong_of_peer(self, topic: str) -> int:
         """The same by what a peer counts, which takes no notice of deletions."""
