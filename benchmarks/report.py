@@ -12,6 +12,8 @@ from benchmarks.table import DAEMON, DATABASE, HISTORY, ONE_FILES, ONE_FOLD, STR
 from benchmarks.whiteballoon import COPIES
 
 MISSING = "not measured yet"
+_LARGE = 1_000
+"""From here on a figure of a goal needs no fraction."""
 
 
 class Text(NamedTuple):
@@ -74,11 +76,15 @@ def goals(results: Results) -> Text:
     rows = []
     for goal in GOALS:
         value = goal.measured(results)
-        found = MISSING if value is None else f"{value:,.3g} {goal.unit}".strip()
+        found = MISSING if value is None else f"{_short(value)} {goal.unit}".strip()
         rows.append(
             [goal.what, found, goal.wanted().strip(), "" if value is None else "yes" if goal.met(value) else "no"]
         )
     return Text("goals", ("goal", "measured", "wanted", "met"), rows)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= _LARGE else f"{value:.3g}"
 
 
 def tables(results: Results) -> list[Text]:
