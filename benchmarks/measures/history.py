@@ -1,7 +1,7 @@
 """One more comment of a profile that has few or many: what applying it and flushing the profile takes.
 
 In this process, with a real Redis whose append-only file is on, a real folder, and the oracle's texts and tags. Each
-comment is a batch and a flush of its own, nothing is known from the batch before, and nobody is told.
+comment is a batch and a flush of its own, nothing is known from the batch before, and nothing is announced.
 """
 
 import time

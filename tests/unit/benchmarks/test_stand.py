@@ -6,14 +6,14 @@ import pytest
 
 from benchmarks import stand
 
-MANY_BYTES = "kept = bytearray(60_000_000); import time; time.sleep(0.6)"
+MANY_BYTES = "kept = bytearray(60_000_000); import time; time.sleep(2)"
 
 
 def test_memory_is_of_the_command_and_not_of_the_process_that_started_it(tmp_path: Path) -> None:
     ballast = bytearray(300_000_000)
     cost = stand.measured((sys.executable, "-c", MANY_BYTES), env=os.environ, log=tmp_path / "log")
     assert 55 < cost.memory < 200, len(ballast)
-    assert cost.wall >= 0.6
+    assert cost.wall >= 2
     assert cost.cpu == cost.own > 0
 
 
