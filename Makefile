@@ -61,14 +61,23 @@ fuzz: .venv/.dev .venv/.fuzz  ## any bytes against all that reads foreign ones; 
 mutants: .venv/.dev .venv/.mutants  ## are the tests able to fail? pure rooms and guard, half an hour; `make mutants JOBS=2`
 	@PYTHONPATH=tests $(RUN) mutation --jobs $(JOBS)
 
-bench: .venv/.dev  ## measure, and compare with the kept figures
-	@$(RUN) benchmarks
+ROWS ?= *
+RUNS ?= 3
+BENCH = PYTHONPATH=tests $(RUN) benchmarks --runs $(RUNS)
+bench: .venv/.bench  ## all rows beside limits, peers and goals, each profile checked; ROWS='database: *;daemon: idle*' RUNS=3
+	@$(BENCH) --rows '$(ROWS)'
 
-bench-stream: .venv/.dev  ## consumer and relay by both clients beside the raw limits and Kafka Streams, as ratios; RUNS=3
-	@PYTHONPATH=tests $(RUN) benchmarks.stream
+bench-quick: .venv/.bench  ## what tells most, in three minutes
+	@PYTHONPATH=tests $(RUN) benchmarks --quick
 
-bench-kill: .venv/.dev  ## kill -9 of the only consumer half way through 690,000 events
-	@PYTHONPATH=tests $(RUN) benchmarks.kill
+bench-stream: .venv/.bench  ## consumer and relay by both clients beside the raw limits and the peers
+	@$(BENCH) --rows 'short stream: *'
+
+bench-kill: .venv/.bench  ## kill -9 of the only consumer half way through the stream
+	@$(BENCH) --rows '*: kill*'
+
+bench-page: .venv/.bench  ## docs/performance.md and its plots again, from the newest results
+	@PYTHONPATH=tests $(RUN) benchmarks.page
 
 docs: .venv/.dev  ## write the generated documents again, and build the pages as a site: build/site/index.html
 	@$(RUN) consumer.documents.documents
@@ -105,8 +114,12 @@ python:
 	@$(PIP) install --editable '.[fuzz]' || echo "no atheris here: fuzzing with Hypothesis"
 	@touch $@
 
+.venv/.bench: pyproject.toml | .venv/.dev
+	@$(PIP) install --editable '.[bench]'
+	@touch $@
+
 .venv/.mutants: pyproject.toml | .venv/.dev
 	@$(PIP) install --editable '.[mutants]'
 	@touch $@
 
-.PHONY: help demo test lint format types layers tests simulate unit test-docker chaos fuzz mutants bench bench-stream bench-kill docs clean engine python
+.PHONY: help demo test lint format types layers tests simulate unit test-docker chaos fuzz mutants bench bench-quick bench-stream bench-kill bench-page docs clean engine python

@@ -58,7 +58,9 @@ def properties(listeners: str, advertised: str, controller: str) -> dict[str, st
 
 
 class NativeBroker:
-    """`kafka.Kafka` under Java, in `folder`; `guarded`: where else it listens, by security protocol."""
+    """`kafka.Kafka` under Java, in `folder`; `guarded`: where else it listens, by security protocol.
+
+    It may take `patience` seconds to start."""
 
     def __init__(
         self,
@@ -67,10 +69,12 @@ class NativeBroker:
         guarded: Mapping[str, str] | None = None,
         *,
         port: int | None = None,
+        patience: float = 60.0,
     ) -> None:
         port, controller = port or free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{port}"
         self._folder = folder
+        self._patience = patience
         self._config = folder / "server.properties"
         self._process: Process | None = None
         listeners = {"PLAINTEXT": self.bootstrap, **(guarded or {})}
@@ -97,7 +101,7 @@ class NativeBroker:
         return self._process
 
     def start(self) -> None:
-        self.launch().wait_ready(lambda: answers(self.bootstrap), "Apache Kafka")
+        self.launch().wait_ready(lambda: answers(self.bootstrap), "Apache Kafka", self._patience)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -1,9 +1,9 @@
 """The store check at a million comments: how soon it finds drift, and for how much of a processor.
 
-    python -m benchmarks.store_check [COPIES [URL]]
+    python -m benchmarks.large.store_check [COPIES [URL]]
 
-URL is a PostgreSQL database, as for `benchmarks.sweep`; without it SQLite is read. A private Redis gets the head of
-each profile, as a full read gives it. Then, again and again, one is damaged, and the tail turned until it says so.
+URL is a PostgreSQL database, as for `benchmarks.large.sweep`; without it SQLite is read. A private Redis gets the head
+of each profile, as a full read gives it. Then, again and again, one is damaged, and the tail turned until it says so.
 The cost is the CPU of the check's own turns and of that Redis; nothing is committed meanwhile.
 """
 
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from redis import Redis
 
 from benchmarks import whiteballoon
-from benchmarks.sweep import COPIES
+from benchmarks.large.sweep import COPIES
 from consumer.tail.changes.blocked_deletions import DeletionGuard
 from consumer.tail.changes.poll import Heads
 from consumer.tail.rows.event_builder import EventBuilder
@@ -64,7 +64,7 @@ class _Check(StoreCheck):
 
 def main() -> None:
     """Measure, print, and end with 1 where the limit is passed."""
-    urls = whiteballoon.chosen("sweep", COPIES)
+    urls = whiteballoon.chosen(COPIES)
     with (
         open_databases(urls["DATABASE_URL"], urls["INSIGHTS_DATABASE_URL"]) as database,
         tempfile.TemporaryDirectory() as folder,

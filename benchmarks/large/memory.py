@@ -1,9 +1,9 @@
 """How much memory a full read takes: `wb --all`, and `snapshot-rebuild --all` into an empty store and in step.
 
-    python -m benchmarks.memory [COPIES [URL]]
+    python -m benchmarks.large.memory [COPIES [URL]]
 
 URL is a PostgreSQL database: an empty one is filled first. Without it SQLite is read. 430 copies are 10.2 million
-comments of 639,200 profiles; that takes about half an hour, so `make bench` doesn't run it. Counted is resident memory
+comments of 639,200 profiles; that takes about half an hour. Counted is resident memory
 of all processes of the command together, sampled; the private Redis, where the profiles are, runs beside it.
 """
 
@@ -17,8 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import whiteballoon
-from benchmarks.rebuild import REBUILD
-from benchmarks.wb_snapshot import WB
 from projections.store.redis import embedded
 
 LIMIT = 512_000_000
@@ -28,7 +26,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def main() -> None:
     """Measure, print, and end with 1 where the limit is passed."""
-    urls = whiteballoon.chosen("whiteballoon", whiteballoon.COPIES)
+    urls = whiteballoon.chosen(whiteballoon.COPIES)
     work = Path(tempfile.mkdtemp(prefix="memory-", dir=whiteballoon.FOLDER))
     environment = {**os.environ, **urls, "SNAPSHOT_STORAGE_DIR": str(work / "storage")}
     out = ["--all", "--output-dir", str(work / "rebuilt")]
@@ -36,9 +34,9 @@ def main() -> None:
         (work / "storage").mkdir()
         with embedded.using(work / "storage"):
             highest = [
-                _measured("wb --all", [WB, "signal-profile", "snapshot", "--all"], environment),
-                _measured("rebuild, empty store", [REBUILD, *out], environment, (0, 1)),
-                _measured("rebuild, in step", [REBUILD, *out], environment),
+                _measured("wb --all", ["wb", "signal-profile", "snapshot", "--all"], environment),
+                _measured("rebuild, empty store", ["snapshot-rebuild", *out], environment, (0, 1)),
+                _measured("rebuild, in step", ["snapshot-rebuild", *out], environment),
             ]
     finally:
         shutil.rmtree(work)
@@ -47,7 +45,7 @@ def main() -> None:
 
 def _measured(name: str, words: Sequence[str], environment: Mapping[str, str], codes: tuple[int, ...] = (0,)) -> int:
     began, highest = time.monotonic(), 0
-    command = [sys.executable, "-c", *words]
+    command = [str(Path(sys.executable).with_name(words[0])), *words[1:]]
     with subprocess.Popen(command, env=environment, cwd=whiteballoon.ROOT, stdout=subprocess.DEVNULL) as running:  # noqa: S603 - our own
         while running.poll() is None:
             highest = max(highest, _resident(running.pid))

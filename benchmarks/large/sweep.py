@@ -1,6 +1,6 @@
 """The tail over a million comments: one sweep round within 30 s at its default settings; what it costs idle.
 
-    python -m benchmarks.sweep [COPIES [URL]]
+    python -m benchmarks.large.sweep [COPIES [URL]]
 
 URL is a PostgreSQL database: an empty one is filled first. Without it SQLite is read. The tail runs in process; its
 events are discarded. It prints how long filling the memory and one round take, how much memory, and, while nothing is
@@ -54,7 +54,7 @@ class Statements:
 
 def main() -> None:
     """Measure, print, and end with 1 where a limit is passed."""
-    urls = whiteballoon.chosen("sweep", COPIES)
+    urls = whiteballoon.chosen(COPIES)
     statements = Statements()
     with open_databases(urls["DATABASE_URL"], urls["INSIGHTS_DATABASE_URL"]) as database:
         tail = _opened(database)

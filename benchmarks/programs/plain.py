@@ -1,9 +1,9 @@
 """The baseline: scan all rows, fold them with dicts, write the files; no pages, no memory limit, no flush to the disk.
 
-    python -m benchmarks.plain DATABASES OUT [PROCESSES]
+    python -m benchmarks.programs.plain DATABASES OUT|- [PROCESSES]
 
 A comment's body is read by `projections.comments.body`, as everywhere. Each process scans everything and folds its
-share of the users, as in the figures of the peers' comparison.
+share of the users, as in the figures of the peers' comparison. With `-` no files are written.
 """
 
 import gc
@@ -115,16 +115,20 @@ def _time(moment: str) -> str:
     return moment.replace(" ", "T").removesuffix(".000000")
 
 
-def _share(folder: Path, out: Path, share: int, shares: int) -> None:
+def _share(folder: Path, out: Path | None, share: int, shares: int) -> None:
     gc.disable()
-    for (user, slug), profile in _scan(folder, share, shares).items():
-        _write(out, user, slug, profile)
+    profiles = _scan(folder, share, shares)
+    if out is not None:
+        for (user, slug), profile in profiles.items():
+            _write(out, user, slug, profile)
 
 
 def main() -> None:
     """Do it."""
-    folder, out, shares = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1  # noqa: PLR2004
-    out.mkdir(parents=True)
+    folder, shares = Path(sys.argv[1]), int(sys.argv[3]) if len(sys.argv) > 3 else 1  # noqa: PLR2004
+    out = None if sys.argv[2] == "-" else Path(sys.argv[2])
+    if out is not None:
+        out.mkdir(parents=True)
     fork = multiprocessing.get_context("fork")
     others = [fork.Process(target=_share, args=(folder, out, share, shares)) for share in range(1, shares)]
     for other in others:

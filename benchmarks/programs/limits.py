@@ -1,8 +1,8 @@
 """The limits of Python on the stream: all events polled; decoded too; folded in memory as well, with no store behind.
 
-    python -m benchmarks.limits kafka-python|librdkafka poll|decode|fold
+    python -m benchmarks.programs.limits kafka-python|librdkafka poll|decode|fold
 
-KAFKA_BOOTSTRAP_SERVERS names the broker. Run by `benchmarks.stream` as a process of its own.
+KAFKA_BOOTSTRAP_SERVERS names the broker. Run by `benchmarks.measures.stream` as a process of its own.
 """
 
 import os
