@@ -207,7 +207,7 @@ def _print_summary(done: Exported, run: RunLog, files: FileOptions) -> None:
     typer.echo(
         f"{_many(done.profiles, 'profile')} of {_many(run.entry.users, 'user')}: {done.written:,} written, "
         f"{done.unchanged:,} unchanged, {done.removed:,} removed in {files.profiles}; "
-        f"{_many(done.comments, 'comment')} in {run.seconds:.1f} s ({rate:,.0f}/s)"
+        f"{_many(done.comments, 'comment')} read in {run.seconds:.1f} s ({rate:,.0f}/s)"
     )
     if done.invalid_rows:
         typer.echo(f"{_many(done.invalid_rows, 'comment')} have invalid rows and are left out; the log names the first")
