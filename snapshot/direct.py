@@ -111,17 +111,19 @@ def _analyses(session: Session, comments: list[CommentRow]) -> dict[int, Analysi
 # ------------------------------------------------------------------------------------------------------- many users
 
 
-def direct_snapshots(
+def direct_snapshots(  # noqa: PLR0913 - whose profiles, and who is told what
     database: Database,
     groups: Groups,
     first_user: int,
     last_user: int,
     on_invalid_row: InvalidRowHandler = warn_invalid_row,
+    *,
     on_rows: Callable[[int], object] = lambda _rows: None,
 ) -> Iterator[SignalProfileSnapshot]:
     """Build the snapshots of the users in [first_user, last_user] in these groups, by user and slug.
 
-    `on_rows` is told how many comments were read, page by page. Memory holds one page of rows and one user's counts. Raises what the database raises.
+    `on_rows` is told how many comments were read, page by page. Memory holds one page of rows and one user's counts.
+    Raises what the database raises.
     """
     census = Census(groups, on_invalid_row)
     after: tuple[int, int] | None = None

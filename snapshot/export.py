@@ -42,7 +42,8 @@ _NAMED = 10
 class Seen(msgspec.Struct):
     """What was seen of some profiles as they are now, and what the run would remove of what their files show.
 
-    `comments`: rows read, as a rebuild counts them: deleted ones and those that count nowhere too. A file doesn't tell which comments have tags, so tags are counted by profiles.
+    `comments`: rows read, as a rebuild counts them: deleted ones and those that count nowhere too. A file doesn't tell
+    which comments have tags, so tags are counted by profiles.
     """
 
     profiles: int = 0
@@ -128,7 +129,7 @@ class Preparation:
         def on_rows(rows: int) -> None:
             part.seen.comments += rows
 
-        for snapshot in direct_snapshots(self._database, self._groups, *users, on_invalid_row, on_rows):
+        for snapshot in direct_snapshots(self._database, self._groups, *users, on_invalid_row, on_rows=on_rows):
             self._prepare(snapshot, part)
         return part
 

@@ -18,6 +18,7 @@ from projections.comments.groups import KEY_PREFIX, Groups
 from projections.database.database import Database, open_databases
 from projections.errors import OperatorError
 from projections.remembered.analyses_seen import SeenAnywhere
+from snapshot.cli import usage
 from snapshot.cli.command import exit_code, one_line_errors
 from snapshot.cli.command import run as run_program
 from snapshot.cli.groups import refuse_unknown_group
@@ -94,7 +95,7 @@ def run(argv: Sequence[str]) -> int:
 
     What goes wrong is one line on standard error. `argv` is what stands behind `signal-profile`. Raises nothing.
     """
-    program = typer.main.get_command(app)
+    program = usage.dress(typer.main.get_command(app))
     return exit_code(lambda: program(args=[*argv], prog_name="wb signal-profile", standalone_mode=False))
 
 
