@@ -111,7 +111,7 @@ def _analyses(session: Session, comments: list[CommentRow]) -> dict[int, Analysi
 # ------------------------------------------------------------------------------------------------------- many users
 
 
-def direct_snapshots(  # noqa: PLR0913 - whose profiles, and who is told what
+def direct_snapshots(  # noqa: PLR0913 - whose profiles, and who hears of what
     database: Database,
     groups: Groups,
     first_user: int,
@@ -122,7 +122,7 @@ def direct_snapshots(  # noqa: PLR0913 - whose profiles, and who is told what
 ) -> Iterator[SignalProfileSnapshot]:
     """Build the snapshots of the users in [first_user, last_user] in these groups, by user and slug.
 
-    `on_rows` is told how many comments were read, page by page. Memory holds one page of rows and one user's counts.
+    `on_rows` takes how many comments were read, page by page. Memory holds one page of rows and one user's counts.
     Raises what the database raises.
     """
     census = Census(groups, on_invalid_row)

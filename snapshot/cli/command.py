@@ -134,7 +134,8 @@ def _report_bug(error: Exception) -> None:
     content = f"{_PACKAGE} {__version__}, Python {sys.version}\n{given}\n{text}".encode(errors="backslashreplace")
     with suppress(OSError):
         # A service's /tmp is its own, and ends with it.
-        folder = os.environ.get("SNAPSHOT_STORAGE_DIR") or tempfile.gettempdir()
+        storage = os.environ.get("SNAPSHOT_STORAGE_DIR", "")
+        folder = storage if os.path.isdir(storage) else tempfile.gettempdir()  # noqa: PTH112 - "" is none
         name = f"{folder}/{_PACKAGE}-{hashlib.sha256(content).hexdigest()[:12]}.traceback"
         with suppress(FileExistsError):
             LocalDisk(0o600).write_new(name, content)

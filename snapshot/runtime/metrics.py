@@ -37,6 +37,7 @@ Gauge = Literal[
     "signal_glaze.gaps",
     "signal_glaze.memberships_unmatched",
     "signal_glaze.sweep_round_seconds",
+    "signal_glaze.highlights_stale",
 ]
 
 _SECONDS = 1.0
