@@ -47,7 +47,7 @@ def explain_command(  # noqa: PLR0913, PLR0917 - each is an argument, a flag, or
     """
     question = question_of(number, value)
     with open_existing_store(place) as opened, open_database(database, place, opened) as rows:
-        groups = rows.groups()
+        groups = rows.groups_of(user)
         key = profile_of(user, group_slug, list(groups.members.get(user, ())), stored_slugs(opened, user))
         answer = explain_number(opened, rows, groups, key, question)
     show(answer, lambda out: _print(out, answer, limit), as_json=as_json)
