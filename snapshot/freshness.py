@@ -12,7 +12,7 @@ from snapshot.schema import SignalProfileSnapshot
 Reason = Literal["changed", "last seen differs", "no hash", "no snapshot"]
 
 
-class Stale(msgspec.Struct, frozen=True):
+class StaleHighlight(msgspec.Struct, frozen=True):
     """A highlight that was not made from what the snapshot is now.
 
     Without a source group, and without one of that hash, it is compared with the user's snapshot that was seen last.
@@ -32,7 +32,7 @@ class Freshness(msgspec.Struct, frozen=True):
 
     highlights: int
     fresh: int
-    stale: list[Stale]
+    stale: list[StaleHighlight]
 
 
 def compare(highlights: Sequence[Highlight], snapshots: Iterable[SignalProfileSnapshot]) -> Freshness:
@@ -45,12 +45,12 @@ def compare(highlights: Sequence[Highlight], snapshots: Iterable[SignalProfileSn
     return Freshness(len(highlights), len(highlights) - len(stale), stale)
 
 
-def _stale(one: Highlight, mine: Mapping[str, SignalProfileSnapshot]) -> Stale | None:
+def _stale(one: Highlight, mine: Mapping[str, SignalProfileSnapshot]) -> StaleHighlight | None:
     snapshot = _meant(one, mine)
     reason = _reason(one, snapshot)
     if reason is None:
         return None
-    return Stale(
+    return StaleHighlight(
         one.user_id,
         one.source_group if snapshot is None else snapshot.group_slug,
         reason,
