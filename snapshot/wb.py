@@ -43,7 +43,7 @@ from snapshot.files.folder import open_folder
 from snapshot.files.marker import BlockedInMarker, SeenInMarker
 from snapshot.freshness import Freshness, compare
 from snapshot.runtime import logs
-from snapshot.runtime.metrics import statsd_metrics
+from snapshot.runtime.metrics import Metrics, statsd_metrics
 from snapshot.runtime.progress import progress_bar
 from snapshot.runtime.stdio import print_safely
 from snapshot.runtime.terminal import Printer, show
@@ -111,7 +111,7 @@ def _freshness(
         with _opener(database, files, RunOptions())() as opened:
             found = compare(highlights, _snapshots_of(opened, [one.user_id for one in highlights]))
         with statsd_metrics(metrics.statsd_host, metrics.statsd_port) as figures:
-            figures.gauge("signal_glaze.highlights_stale", len(found.stale))
+            _measure(found, figures)
         show(found, partial(_print_freshness, found), as_json=as_json)
     if found.stale:
         raise typer.Exit(_STALE)
@@ -199,6 +199,10 @@ def _snapshots_of(database: Database, users: list[int]) -> Iterator[SignalProfil
         mine = users[index : bisect_right(users, last)]
         if mine:
             yield from direct_snapshots(database, groups, mine[0], mine[-1])
+
+
+def _measure(found: Freshness, metrics: Metrics) -> None:
+    metrics.gauge("signal_glaze.highlights_stale", len(found.stale))
 
 
 def _print_freshness(found: Freshness, out: Printer) -> None:
