@@ -22,6 +22,8 @@ from sqlalchemy import (
 
 MAIN = MetaData()
 INSIGHTS = MetaData()
+HIGHLIGHTS = MetaData()
+"""In the main database too, of a newer WhiteBalloon's bio generator; only `wb signal-profile freshness` reads it."""
 
 
 def _sync_scope() -> Column[str]:
@@ -115,4 +117,21 @@ comment_llm_analyses = Table(
     Column("notes", Text),
     Column("recorded_at", Text, nullable=False),
     Index("idx_comment_llm_analyses_run_id", "run_id"),
+)
+
+# Without its columns for staleness and manual overrides.
+user_profile_highlights = Table(
+    "user_profile_highlights",
+    HIGHLIGHTS,
+    Column("user_id", Integer, primary_key=True),
+    Column("bio_text", Text),
+    Column("proof_points_json", Text),
+    Column("quotes_json", Text),
+    Column("confidence_note", Text),
+    Column("source_group", String),
+    Column("snapshot_hash", String),
+    Column("snapshot_last_seen_at", DateTime),
+    Column("llm_model", String),
+    Column("guardrail_issues_json", Text),
+    Column("generated_at", DateTime),
 )

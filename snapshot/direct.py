@@ -4,7 +4,7 @@ WhiteBalloon calls `build_snapshot` and `build_snapshots` with a session of its 
 whole ranges of users with `direct_snapshots`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -111,21 +111,25 @@ def _analyses(session: Session, comments: list[CommentRow]) -> dict[int, Analysi
 # ------------------------------------------------------------------------------------------------------- many users
 
 
-def direct_snapshots(
+def direct_snapshots(  # noqa: PLR0913 - whose profiles, and who hears of what
     database: Database,
     groups: Groups,
     first_user: int,
     last_user: int,
     on_invalid_row: InvalidRowHandler = warn_invalid_row,
+    *,
+    on_rows: Callable[[int], object] = lambda _rows: None,
 ) -> Iterator[SignalProfileSnapshot]:
     """Build the snapshots of the users in [first_user, last_user] in these groups, by user and slug.
 
-    Memory holds one page of rows and one user's counts. Raises what the database raises.
+    `on_rows` takes how many comments were read, page by page. Memory holds one page of rows and one user's counts.
+    Raises what the database raises.
     """
     census = Census(groups, on_invalid_row)
     after: tuple[int, int] | None = None
     while True:
         rows = database.comments_of_users(first_user, last_user, after, PAGE)
+        on_rows(len(rows))
         analyses = database.analyses_by_ids(sorted([row.comment_id for row in rows])) if rows else {}
         for key, head in census.page(rows, analyses):
             if (snapshot := build(key, head)) is not None:

@@ -42,7 +42,8 @@ _NAMED = 10
 class Seen(msgspec.Struct):
     """What was seen of some profiles as they are now, and what the run would remove of what their files show.
 
-    A file doesn't tell which comments have tags, so tags are counted by profiles.
+    `comments`: rows read, as a rebuild counts them: deleted ones and those that count nowhere too. A file doesn't tell
+    which comments have tags, so tags are counted by profiles.
     """
 
     profiles: int = 0
@@ -125,7 +126,10 @@ class Preparation:
             if self._named <= _NAMED:
                 warn_invalid_row(error)
 
-        for snapshot in direct_snapshots(self._database, self._groups, *users, on_invalid_row):
+        def on_rows(rows: int) -> None:
+            part.seen.comments += rows
+
+        for snapshot in direct_snapshots(self._database, self._groups, *users, on_invalid_row, on_rows=on_rows):
             self._prepare(snapshot, part)
         return part
 
@@ -141,7 +145,6 @@ class Preparation:
         if before != content:
             part.prepared.append(self._staging.prepare(Place(name, stamp), content))
         part.seen.profiles += 1
-        part.seen.comments += snapshot.message_count
         part.seen.unchanged += before == content
         if (filed := snapshot if before == content else _parsed(before)) is not None:
             part.seen.compare(filed, snapshot, self._groups)

@@ -10,6 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from projections.comments.body import KINDS
+from projections.comments.links import domain
+from projections.profiles.ranking import TOP_N
 from snapshot.schema import LinkStat, SignalProfileSnapshot, TagStat
 
 EXAMPLE = SignalProfileSnapshot(
@@ -50,6 +53,27 @@ def make_signal_profile_snapshot() -> Callable[..., SignalProfileSnapshot]:
 
     def make(**fields: Any) -> SignalProfileSnapshot:  # noqa: ANN401 - each field has its own type
         # Checked as if it were read: a test on what no snapshot can be shows nothing.
-        return msgspec.convert(msgspec.to_builtins(EXAMPLE) | msgspec.to_builtins(fields), SignalProfileSnapshot)
+        made = msgspec.convert(msgspec.to_builtins(EXAMPLE) | msgspec.to_builtins(fields), SignalProfileSnapshot)
+        for what, wrong in _impossible(made).items():
+            if wrong:
+                raise msgspec.ValidationError(f"no snapshot can have {what}")
+        return made
 
     return make
+
+
+def _impossible(made: SignalProfileSnapshot) -> dict[str, bool]:
+    """What types don't say: each fault by its name, and whether the snapshot has it."""
+    rankings = {"top_links": [link.url for link in made.top_links], "top_tags": [tag.label for tag in made.top_tags]}
+    counts = {"top_links": [link.count for link in made.top_links], "top_tags": [tag.count for tag in made.top_tags]}
+    return {
+        "a first_seen_at after its last_seen_at": made.first_seen_at > made.last_seen_at,
+        **{f"more than {TOP_N} {name}": len(labels) > TOP_N for name, labels in rankings.items()},
+        **{f"the same one twice in {name}": len(set(labels)) < len(labels) for name, labels in rankings.items()},
+        **{f"{name} that don't fall by count": sorted(by)[::-1] != by for name, by in counts.items()},
+        "a domain in top_links that is not its url's": any(link.domain != domain(link.url) for link in made.top_links),
+        f"attachment_counts of another kind than {', '.join(sorted(KINDS))}": not KINDS.issuperset(
+            made.attachment_counts
+        ),
+        "no request_ids, or one twice": not made.request_ids or len(set(made.request_ids)) < len(made.request_ids),
+    }

@@ -14,7 +14,8 @@ import msgspec
 from projections.decoding import too_deep
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.(?!000000)\d{6})?$"
+_DATE = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME = rf"^{_DATE}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.(?!000000)[0-9]{{6}})?$"
 _LEADING = msgspec.Meta(extra_json_schema={"maxItems": 5, "uniqueItems": True})
 _KINDS = msgspec.Meta(extra_json_schema={"enum": ["audio", "document", "image", "other", "video"]})
 

@@ -5,10 +5,13 @@
 
 import json
 import sys
-from collections.abc import Callable, Collection, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import structlog
 import typer
@@ -16,24 +19,38 @@ from rich.console import Console
 
 from projections.comments.groups import KEY_PREFIX, Groups
 from projections.database.database import Database, open_databases
+from projections.database.highlights import read_highlights
 from projections.errors import OperatorError
 from projections.remembered.analyses_seen import SeenAnywhere
+from snapshot.cli import usage
 from snapshot.cli.command import exit_code, one_line_errors
 from snapshot.cli.command import run as run_program
 from snapshot.cli.groups import refuse_unknown_group
-from snapshot.cli.options import DatabaseOptions, FileOptions, MetricOptions, RunOptions, with_options
+from snapshot.cli.options import (
+    DatabaseOptions,
+    FileOptions,
+    MetricOptions,
+    OutputDir,
+    RunOptions,
+    StorageDir,
+    with_options,
+)
 from snapshot.cli.run_log import RunLog, run_log
 from snapshot.cli.run_metrics import measured
 from snapshot.direct import direct_snapshots
-from snapshot.export import Export, Exported, Range, fitting, ranges_of
+from snapshot.export import COMMENTS_A_RANGE, Export, Exported, Range, fitting, ranges_of
 from snapshot.files.folder import open_folder
 from snapshot.files.marker import BlockedInMarker, SeenInMarker
+from snapshot.freshness import Freshness, compare
 from snapshot.runtime import logs
+from snapshot.runtime.metrics import Metrics, statsd_metrics
 from snapshot.runtime.progress import progress_bar
 from snapshot.runtime.stdio import print_safely
+from snapshot.runtime.terminal import Printer, show
 from snapshot.schema import SignalProfileSnapshot
 
 NAME = "wb signal-profile snapshot"
+_STALE = 1
 
 app = typer.Typer(
     add_completion=False,
@@ -74,12 +91,34 @@ def _snapshot(database: DatabaseOptions, files: FileOptions, metrics: MetricOpti
         print_safely(lambda: _print_summary(done, run, files))
 
 
+def _freshness(
+    database: DatabaseOptions,
+    metrics: MetricOptions,
+    storage_dir: StorageDir = Path("storage"),
+    output_dir: OutputDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Compare WhiteBalloon's highlights with the profiles as they are now, and list those that are stale.
+
+    Reads the database (user_profile_highlights: snapshot_hash, last seen, the group that each was made from) and writes
+    nothing. Exit codes: 0 all are fresh, 1 some are stale, 2 could not run.
+    """
+    if not structlog.is_configured():
+        logs.configure(sys.stderr, libraries=False)
+    with one_line_errors():
+        highlights = read_highlights(database.database_url)
+        files = FileOptions(storage_dir, output_dir)
+        with _opener(database, files, RunOptions())() as opened:
+            found = compare(highlights, _snapshots_of(opened, [one.user_id for one in highlights]))
+        with statsd_metrics(metrics.statsd_host, metrics.statsd_port) as figures:
+            _measure(found, figures)
+        show(found, partial(_print_freshness, found), as_json=as_json)
+    if found.stale:
+        raise typer.Exit(_STALE)
+
+
 app.command("snapshot")(with_options(_snapshot))
-
-
-@app.callback()
-def _signal_profile() -> None:
-    """Keep `snapshot` a command of its own name, though it is the only one."""
+app.command("freshness")(with_options(_freshness))
 
 
 def main() -> None:
@@ -90,11 +129,11 @@ def main() -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run `snapshot` and its flags, for a command line that is not made with Typer; give the exit code.
+    """Run `snapshot` or `freshness` and its flags, for a command line that is not made with Typer; give the exit code.
 
     What goes wrong is one line on standard error. `argv` is what stands behind `signal-profile`. Raises nothing.
     """
-    program = typer.main.get_command(app)
+    program = usage.dress(typer.main.get_command(app))
     return exit_code(lambda: program(args=[*argv], prog_name="wb signal-profile", standalone_mode=False))
 
 
@@ -147,6 +186,42 @@ def _refuse(unknown_users: list[int], slug: str | None) -> None:
             f"user {', '.join(map(str, unknown_users))} is {where}: no attribute {KEY_PREFIX}{slug or '...'}; "
             "correct --user, or import the group first (or end a block with `snapshot-admin forget ID --undo`)"
         )
+
+
+# --------------------------------------------------------------------------------------------------------- freshness
+
+
+def _snapshots_of(database: Database, users: list[int]) -> Iterator[SignalProfileSnapshot]:
+    """Build the snapshots of these users, who are in ascending order, and of some between them."""
+    groups = database.groups()
+    for first, last in database.user_ranges(COMMENTS_A_RANGE) if users else []:
+        index = bisect_left(users, first)
+        mine = users[index : bisect_right(users, last)]
+        if mine:
+            yield from direct_snapshots(database, groups, mine[0], mine[-1])
+
+
+def _measure(found: Freshness, metrics: Metrics) -> None:
+    metrics.gauge("signal_glaze.highlights_stale", len(found.stale))
+
+
+def _print_freshness(found: Freshness, out: Printer) -> None:
+    if found.stale:
+        rows = [
+            (
+                one.user_id,
+                one.group_slug,
+                one.reason,
+                *map(_time, (one.highlight_last_seen_at, one.snapshot_last_seen_at)),
+            )
+            for one in found.stale
+        ]
+        out.table([">user", "*group", "why", "last seen, highlight", "last seen, now"], rows)
+    out.line(f"{_many(found.highlights, 'highlight')}: {found.fresh:,} fresh, {len(found.stale):,} stale", "bold")
+
+
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else moment.isoformat(" ", "seconds")
 
 
 # ------------------------------------------------------------------------------------------------------ what is done
@@ -207,7 +282,7 @@ def _print_summary(done: Exported, run: RunLog, files: FileOptions) -> None:
     typer.echo(
         f"{_many(done.profiles, 'profile')} of {_many(run.entry.users, 'user')}: {done.written:,} written, "
         f"{done.unchanged:,} unchanged, {done.removed:,} removed in {files.profiles}; "
-        f"{_many(done.comments, 'comment')} in {run.seconds:.1f} s ({rate:,.0f}/s)"
+        f"{_many(done.comments, 'comment')} read in {run.seconds:.1f} s ({rate:,.0f}/s)"
     )
     if done.invalid_rows:
         typer.echo(f"{_many(done.invalid_rows, 'comment')} have invalid rows and are left out; the log names the first")

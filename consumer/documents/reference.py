@@ -22,6 +22,9 @@ _WITHOUT_FLAG = {
 }
 """Variables that are read beside all flags."""
 _OTHERS = "Others"
+_COMPLETION = """
+Each program completes its commands and flags in bash, zsh and fish: run it once with `--install-completion`, which adds
+it to the shell's start-up file, and open a new shell. `--show-completion` prints the script instead."""
 
 
 class Command(NamedTuple):
@@ -46,6 +49,7 @@ def commands() -> Iterator[Command]:
 
 def _under(words: str, command: Any) -> Iterator[Command]:  # noqa: ANN401 - click's, which typer may have a copy of
     if not hasattr(command, "list_commands"):
+        command.params = [one for one in command.params if one.name not in ("_version", "_help")]
         yield Command(words, command)
         return
     for name in command.list_commands(None):
@@ -95,7 +99,7 @@ def _listed(used: Sequence[str]) -> str:
 
 def command_page() -> str:
     """The page of commands: what each does, its arguments, its own flags, and the settings that it takes."""
-    lines = ["# Commands", "", "`--help` (`-h`) and `--version` are flags of every program."]
+    lines = ["# Commands", "", "`--help` (`-h`) and `--version` are flags of every command.", _COMPLETION]
     for words, click in commands():
         arguments = [one for one in click.params if one.param_type_name == "argument"]
         usage = " ".join([words, *(_argument(one) for one in arguments)])

@@ -109,7 +109,7 @@ def why(request: Request) -> Response:
     with _refused():
         question = question_of(kind, _value(request, store, key, kind))
     with open_database(live.sources.database, live.sources.place, store) as rows:
-        answer = explain_number(store, rows, rows.groups(), key, question)
+        answer = explain_number(store, rows, rows.groups_of(key.user_id), key, question)
     return render(
         request,
         "why.html",
@@ -142,7 +142,7 @@ def sides(request: Request) -> Response:
         open_existing_folder(live.sources.place) as folder,
         open_database(live.sources.database, live.sources.place, store) as rows,
     ):
-        found = compare(store, folder, rows, rows.groups(), key)
+        found = compare(store, folder, rows, rows.groups_of(key.user_id), key)
     return render(request, "sides.html", key=key, found=found)
 
 

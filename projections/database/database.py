@@ -153,15 +153,15 @@ class SqlDatabase:
         return reader.read(lambda connection: Horizon(*connection.execute(queries.POSTGRES_HORIZON).one()))
 
     def groups(self) -> Groups:
-        def read(connection: Connection) -> Groups:
-            memberships = (tuple(row) for row in connection.execute(queries.MEMBERSHIPS))
-            requests = (tuple(row) for row in connection.execute(queries.GROUP_REQUESTS))
-            return Groups.from_rows(memberships, requests)
-
         token, known = (str(self._main.change_token()), self._blocked_users()), self._groups
         if known is None or known[0] != token:
+            read = partial(_read_groups, memberships=queries.MEMBERSHIPS)
             known = self._groups = token, self._main.read(read).without(token[1])
         return known[1]
+
+    def groups_of(self, user_id: int) -> Groups:
+        read = partial(_read_groups, memberships=queries.MEMBERSHIPS_OF_USER, user=user_id)
+        return self._main.read(read).without(self._blocked_users())
 
     # ------------------------------------------------------------------------------------------------- comments
 
@@ -292,6 +292,11 @@ def open_databases(  # noqa: PLR0913 - two places, and what is known of them
         database.close()
         raise
     return database
+
+
+def _read_groups(connection: Connection, memberships: Query, **parameters: object) -> Groups:
+    attributes = (tuple(row) for row in connection.execute(memberships, parameters))
+    return Groups.from_rows(attributes, (tuple(row) for row in connection.execute(queries.GROUP_REQUESTS)))
 
 
 def _rows(connection: Connection, query: Query, parameters: Mapping[str, object], kind: type[Row]) -> list[Row]:

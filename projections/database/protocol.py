@@ -98,6 +98,10 @@ class Database(Protocol):
         """
         ...
 
+    def groups_of(self, user_id: int) -> Groups:
+        """The same with the memberships of one user alone, read each time: little, however many users there are."""
+        ...
+
     def comments_after(self, comment_id: int, limit: int = PAGE) -> list[CommentRow]:
         """The next comments above an id, ascending."""
         ...

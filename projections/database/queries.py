@@ -148,6 +148,7 @@ MEMBERSHIPS: Query = (
     .where(_IS_MEMBERSHIP)
     .order_by(_attribute.id)
 )
+MEMBERSHIPS_OF_USER: Query = MEMBERSHIPS.where(_attribute.user_id == _key("user"))
 GROUP_REQUESTS: Query = select(_request.id, _request.title).where(
     func.substr(_request.title, 1, len(TITLE_PREFIX)) == TITLE_PREFIX, *_are_ids(_request.id)
 )

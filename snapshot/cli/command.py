@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -16,7 +16,10 @@ from projections import __version__
 from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.masking import mask_urls
 from projections.store.protocol import StoreUnavailableError
+from snapshot.cli import usage
 from snapshot.cli.options import with_options
+from snapshot.cli.start import say_interrupted
+from snapshot.cli.usage import completing
 from snapshot.cli.variables import check_variables
 from snapshot.files.disk import LocalDisk
 from snapshot.runtime import logs, stdio
@@ -28,6 +31,16 @@ _LONGEST = 60
 _UsageError = typer.BadParameter.__mro__[1]
 """What every wrong flag is to typer, which has click or a copy of its own."""
 _PACKAGE = "signal-identity-snapshotter"
+_WANTED = {
+    "bool_parsing": "write 1, true, yes or on, or 0, false, no or off",
+    "int_parsing": "write a whole number",
+    "float_parsing": "write a number",
+}
+"""What to write instead, by the kind of fault that typer's library names."""
+
+
+class RunInterruptedError(Exception):
+    """Ctrl-C ended a run; the text says in one line what that means."""
 
 
 def command(function: Callable[..., None], name: str) -> partial[None]:
@@ -46,9 +59,9 @@ def run(app: Callable[..., object]) -> None:
 
     def program() -> object:
         logs.configure_from(os.environ, sys.stderr)
-        check_variables(os.environ)
-        command = _with_version(app) if isinstance(app, typer.Typer) else app
-        return command(standalone_mode=False, help_option_names=["-h", "--help"])
+        if not completing():
+            check_variables(os.environ)
+        return usage.program(app)(standalone_mode=False)
 
     sys.exit(exit_code(program))
 
@@ -61,6 +74,9 @@ def exit_code(program: Callable[[], object]) -> int:
     except SystemExit as ended:
         code = ended.code
     except KeyboardInterrupt:
+        code = INTERRUPTED
+    except RunInterruptedError as error:
+        say_interrupted(str(error))
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it is, the exit code must not say that the run came to its end
         if isinstance(error, _UsageError):
@@ -68,35 +84,9 @@ def exit_code(program: Callable[[], object]) -> int:
         else:
             _report_bug(error)
         return COULD_NOT_RUN
+    if code == INTERRUPTED:  # what typer makes of Ctrl-C, too
+        say_interrupted()
     return code if isinstance(code, int) else 0
-
-
-def _with_version(app: typer.Typer) -> Callable[..., object]:
-    option = typer.Typer(add_completion=False)
-    option.command()(_version)
-    program = typer.main.get_command(app)
-    program.params.append(typer.main.get_command(option).params[0])
-    return program
-
-
-def _print_version(context: typer.Context, asked: bool) -> None:  # noqa: FBT001 - typer's callback
-    if asked:
-        stdio.print_line(f"{context.find_root().info_name} {__version__}")
-        raise typer.Exit
-
-
-_VERSION = typer.Option(
-    "--version",
-    metavar="",
-    help="Print the version and exit.",
-    is_eager=True,
-    expose_value=False,
-    callback=_print_version,
-)
-
-
-def _version(_version: Annotated[bool, _VERSION] = False) -> None:  # noqa: FBT002 - a flag
-    """Give every program this option."""
 
 
 @contextmanager
@@ -123,7 +113,10 @@ def _say_usage(error: Any) -> None:  # noqa: ANN401 - typer's
         sys.stderr.write(text)
         return
     faults: list[Any] = getattr(error.__cause__, "errors", list)()  # typer's newer versions leave the value out
-    given = f", not {str(faults[0]['input'])[:_LONGEST]!r}" if faults else ""
+    for fault in faults:
+        text = text.replace(fault["msg"], _WANTED.get(fault["type"], fault["msg"].removeprefix("Value error, ")))
+    value = repr(str(faults[0]["input"])[:_LONGEST]) if faults else ""
+    given = f", not {value}" if value not in text else ""
     path = error.ctx.command_path if error.ctx is not None else "the command's"
     sys.stderr.write(f"{mask_urls(' '.join(text.split())).rstrip('.')}{given}; see {path} --help\n")
 
@@ -141,7 +134,8 @@ def _report_bug(error: Exception) -> None:
     content = f"{_PACKAGE} {__version__}, Python {sys.version}\n{given}\n{text}".encode(errors="backslashreplace")
     with suppress(OSError):
         # A service's /tmp is its own, and ends with it.
-        folder = os.environ.get("SNAPSHOT_STORAGE_DIR") or tempfile.gettempdir()
+        storage = os.environ.get("SNAPSHOT_STORAGE_DIR", "")
+        folder = storage if os.path.isdir(storage) else tempfile.gettempdir()  # noqa: PTH112 - "" is none
         name = f"{folder}/{_PACKAGE}-{hashlib.sha256(content).hexdigest()[:12]}.traceback"
         with suppress(FileExistsError):
             LocalDisk(0o600).write_new(name, content)

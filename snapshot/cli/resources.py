@@ -12,7 +12,6 @@ from projections.store.redis.store import RedisStore, connect
 from snapshot.announce.announcement import Announcer
 from snapshot.announce.file import FileAnnouncer
 from snapshot.cli.options import FileOptions, LastingMetricOptions, StoreOptions
-from snapshot.flush.flusher import LEASE_SECONDS
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime.metrics import Metrics, statsd_metrics
 from snapshot.runtime.throttle import ThrottledWarning
@@ -102,6 +101,7 @@ def _file_announcer(files: FileOptions) -> Announcer:
 def _kafka_announcer(kafka: KafkaSettings) -> Announcer:
     # Kafka's client takes a tenth of a second to import, and who has no broker should not wait for it.
     from snapshot.announce.kafka import KafkaAnnouncer  # noqa: PLC0415
+    from snapshot.flush.flusher import LEASE_SECONDS  # noqa: PLC0415
     from snapshot.kafka.producer import Producer  # noqa: PLC0415
 
     return KafkaAnnouncer(Producer(kafka, delivery_timeout=LEASE_SECONDS / 4))

@@ -93,7 +93,8 @@ class RunLog:
         try:
             append_lines(self._place, [_encode(self.entry)], self._file_mode)
         except OSError as cause:
-            log.warning("the run log can't be written", file=str(self._place), reason=cause.strerror)
+            if self.entry.error is None:  # else one line says what has to be fixed; on a full disk it is the same
+                log.warning("the run log can't be written", file=str(self._place), reason=cause.strerror)
 
     @property
     def seconds(self) -> float:

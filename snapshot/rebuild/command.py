@@ -17,7 +17,7 @@ from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
 from projections.remembered.forgotten import BlockedAnywhere
 from projections.store.memory import MemoryStore
 from projections.store.protocol import Store
-from snapshot.cli.command import INTERRUPTED, command
+from snapshot.cli.command import RunInterruptedError, command
 from snapshot.cli.groups import refuse_unknown_group
 from snapshot.cli.options import (
     DatabaseOptions,
@@ -140,8 +140,8 @@ def _interruption_reported() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        sys.stderr.write(f"{NAME} was interrupted; what it has repaired is kept, run it again to do the rest\n")
-        raise typer.Exit(INTERRUPTED) from error
+        what = f"{NAME} was interrupted; what it has repaired is kept, run it again to do the rest"
+        raise RunInterruptedError(what) from error
 
 
 def _record(report: Report, entry: RunEntry) -> None:

@@ -87,6 +87,7 @@ class Rebuild:
         detection = Detection(self._work, self._pool, self._order.users, self._bar)
         detected = detection.detect()  # step 1
         self._report.comments += detected.comments
+        self._report.fills = not detected.stored
         self._report.invalid_rows = detected.invalid_rows
         if detected.blocked is not None and not self._order.prune_all:  # step 2
             self._report.blocked = detected.blocked
@@ -108,7 +109,8 @@ class Rebuild:
             if not self._order.dry_run and repair.blocked is None:
                 self._verify(repair, detection, deadline)  # step 6
             self._report.blocked = self._report.blocked or repair.blocked
-            self._report.in_step = detected.stored - self._shown
+            if repair.blocked is None:
+                self._report.in_step = detected.stored - self._shown
         self._report.users = detected.members
         self._report.recovery = sum(
             state is not None and state.recovery is not None for state in self._store.bucket_states()

@@ -33,13 +33,15 @@ class Report(msgspec.Struct, kw_only=True):
 
     in_step, missing, orphaned, different, lag and undecided together are `profiles`: a difference that is lag or
     undecided is no drift. `fields` counts the different profiles by what differs. `blocked` says what the
-    deletion guard blocked. `asked`: the users that the run is about, None for all.
+    deletion guard blocked. `asked`: the users that the run is about, None for all. `fills`: the store showed none of
+    these profiles.
     """
 
     dry_run: bool
     deep: bool
     group_slug: str | None
     asked: frozenset[int] | None = None
+    fills: bool = False
     users: int = 0
     in_step: int = 0
     missing: int = 0
@@ -161,17 +163,19 @@ def show(report: Report, console: Console) -> None:
 def _title(report: Report) -> str:
     scope = "all groups" if report.group_slug is None else f"group {report.group_slug}"
     if report.asked is not None:
+        group = "" if report.group_slug is None else f", {scope}"
         named = ", ".join(map(str, sorted(report.asked)[:_SHOWN]))
         more = f" and {len(report.asked) - _SHOWN:,} more" if len(report.asked) > _SHOWN else ""
-        scope = f"user{'s' if len(report.asked) > 1 else ''} {named}{more}, {scope}"
+        scope = f"user{'s' if len(report.asked) > 1 else ''} {named}{more}{group}"
     return f"{scope}{', deep' if report.deep else ''}{', dry run: nothing was changed' if report.dry_run else ''}"
 
 
 def _rows(report: Report) -> Iterable[tuple[str, int, str]]:
     if report.blocked is not None and not report.profiles:
         return  # the guard stopped it before anything was compared
-    yield "profiles", report.profiles, ""
-    yield "in step", report.in_step, ""
+    if report.blocked is None or report.in_step:  # stopped half way, it has not compared the others
+        yield "profiles", report.profiles, ""
+        yield "in step", report.in_step, ""
     yield "missing", report.missing, ""
     yield "orphaned", report.orphaned, ""
     yield "different", report.different, _counted(report.fields)
@@ -211,9 +215,9 @@ def _show_named(report: Report, console: Console) -> None:
 
 def _outcome(report: Report) -> str:
     if report.blocked is not None:
-        return "stopped before anything was changed"
+        return "stopped before anything was removed"
     if not report.drift:
         return "in step" if not report.undecided else "no drift found"
-    if report.missing and report.missing == report.profiles:
-        return "the store is empty" if report.dry_run else "the store was empty, and is filled"
+    if report.fills and report.missing:
+        return f"the store {'has none of these profiles' if report.dry_run else 'had none of these, and is filled'}"
     return "drift found" if report.dry_run else "drift found and repaired"

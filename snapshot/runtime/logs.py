@@ -62,8 +62,15 @@ def configure_from(environment: Mapping[str, str], stream: TextIO) -> None:
 
 
 def warn_invalid_row(error: InvalidRowError) -> None:
-    """Warn of a row that is left out; the error names it, and the fix."""
-    log.warning("invalid row", reason=str(error))
+    """Warn of a row that is left out; the error names it, and the fix.
+
+    In a program of others, which calls `snapshot.direct`, through `logging`: structlog, which nobody configured there,
+    would write into standard output.
+    """
+    if structlog.is_configured():
+        log.warning("invalid row", reason=str(error))
+    else:
+        logging.getLogger("snapshot").warning("invalid row: %s", error)
 
 
 def _rendering(stream: TextIO, *, console: bool) -> list[Processor]:

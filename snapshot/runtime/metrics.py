@@ -42,6 +42,7 @@ Gauge = Literal[
     "signal_glaze.blocked_deletions",
     "signal_glaze.memberships_unmatched",
     "signal_glaze.sweep_round_seconds",
+    "signal_glaze.highlights_stale",
 ]
 
 GaugeNames = Literal["shared", "suffix", "tags"]

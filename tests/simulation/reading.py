@@ -64,6 +64,11 @@ class Reader:
     def groups(self) -> Groups:
         return self._ask("groups").groups()
 
+    def groups_of(self, user_id: int) -> Groups:
+        groups = self.groups()
+        mine = {user: names for user, names in groups.members.items() if user == user_id}
+        return Groups(mine, groups.requests, groups.blocked)
+
     # ------------------------------------------------------------------------------------------------------ comments
 
     def comments_after(self, comment_id: int, limit: int = PAGE) -> list[CommentRow]:

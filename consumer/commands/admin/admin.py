@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from snapshot.cli.command import run
 from snapshot.cli.options import with_options
+from snapshot.cli.usage import dress
 
 _COMMANDS = {
     "status": "status.status",
@@ -47,7 +48,7 @@ class _Commands(TyperGroup):
         if own is None:
             own = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
             own.command(cmd_name)(with_options(getattr(module, f"{cmd_name.replace('-', '_')}_command")))
-        command = typer.main.get_command(own)
+        command = dress(typer.main.get_command(own))
         command.name = cmd_name
         return command
 

@@ -21,10 +21,16 @@ from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime.stdio import print_line
 
-app = typer.Typer(no_args_is_help=True, help="Messages that were no events: list, show, replay, drop them.")
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Messages that were no events: list, show, replay, drop them.",
+)
 
 _DELIVERY_SECONDS = 30.0
-_Ids = Annotated[list[str] | None, typer.Argument(help="topic/partition/offset, as `list` and the log name them.")]
+_IDS_HELP = "topic/partition/offset, as `list` and the log name them."
+_Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help=_IDS_HELP)]
 _All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 

@@ -4,17 +4,19 @@ Everything in it is invented, and follows from the seed alone.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from sqlalchemy import URL, Connection, MetaData, Table, create_engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from projections.comments.groups import KEY_PREFIX, TITLE_PREFIX
+from projections.errors import OperatorError
 from projections.whiteballoon import (
     INSIGHTS,
     MAIN,
@@ -252,5 +254,10 @@ def _write(path: Path, metadata: MetaData, tables: TableRows) -> None:
             connection.execute(table.insert(), rows)
 
 
-def _writing(path: Path) -> AbstractContextManager[Connection]:
-    return create_engine(_url(path), poolclass=NullPool).begin()
+@contextmanager
+def _writing(path: Path) -> Iterator[Connection]:
+    try:
+        with create_engine(_url(path), poolclass=NullPool).begin() as connection:
+            yield connection
+    except OperationalError as error:  # a full disk, say
+        raise OperatorError(f"{path} can't be written ({error.orig}); make room there, or choose --folder") from error

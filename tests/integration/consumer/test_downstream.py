@@ -134,6 +134,8 @@ def test_files_and_lines_are_as_their_schemas_say(world: WhiteBalloon, tmp_path:
     [
         ("first_seen_at", "2024-05-01T12:00:00Z"),
         ("first_seen_at", "2024-05-01 12:00:00"),
+        ("first_seen_at", "2024-13-01T12:00:00"),
+        ("last_seen_at", "2024-05-01T24:00:00"),
         ("last_seen_at", "2024-05-01T12:00:00.000000"),
         ("last_seen_at", "2024-05-01T12:00:00.25"),
         ("top_tags", [{"label": str(number), "count": 1} for number in range(6)]),

@@ -94,6 +94,9 @@ def test_the_oracle_comes_out_and_a_second_run_touches_no_file(
     ended = run(*WB, "--all", "--output-dir", str(out), "--workers", "2", env=env)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("1,504 profiles of 1,323 users: 1,504 written, 0 unchanged, 0 removed")
+    elsewhere = on(oracle_databases, tmp_path / "rebuild")
+    rebuilt = run("snapshot-rebuild", "--all", "--dry-run", "--json", env=elsewhere)
+    assert f"; {json.loads(rebuilt.stdout)['comments']:,} comments read in " in ended.stdout
     oracle_compare(out)
     before = stamps(out)
     assert "0 written, 1,504 unchanged" in done("--all", "--output-dir", str(out), env=env)

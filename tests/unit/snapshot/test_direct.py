@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
@@ -206,3 +207,17 @@ def test_the_oracles_rows_give_what_the_plainest_reading_gives(oracle_rows: Rows
         for user in sorted({user for user, _ in expected})[::40]:
             for one in build_snapshots(user, session):
                 assert one.to_dict() == expected[user, one.group_slug]
+
+
+def test_in_a_program_of_others_warnings_go_through_logging(
+    balloon: WhiteBalloon, session: Session, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request, user = elm(balloon)
+    broken = balloon.comment(user, request, "hello")
+    with balloon.main.begin() as connection:
+        connection.exec_driver_sql("UPDATE request_comments SET created_at = 'yesterday' WHERE id = ?", (broken,))
+    structlog.reset_defaults()
+    assert build_snapshots(user, session) == []
+    assert [(one.name, one.levelname) for one in caplog.records] == [("snapshot", "WARNING")]
+    assert f"comment {broken} of user {user} is left out" in caplog.text
+    assert capsys.readouterr() == ("", "")

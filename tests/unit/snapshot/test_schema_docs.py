@@ -36,6 +36,24 @@ def test_the_committed_json_schema_is_that_of_the_code() -> None:
     assert committed == json_schema()
 
 
+LINK, TAG = {"url": "https://a.org/", "domain": "a.org", "count": 1}, {"label": "a", "count": 1}
+NONSENSE: list[dict[str, object]] = [
+    {"user_id": "x"},
+    {"message_count": 0},
+    {"first_seen_at": "2025-01-01T00:00:00"},
+    {"top_links": ("a",)},
+    {"top_links": [{"url": f"https://a.org/{number}", "domain": "a.org", "count": 1} for number in range(6)]},
+    {"top_links": [LINK, LINK]},
+    {"top_links": [LINK | {"domain": "b.org"}]},
+    {"top_tags": [TAG, TAG]},
+    {"top_tags": [TAG, {"label": "b", "count": 2}]},
+    {"attachment_counts": {"zip": 1}},
+    {"request_ids": None},
+    {"request_ids": ()},
+    {"request_ids": (3, 3)},
+]
+
+
 def test_another_project_can_use_the_fixtures(tmp_path: Path) -> None:
     named = re.findall(r"^\| `(\w*signal_profile\w*)` \|", PAGE, re.MULTILINE)
     assert len(named) == 3
@@ -44,7 +62,7 @@ def test_another_project_can_use_the_fixtures(tmp_path: Path) -> None:
         f"def test_theirs({', '.join(named)}):\n"
         "    assert signal_profile_snapshot.to_dict() == signal_profile_snapshot_dict\n"
         "    assert make_signal_profile_snapshot(user_id=7).user_id == 7\n"
-        "    for nonsense in ({'user_id': 'x'}, {'message_count': 0}, {'top_links': ('a',)}, {'request_ids': None}):\n"
+        f"    for nonsense in {NONSENSE}:\n"
         "        try:\n"
         "            made = make_signal_profile_snapshot(**nonsense)\n"
         "        except ValueError as error:\n"

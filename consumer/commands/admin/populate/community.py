@@ -68,7 +68,7 @@ class Community:
             last = connection.execute(select(func.max(request_comments.c.id))).scalar_one()
             comment, analysis = demo_database.new_comment(self._random, last + 1, self._now())
             given = {name: value for name, value in comment.items() if name != "id"}
-            key = connection.execute(
+            key: int = connection.execute(
                 insert(request_comments).values(given).returning(request_comments.c.id)
             ).scalar_one()
             if analysis is not None:

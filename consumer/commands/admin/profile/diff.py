@@ -39,7 +39,7 @@ def diff_command(
         open_existing_folder(place) as folder,
         open_database(database, place, store) as rows,
     ):
-        groups = rows.groups()
+        groups = rows.groups_of(user)
         key = profile_of(user, group_slug, list(groups.members.get(user, ())), stored_slugs(store, user))
         found = compare(store, folder, rows, groups, key)
     show(found, lambda out: _print(out, found), as_json=as_json)

@@ -29,10 +29,12 @@ _Limit = Annotated[int, typer.Option("--limit", min=1, help="Comments to list of
 
 def explain_command(  # noqa: PLR0913, PLR0917 - each is an argument, a flag, or a group of flags
     user: User,
-    number: Annotated[Counted, typer.Argument(help="Which number.", show_default=False)],
+    number: Annotated[Counted, typer.Argument(metavar="NUMBER", help="Which number.", show_default=False)],
     database: DatabaseOptions,
     place: PlaceOptions,
-    value: Annotated[str, typer.Argument(help="The link, tag, reaction, or kind of attachment; none for count.")] = "",
+    value: Annotated[
+        str, typer.Argument(metavar="VALUE", help="The link, tag, reaction, or kind of attachment; none for count.")
+    ] = "",
     group_slug: Group = None,
     limit: _Limit = _SHOWN,
     as_json: Json = False,  # noqa: FBT002 - a flag
@@ -45,7 +47,7 @@ def explain_command(  # noqa: PLR0913, PLR0917 - each is an argument, a flag, or
     """
     question = question_of(number, value)
     with open_existing_store(place) as opened, open_database(database, place, opened) as rows:
-        groups = rows.groups()
+        groups = rows.groups_of(user)
         key = profile_of(user, group_slug, list(groups.members.get(user, ())), stored_slugs(opened, user))
         answer = explain_number(opened, rows, groups, key, question)
     show(answer, lambda out: _print(out, answer, limit), as_json=as_json)

@@ -68,7 +68,7 @@ def _expected(database: Database, comment_id: int, scope: str | None) -> dict[Pr
     rows = database.comments_by_ids([comment_id])
     if not rows:
         raise OperatorError(f"the database has no comment {comment_id}: commit it before waiting for it")
-    return _registers(rows[0], database, database.groups().only(scope))
+    return _registers(rows[0], database, database.groups_of(rows[0].user_id).only(scope))
 
 
 def _registers(row: CommentRow, database: Database, groups: Groups) -> dict[ProfileKey, Register]:

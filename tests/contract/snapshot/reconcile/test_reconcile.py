@@ -78,11 +78,12 @@ def test_a_first_rebuild_makes_every_profile_and_the_next_finds_all_in_step(stre
     assert first.missing == 4
     assert first.written == 4
     assert first.drift == 4
+    assert first.fills
     assert len(town.announced.all) == 4
     town.check()
     second = town.rebuild()
     assert (second.exit_code, second.in_step, second.profiles, second.drift) == (0, 4, 4, 0)
-    assert (second.written, second.announced, second.events) == (0, 0, 0)
+    assert (second.written, second.announced, second.events, second.fills) == (0, 0, 0, False)
     assert len(town.announced.all) == 4
     assert town.rebuild(deep=True).exit_code == 0
 
@@ -310,7 +311,7 @@ def test_what_vanishes_while_a_rebuild_runs_is_held_until_that_is_confirmed(
     before = {name: one["message_count"] for name, one in town.files().items()}
     report = town.rebuild()
     assert report.blocked is not None
-    assert (report.exit_code, report.removed) == (2, 0)
+    assert (report.exit_code, report.removed, report.in_step) == (2, 0, 0), "nobody knows what is in step"
     assert "of 26 profiles" in report.blocked or "tags" in report.blocked
     views = town.projection.read_current(town.store.profiles(0, EVERYTHING))
     shown = [one for key, view in views.items() if (one := build(key, view.head)) is not None]

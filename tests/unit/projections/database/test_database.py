@@ -11,7 +11,7 @@ from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
 
 from projections.database import queries
-from projections.database.database import Database
+from projections.database.database import Database, open_databases
 from projections.profile_key import HIGHEST_ID
 from support.whiteballoon import WhiteBalloon, execute, file_of, opener
 
@@ -226,3 +226,21 @@ def test_polling_queries_use_keys(wb: WhiteBalloon) -> None:
     assert "SEARCH request_comments USING INTEGER PRIMARY KEY (rowid=?)" in by_ids
     of_run = plan(wb.insights_url, queries.ANALYSES_OF_RUN, **bounds)
     assert "idx_comment_llm_analyses_run_id (run_id=? AND rowid>?)" in of_run
+
+
+def test_the_groups_of_one_user_are_those_among_all(wb: WhiteBalloon) -> None:
+    elm, (ann, ben) = wb.add_group("elm", "Elm Street", members=2)
+    wb.add_group("oak", "Oak Lane")
+    wb.join(ann, "oak", "Oak Lane")
+
+    class Blocked:
+        def get(self) -> frozenset[int]:
+            return frozenset({ben})
+
+    with open_databases(wb.main_url, wb.insights_url, blocked=Blocked()) as database:
+        everybody = database.groups()
+        found = database.groups_of(ann)
+        assert found.members == {ann: everybody.members[ann]} == {ann: {"elm": "Elm Street", "oak": "Oak Lane"}}
+        assert found.slugs(ann, elm) == ("elm",)
+        assert (found.requests, found.blocked) == (everybody.requests, everybody.blocked)
+        assert database.groups_of(ben).members == database.groups_of(99).members == {}

@@ -1,6 +1,7 @@
 """How a command ends when something goes wrong."""
 
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,16 @@ import typer
 import consumer
 import projections
 import snapshot
+from consumer.commands.admin import admin
+from consumer.commands.consumer import consumer as consuming
+from consumer.commands.relay import relay
+from consumer.documents.reference import commands
 from projections import __version__
 from projections.errors import OperatorError
+from snapshot import wb
+from snapshot.cli import usage
 from snapshot.cli.command import run
+from snapshot.rebuild.command import main as rebuild
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +46,7 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (OperatorError("redis://h/0?password=sesame is away"), 2, "redis://h/0?password=*** is away\n"),
         (RuntimeError("redis://:sesame@h"), 2, "this is a bug in signal-identity-snapshotter "),
         (OSError(errno.EIO, "Input/output error"), 2, "could not go on: Input/output error; "),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
         (RuntimeError("a mistake of ours"), 2, "this is a bug in signal-identity-snapshotter "),
         (SystemExit(1), 1, ""),
     ],
@@ -142,10 +150,54 @@ def test_a_wrong_flag_is_one_line_with_its_value(
     assert re.search(says, line)
 
 
-@pytest.mark.parametrize("program", ["snapshot-admin", "snapshot-consumer", "snapshot-rebuild", "snapshot-relay", "wb"])
-def test_every_program_has_a_version_and_a_short_flag_for_help(program: str) -> None:
-    on_path = Path(sys.executable).with_name(program)
-    ask = [subprocess.run([on_path, flag], capture_output=True, text=True, check=True) for flag in ("--version", "-h")]
-    assert ask[0].stdout == f"{program} {__version__}\n"
-    assert f"Usage: {program}" in ask[1].stdout
+def test_a_wrong_truth_value_says_which_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def nightly(glaze: Annotated[bool, typer.Option(envvar="GLAZE")] = False) -> None:  # noqa: FBT002 - a flag
+        raise AssertionError(glaze)
+
+    monkeypatch.setenv("GLAZE", "ja")
+    monkeypatch.setattr(sys, "argv", ["nightly"])
+    with pytest.raises(SystemExit):
+        run(app)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"GLAZE.*: write 1, true, yes or on, or 0, false, no or off, not 'ja'; see ", line)
+
+
+PROGRAMS = ["snapshot-admin", "snapshot-consumer", "snapshot-rebuild", "snapshot-relay", "wb"]
+
+
+def ask(*words: str, **environment: str) -> str:
+    on_path = Path(sys.executable).with_name(words[0])
+    env = {**os.environ, "COLUMNS": "100", **environment}
+    done = subprocess.run([on_path, *words[1:]], env=env, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_has_a_version_and_completion(program: str) -> None:
+    assert ask(program, "--version") == f"{program} {__version__}\n"
     assert {projections.__version__, snapshot.__version__, consumer.__version__} == {__version__}
+    shell = {f"_{program.replace('-', '_').upper()}_COMPLETE": "complete_bash"}
+    # What is misspelt is named at the start, and must not be in the middle of what somebody types.
+    assert "--version" in ask(program, **shell, COMP_WORDS=f"{program} --ver", COMP_CWORD="1", SNAPSHOT_STORAG="x")
+
+
+@pytest.mark.parametrize("words", [one.words for one in commands()] + ["wb signal-profile", "snapshot-admin"])
+def test_every_command_has_a_short_flag_for_help_and_a_version_and_names_no_types(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    programs = (admin.app, consuming.args[0], rebuild.args[0], relay.args[0], wb.app)
+    name, *rest = words.split()
+    app = dict(zip(PROGRAMS, programs, strict=True))[name]
+    for flag in ("-h", "--version"):
+        usage.program(app)(args=[*rest[name == "wb" :], flag], prog_name=name, standalone_mode=False)
+    said = capsys.readouterr().out
+    assert "Usage: " in said
+    assert not re.findall("<[a-z]+", said)
+    assert said.endswith(f"{name} {__version__}\n")

@@ -121,7 +121,8 @@ def test_a_folder_that_cannot_be_written_hides_no_error_and_fails_no_run(tmp_pat
         raise OperatorError("no such group")
     with capture_logs() as logged_too, RunLog(tmp_path / "storage", "wb"):
         pass
-    assert [line["event"] for line in (*logged, *logged_too)] == ["the run log can't be written"] * 2
+    assert not logged, "one error, one line"
+    assert [line["event"] for line in logged_too] == ["the run log can't be written"]
 
 
 def test_it_has_the_mode_that_was_chosen(tmp_path: Path) -> None:

@@ -24,12 +24,39 @@ def main():
 """
 
 
+def run_program(folder: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", "from snapshot.cli.start import start; start('program', 'main')"]
+    path = os.pathsep.join([str(folder), str(Path(__file__).parents[4])])
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=50, check=False)
+
+
 @pytest.mark.parametrize(("signal", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_in_a_destructor_is_not_lost(tmp_path: Path, signal: str, code: int) -> None:
     (tmp_path / "program.py").write_text(PROGRAM.format(signal=signal))
-    words = [sys.executable, "-c", "from snapshot.cli.start import start; start('program', 'main')"]
-    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[4])])
-    ended = subprocess.run(
-        words, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=50, check=False
-    )
-    assert (ended.returncode, ended.stderr) == (code, "")
+    ended = run_program(tmp_path)
+    assert (ended.returncode, ended.stderr) == (code, "interrupted\n" if signal == "SIGINT" else "")
+
+
+SLOW = """
+import os, signal, time
+
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("where", ["", "def main():"])
+def test_ctrl_c_is_one_line_whether_a_program_is_still_imported_or_runs(tmp_path: Path, where: str) -> None:
+    body = SLOW if not where else where + SLOW.replace("\n", "\n    ")
+    (tmp_path / "program.py").write_text(body)
+    ended = run_program(tmp_path)
+    assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
+
+
+def test_nothing_slow_is_imported_before_ctrl_c_is_handled() -> None:
+    """Until then Python answers it with a traceback."""
+    ask = "import sys; import consumer.commands.programs; print(*sys.modules)"
+    known = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+    assert "snapshot.cli.start" in known
+    assert not {"importlib.metadata", "logging", "subprocess", "typer", "typing"} & set(known)

@@ -47,14 +47,20 @@ def test_the_title_stands_on_one_line() -> None:
 
 def test_the_title_names_the_users_that_were_asked_for() -> None:
     report = Report(dry_run=False, deep=False, group_slug=None, asked=frozenset({33}))
-    assert shown(report)[0] == "user 33, all groups"
-    report.asked = frozenset(range(1, 13))
-    assert shown(report)[0] == "users 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more, all groups"
+    assert shown(report)[0] == "user 33"
+    report.asked, report.group_slug = frozenset(range(1, 13)), "elm"
+    assert shown(report)[0] == "users 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more, group elm"
 
 
 def test_what_the_guard_stopped_is_not_called_in_step() -> None:
     lines = shown(Report(dry_run=False, deep=False, group_slug=None, users=9, blocked="20 of 40 profiles"))
-    assert lines[:2] == ["all groups", "stopped before anything was changed; 0 comments read in 0.0 s (0/s)"]
+    assert lines[:2] == ["all groups", "stopped before anything was removed; 0 comments read in 0.0 s (0/s)"]
+
+
+def test_stopped_half_way_it_says_nothing_of_those_that_it_did_not_compare() -> None:
+    lines = shown(Report(dry_run=False, deep=False, group_slug=None, missing=2, blocked="20 of 40 profiles"))
+    assert "missing 2" in lines
+    assert not [line for line in lines if line.startswith(("in step", "profiles"))]
 
 
 def test_more_are_counted_than_are_named() -> None:
@@ -65,11 +71,12 @@ def test_more_are_counted_than_are_named() -> None:
     assert "and 990 more; --json names them" in shown(report)
 
 
-@pytest.mark.parametrize(("dry_run", "outcome"), [(True, "the store is empty"), (False, "the store was empty, and is")])
+@pytest.mark.parametrize(("dry_run", "outcome"), [(True, "the store has none of "), (False, "the store had none of ")])
 def test_a_first_fill_is_not_called_drift(outcome: str, *, dry_run: bool) -> None:
-    report = Report(dry_run=dry_run, deep=False, group_slug=None, missing=3)
+    report = Report(dry_run=dry_run, deep=False, group_slug=None, fills=True, missing=3, different=1)
+    report.fields = {"tombstones": 1}  # of somebody whose comments are all deleted
     assert shown(report)[-1].startswith(outcome)
-    report.in_step = 1
+    report.fills, report.asked = False, frozenset({33})  # theirs were missing, those of others are there
     assert shown(report)[-1].startswith("drift found")
 
 

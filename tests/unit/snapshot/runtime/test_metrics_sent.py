@@ -30,10 +30,12 @@ from snapshot.cli.run_metrics import measured
 from snapshot.files.folder import open_folder
 from snapshot.flush.flusher import Flusher
 from snapshot.flush.scrub import Scrub
+from snapshot.freshness import Freshness
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.rebuild.command import _count, _record
 from snapshot.runtime.metrics import Counter, Gauge
 from snapshot.runtime.progress import NoProgress
+from snapshot.wb import _measure
 from support.flushing import Interrupted, RecordingAnnouncer
 from support.histories import KEYS, comment
 from support.metrics import RecordedMetrics
@@ -173,6 +175,7 @@ def test_every_documented_name_is_sent(tmp_path: Path, monkeypatch: pytest.Monke
     following(metrics, wb)
     relaying(metrics, wb)
     recreating(metrics, monkeypatch)
+    _measure(Freshness(highlights=2, fresh=1, stale=[]), metrics)
     town = Town(tmp_path, wb, MemoryStore(clock, NOW), clock.wait)
     sent = {name for name, by in metrics.counts.items() if by} | metrics.gauges.keys() | rebuilding(town, tmp_path)
     town.database.close()

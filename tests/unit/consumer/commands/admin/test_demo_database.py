@@ -12,6 +12,7 @@ from projections.comments.body import read
 from projections.comments.events import CommentCreated, Event, InsightCreated
 from projections.comments.rows import events
 from projections.database.database import Database, open_databases
+from projections.errors import OperatorError
 
 NOW = datetime(2024, 8, 1)  # noqa: DTZ001 - WhiteBalloon's times are UTC without a zone
 
@@ -76,3 +77,9 @@ def test_a_comment_is_added_with_its_tags(tmp_path: Path, database: Database) ->
     assert (created.user_id, created.body, created.created_at) == (1, "https://example.org/new", NOW)
     assert isinstance(insight, InsightCreated)
     assert insight.tags == ("street",)
+
+
+def test_what_cannot_be_written_is_named_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / demo_database.MAIN_FILE).mkdir()
+    with pytest.raises(OperatorError, match=r"app\.db can.t be written \(unable to open database file\); .*--folder"):
+        demo_database.add_comment(tmp_path, 3, "hello", NOW)
