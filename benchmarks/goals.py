@@ -38,7 +38,7 @@ class Goal(NamedTuple):
     def wanted(self) -> str:
         """The bound, for people."""
         sign, bound = ("≤", self.most) if self.most is not None else ("≥", self.least)
-        return f"{sign} {bound:,g} {self.unit}"
+        return f"{sign} {bound:,g} {self.unit}".strip()
 
 
 def _ratio(one: Name, other: Name, figure: str, results: Results) -> float | None:

@@ -77,9 +77,7 @@ def goals(results: Results) -> Text:
     for goal in GOALS:
         value = goal.measured(results)
         found = MISSING if value is None else f"{_short(value)} {goal.unit}".strip()
-        rows.append(
-            [goal.what, found, goal.wanted().strip(), "" if value is None else "yes" if goal.met(value) else "no"]
-        )
+        rows.append([goal.what, found, goal.wanted(), "" if value is None else "yes" if goal.met(value) else "no"])
     return Text("goals", ("goal", "measured", "wanted", "met"), rows)
 
 

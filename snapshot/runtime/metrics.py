@@ -46,7 +46,7 @@ Gauge = Literal[
 ]
 
 GaugeNames = Literal["shared", "suffix", "tags"]
-"""How the gauges of several processes are told apart: not at all, by the name's last part, or by a DogStatsD tag."""
+"""How the gauges of several processes are kept apart: not at all, by the name's last part, or by a DogStatsD tag."""
 
 _SECONDS = 1.0
 _REPEAT_SECONDS = 10.0

@@ -1,4 +1,4 @@
-"""The tail of whoever holds the lease: what others are told of it."""
+"""The tail of whoever holds the lease: what others see of it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -83,7 +83,7 @@ def test_counters_that_counted_nothing_are_sent_as_zero(server: socket.socket) -
 
 
 @pytest.mark.parametrize(("gauges", "name"), [("shared", "{}"), ("suffix", "{}.{}"), ("tags", "{}|#process:{}")])
-def test_gauges_of_several_processes_are_told_apart_where_that_is_asked_for(
+def test_gauges_of_several_processes_are_kept_apart_where_that_is_asked_for(
     server: socket.socket, gauges: GaugeNames, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "host.example.org")  # a dot would begin another part of a name

@@ -47,7 +47,7 @@ def test_the_community_is_made_once_and_goes_on_writing(postgres_url: str, engin
         connection.execute(users.insert().values(is_admin=False, created_at=demo_database.START))
 
 
-def test_tables_of_somebody_else_are_left_alone(postgres_url: str, engine: Engine) -> None:
+def test_tables_that_it_did_not_make_are_refused(postgres_url: str, engine: Engine) -> None:
     wb = WhiteBalloon(postgres_url, postgres_url)
     wb.create()
     wb.add_user("ann")
