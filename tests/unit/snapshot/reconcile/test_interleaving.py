@@ -292,10 +292,27 @@ CAME_AND_WENT = Story(
 )
 """A comment that a rebuild saw and the tail never did: it was gone again when the tail looked."""
 
+KILLED_AFTER_IT_CAME = CAME_AND_WENT._replace(
+    meanwhile=[
+        (12, 0, 19, 0),
+        *[(0, 0, 0, 0)] * 2,
+        (0, 0, 0, 15),
+        (0, 0, 0, 0),
+        (10, 0, 0, 0),
+        *[(0, 0, 0, 0)] * 4,
+        (0, 0, 0, 15),
+        (0, 0, 5, 0),
+        (0, 0, 0, 0),
+    ],
+    killed=31,
+)
+"""The same, and the rebuild that saw it was killed before it could look again."""
+
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STORIES)
 @example(CAME_AND_WENT)
+@example(KILLED_AFTER_IT_CAME)
 def test_whatever_happens_meanwhile_nothing_differs_in_the_end(story: Story) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _run(Path(folder), story)
@@ -317,14 +334,17 @@ def _run(folder: Path, story: Story) -> None:
     town.asleep = script.rest
     town.projection = Projection(Pausing(store, script.pause))
     town.database = Pausing(database, script.pause)  # it hands everything on
+    was_killed = False
     try:
         report = town.rebuild(deep=story.deep, prune_all=True)
     except KilledError:
         event("killed")
+        was_killed = True
         clock.wait(NEVER)  # its claims have ended
         report = town.rebuild(deep=story.deep, prune_all=True)
     event(f"{len(script.left)} acts left" if script.left else "all acts done")
-    if story.tails and not story.unseen:
+    # What a killed run repaired, and was gone from the rows before a poll, is drift to the next: no event explains it.
+    if story.tails and not story.unseen and not was_killed:
         assert (report.missing, report.orphaned, report.different) == (0, 0, 0), report.named
     script.left = []
     town.projection, town.database = Projection(store), database
