@@ -199,7 +199,7 @@ class StoreCheck:
         """Publish what takes nothing away; put the rest off. What is left to others is judged with the rest."""
         present = Present(self._database, self._builder, (one.comment_id for one in page))
         taken = {one[:2] for one in page if self._takes_away(one, present)}
-        left = present.unseen() | self._in_flight()
+        left = self._left_to_others(present) | self._in_flight()
         mine = self._not_ahead([one for one in page if one.comment_id not in left])
         put_off = [one for one in mine if one[:2] in taken]
         ready = [one for one in mine if one[:2] not in taken]
@@ -210,6 +210,12 @@ class StoreCheck:
             *self._build(present, [one for one in ready if one.comment_id not in stale_tags], NoAnalysis.UNCONFIRMED),
             *self._build(present, [one for one in ready if one.comment_id in stale_tags], NoAnalysis.CONFIRMED),
         ]
+
+    def _left_to_others(self, present: Present) -> set[int]:
+        """Comments that polling or the sweep are about to publish; also where a row is as it was when they look."""
+        unseen = present.unseen()
+        self._builder.fingerprints.unpublish(unseen)
+        return unseen
 
     def _in_flight(self) -> set[int]:
         """Comments of which the store need not hold everything yet."""
@@ -285,5 +291,5 @@ class StoreCheck:
             return
         for page in pages(self._put_off, _PAGE):
             present = Present(self._database, self._builder, (one.comment_id for one in page))
-            unseen = present.unseen()
+            unseen = self._left_to_others(present)
             yield self._build(present, [one for one in page if one.comment_id not in unseen], NoAnalysis.CONFIRMED)
