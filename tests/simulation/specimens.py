@@ -116,5 +116,5 @@ SPECIMENS = {
 }
 
 LATER = (5821, 6269, 14791)
-"""Seeds of any plan that met a fault: memberships that vanish between the two passes of a rebuild (5821, 6269); a comment
-that the first comparison left to the sweep, and that was back as before when the sweep looked (14791)."""
+"""Seeds of any plan that met a fault: memberships that vanish between the two passes of a rebuild (5821, 6269); a
+comment that the first comparison left to the sweep, and that was as before again when the sweep looked (14791)."""

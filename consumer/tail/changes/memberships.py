@@ -58,13 +58,14 @@ class MembershipChanges:
             new, users = kept, affected_users(old, kept)
             removals = Removals(self._builder, users, new)
         additions = Additions(self._builder, self._database, users, new)
-        removals.begin(self._builder.change_groups(new, removals.ids, additions.ids, unsettled))
+        leaving = ((comment_id, key) for comment_id, key, _, _ in removals.leaving())
+        removals.begin(self._builder.change_groups(new, leaving, additions.ids, unsettled))
         self._add_task(removals)
         self._add_task(additions)
 
     def _blocks(self, removals: "Removals", new: Groups) -> bool:
         deletions = Deletions()
-        for key, request, contribution in removals.leaving():
+        for _, key, request, contribution in removals.leaving():
             if counts(contribution):
                 deletions.delete(key, cause_of(key, request, new), tagged=has_tags(contribution))
         return deletions.are_blocked(self._guard, "groups", self._builder.fingerprints, self._builder.groups)
@@ -118,11 +119,12 @@ class Removals:
                 self._requests.append(request)
                 self._contributions.append(contribution)
 
-    def leaving(self) -> Iterator[tuple[ProfileKey, int, int]]:
-        """Give profile, request and contribution of each."""
-        for user, request, contribution in zip(self._users, self._requests, self._contributions, strict=True):
+    def leaving(self) -> Iterator[tuple[int, ProfileKey, int, int]]:
+        """Give id, profile, request and contribution of each."""
+        columns = zip(self.ids, self._users, self._requests, self._contributions, strict=True)
+        for comment_id, user, request, contribution in columns:
             for key in self._left(user, request):
-                yield key, request, contribution
+                yield comment_id, key, request, contribution
 
     def begin(self, revision: int) -> None:
         """Fix the revision."""

@@ -49,7 +49,7 @@ class EventBuilder:
         self.fingerprints = fingerprints
         self.revisions = revisions
         self.recent: set[int] = set()
-        """The comments of which events were made since this was last cleared."""
+        """Of what events were made since this was last cleared: see `place`."""
         self.unsettled: frozenset[int] = frozenset()
         """Users for whom the deletion guard keeps other groups in force than the database has."""
 
@@ -63,7 +63,11 @@ class EventBuilder:
         self._metrics.gauge("signal_glaze.memberships_unmatched", len(groups.unmatched()))
 
     def change_groups(
-        self, groups: Groups, leaving: Iterable[int], arriving: Iterable[int], unsettled: Collection[int] = ()
+        self,
+        groups: Groups,
+        leaving: Iterable[tuple[int, ProfileKey]],
+        arriving: Iterable[int],
+        unsettled: Collection[int] = (),
     ) -> int:
         """Put these in force. The comments in `leaving` have to be `removed`, with the revision that this gives.
 
@@ -73,7 +77,7 @@ class EventBuilder:
         revision = self.revisions.next()
         self._groups = groups
         self.unsettled = frozenset(unsettled)
-        self.recent.update(leaving)
+        self.recent.update(place(comment_id, key) for comment_id, key in leaving)
         return revision
 
     def build(
@@ -116,7 +120,7 @@ class EventBuilder:
             before = {**self.profiles(row), **self._before(old), **stored.get(comment_id, _NOWHERE)}
             found += removed(comment_id, {key: before[key] for key in before.keys() - present}, revision)
         self.fingerprints.put(entries, known)
-        self.recent.update(entries)
+        self._note_recent(found)
         return found
 
     def build_removed(self, comment_ids: Sequence[int], stored: Mapping[int, Profiles] = _UNKNOWN) -> list[Event]:
@@ -124,14 +128,18 @@ class EventBuilder:
         revision = self.revisions.next()
         known = self.fingerprints.entries(comment_ids)
         self.fingerprints.forget(known)
-        self.recent.update(comment_ids)
-        return [
+        found: list[Event] = [
             event
             for comment_id in comment_ids
             for event in removed(
                 comment_id, {**self._before(known.get(comment_id)), **stored.get(comment_id, _NOWHERE)}, revision
             )
         ]
+        self._note_recent(found)
+        return found
+
+    def _note_recent(self, found: Iterable[Event]) -> None:
+        self.recent.update(place(one.comment_id, ProfileKey(one.user_id, one.group_slug)) for one in found)
 
     def profiles_of(self, old: Entry) -> Profiles:
         """The profiles in which a comment counts, as it was published."""
@@ -174,6 +182,11 @@ class EventBuilder:
 def _keep_analysis(entry: Entry, old: Entry) -> Entry:
     kept = entry.fingerprint._replace(analysis=old.fingerprint.analysis)
     return Entry(kept, keep_tags(entry.contribution, old.contribution))
+
+
+def place(comment_id: int, key: ProfileKey) -> int:
+    """A number for a comment in a profile; two may have the same, in this process only."""
+    return hash((comment_id, key))
 
 
 def removed(comment_id: int, profiles: Profiles, revision: int) -> Iterator[CommentCreated]:

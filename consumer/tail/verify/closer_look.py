@@ -81,6 +81,11 @@ class Present:
         rows = {key: fingerprint_of(row, self.analyses.get(key)) for key, row in self.rows.items()}
         return {key for key in self.ids if known.get(key) != rows.get(key)}
 
+    def is_known(self, one: Difference) -> bool:
+        """Whether the comment is, or was by what the tail remembers, in that profile."""
+        row, old = self.rows.get(one.comment_id), self._builder.fingerprints.get([one.comment_id]).get(one.comment_id)
+        return any(one.key in self._builder.profiles(place) for place in (row, old) if place is not None)
+
     def cause(self, one: Difference) -> Cause | None:
         """Say why a comment leaves a profile, if an act other than its deletion or move explains it."""
         row = self.rows.get(one.comment_id)

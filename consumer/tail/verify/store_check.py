@@ -13,7 +13,7 @@ import structlog
 
 from consumer.tail.changes.blocked_deletions import Counts, DeletionGuard, Deletions, published
 from consumer.tail.changes.memberships import affected_users
-from consumer.tail.rows.event_builder import EventBuilder, NoAnalysis
+from consumer.tail.rows.event_builder import EventBuilder, NoAnalysis, place
 from consumer.tail.verify.closer_look import Difference, Present, differences
 from consumer.tail.verify.digests import DigestPass
 from projections.comments.events import MAX_CLOCK_SKEW, Event
@@ -199,8 +199,10 @@ class StoreCheck:
         """Publish what takes nothing away; put the rest off. What is left to others is judged with the rest."""
         present = Present(self._database, self._builder, (one.comment_id for one in page))
         taken = {one[:2] for one in page if self._takes_away(one, present)}
-        left = self._left_to_others(present) | self._in_flight()
-        mine = self._not_ahead([one for one in page if one.comment_id not in left])
+        left, in_flight = self._left_to_others(page, present), self._in_flight()
+        mine = self._not_ahead(
+            [one for one in page if one.comment_id not in left and place(one.comment_id, one.key) not in in_flight]
+        )
         put_off = [one for one in mine if one[:2] in taken]
         ready = [one for one in mine if one[:2] not in taken]
         self._put_off += put_off
@@ -211,14 +213,18 @@ class StoreCheck:
             *self._build(present, [one for one in ready if one.comment_id in stale_tags], NoAnalysis.CONFIRMED),
         ]
 
-    def _left_to_others(self, present: Present) -> set[int]:
-        """Comments that polling or the sweep are about to publish; also where a row is as it was when they look."""
+    def _left_to_others(self, page: Sequence[Difference], present: Present) -> set[int]:
+        """Comments that polling or the sweep are about to publish; also where a row is as it was when they look.
+
+        Not those that the store holds where the tail knows nothing of them: nobody else would say that they left.
+        """
         unseen = present.unseen()
-        self._builder.fingerprints.unpublish(unseen)
-        return unseen
+        left = unseen - {one.comment_id for one in page if one.comment_id in unseen and not present.is_known(one)}
+        self._builder.fingerprints.unpublish(left)
+        return left
 
     def _in_flight(self) -> set[int]:
-        """Comments of which the store need not hold everything yet."""
+        """Comments of which the store need not hold everything yet, as `place` numbers them in their profiles."""
         return set() if self._consumers.in_process else self._builder.recent - self._own
 
     def _not_ahead(self, found: list[Difference]) -> list[Difference]:
@@ -260,11 +266,12 @@ class StoreCheck:
         for one in found:
             if one.register.comment is not None and has_row(one.register):
                 stored[one.comment_id][one.key] = one.register.comment.help_request_id
-        self._own.update(stored)
         rows = [present.rows[key] for key in stored if key in present.rows]
         gone = [key for key in stored if key not in present.rows]
         events = self._builder.build(rows, present.analyses, no_analysis=no_analysis, stored=stored)
-        return events + self._builder.build_removed(gone, stored)
+        events += self._builder.build_removed(gone, stored)
+        self._own.update(place(one.comment_id, ProfileKey(one.user_id, one.group_slug)) for one in events)
+        return events
 
     def _report(self, profiles: set[ProfileKey]) -> None:
         drifted = profiles - self._drifted
@@ -291,5 +298,5 @@ class StoreCheck:
             return
         for page in pages(self._put_off, _PAGE):
             present = Present(self._database, self._builder, (one.comment_id for one in page))
-            unseen = self._left_to_others(present)
+            unseen = self._left_to_others(page, present)
             yield self._build(present, [one for one in page if one.comment_id not in unseen], NoAnalysis.CONFIRMED)
