@@ -51,7 +51,7 @@ def test_what_is_stale_is_listed_counted_and_sent_and_nothing_is_written(env: di
         port = str(statsd.getsockname()[1])
         listed = run(*FRESHNESS, env={**env, "STATSD_HOST": "127.0.0.1", "STATSD_PORT": port})
         while b"signal_glaze.highlights_stale:2|g" not in statsd.recv(4096):
-            """Counters come first, as zero; the time limit ends this."""
+            continue  # counters come first, as zero; the socket's time limit ends this
     assert (listed.returncode, listed.stderr) == (1, "")
     assert listed.stdout.splitlines()[1:] == [
         "2\telm\tchanged\t2020-01-01 00:00:00\t2024-06-01 09:00:02",
