@@ -187,8 +187,8 @@ class Tail:
         if not self._round_is_wanted() or self._now() < self._round_due():
             return None
         if not self._sweep.running:
-            self._round, self._round_began_at = self._polling.last, self._now()
             self._sweep.begin()
+            self._round, self._round_began_at = self._polling.last, self._now()
         found = self._sweep.turn()
         if found is None:
             self._metrics.gauge("signal_glaze.sweep_round_seconds", self._sweep.seconds)

@@ -54,6 +54,7 @@ def test_running_consumers_give_what_the_dashboard_and_the_alerts_ask_for(tmp_pa
         def unanswered() -> list[str]:
             return [query for query in QUERIES if not observer.query(filled(query))]
 
+        until(lambda: '"caught up"' in one.said() or '"caught up"' in two.said(), lambda: (one.said(), two.said()))
         demo_database.add_comment(data, 3, "Is anybody there?", demo_database.START)  # so that there is a round
         until(lambda: not unanswered(), lambda: (unanswered(), one.said(), two.said()))
         due = {series["metric"]["process"] for series in observer.query("signal_glaze_due")}

@@ -1,7 +1,7 @@
 """What must be true while a history runs. Each violation is kept with its moment; the first one ends the history."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from simulation.database import WhiteBalloon
 
@@ -50,6 +50,7 @@ class Checks:
         moved = {one for one, request in self._requests.items() if requests.get(one, request) != request}
         self._left.update((key, one) for key, before in self._counting.items() for one in before & moved)
         self._counting, self._requests = now, requests
+        self.mass.committed(now, self._database.tables.analyses)
 
     def counting(self) -> dict[ProfileKey, set[int]]:
         """Where each comment counts, by the rows."""
@@ -131,6 +132,11 @@ class MassDeletion:
     def over(self) -> None:
         """It was confirmed, or the rows are back."""
         self._gone, self._untagged = {}, {}
+
+    def committed(self, counting: Mapping[ProfileKey, set[int]], analysed: Collection[int]) -> None:
+        """What is there again ends by what happens to it then, one by one."""
+        self._gone = {key: ids - counting.get(key, set()) for key, ids in self._gone.items()}
+        self._untagged = {key: ids.difference(analysed) for key, ids in self._untagged.items()}
 
     def read(self, key: ProfileKey, live: Mapping[int, bool]) -> None:
         """A flusher read a profile."""

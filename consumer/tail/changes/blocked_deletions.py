@@ -22,7 +22,8 @@ _SECONDS = 60.0
 class DeletionGuard:
     """Asks the rule that a rebuild asks; what it blocks, the log says once a minute.
 
-    `where` names who asked (sweep, groups, store): the last answer to each is in force.
+    `where` names who asked (sweep, groups, store): the last answer to each is in force. `passed` is what went without a
+    sweep's judgement of all there is; a sweep judges it with what it found, again and again while that is blocked.
     """
 
     def __init__(self, *, prune_all: bool, now: Callable[[], float]) -> None:
@@ -30,8 +31,7 @@ class DeletionGuard:
         self._now = now
         self._blocked: dict[str, str] = {}
         self._logged_at: dict[str, float] = {}
-        self._passed: list[Deletions] = []
-        """What passed at once since a sweep asked for all there is."""
+        self.passed: list[Deletions] = []
 
     @property
     def blocked(self) -> Mapping[str, str]:
@@ -59,16 +59,11 @@ class DeletionGuard:
 
     def lets_pass(self, deletions: "Deletions", fingerprints: RowFingerprints, groups: Groups) -> bool:
         """Whether these may go before a sweep has asked for all there is; where they may not, nothing is said of it."""
-        together = Deletions(*self._passed, deletions)
-        if not self._prune_all and (self._blocked or reason_to_block(*together.measured(fingerprints, groups))):
+        measured = deletions.measured(fingerprints, groups, self.passed)
+        if not self._prune_all and (self._blocked or reason_to_block(*measured)):
             return False
-        self._passed.append(deletions)
+        self.passed.append(deletions)
         return True
-
-    def take_passed(self) -> Sequence["Deletions"]:
-        """What passed at once since the last time, to be judged with what a sweep found."""
-        passed, self._passed = self._passed, []
-        return passed
 
     def remind(self) -> None:
         """Log what is blocked, once a minute."""
@@ -117,18 +112,37 @@ class Deletions:
         """One that stays is to lose all its tags."""
         self.untagged[key] += 1
 
-    def are_blocked(self, guard: DeletionGuard, where: str, fingerprints: RowFingerprints, groups: Groups) -> bool:
-        """Ask the guard; what was published by these groups is what there is before."""
-        return guard.blocks(where, *self.measured(fingerprints, groups))
+    def are_blocked(
+        self,
+        guard: DeletionGuard,
+        where: str,
+        fingerprints: RowFingerprints,
+        groups: Groups,
+        passed: Sequence["Deletions"] = (),
+    ) -> bool:
+        """Ask the guard; what was published by these groups, before the ones that `passed`, is what there is before."""
+        return guard.blocks(where, *self.measured(fingerprints, groups, passed))
 
-    def measured(self, fingerprints: RowFingerprints, groups: Groups) -> tuple[PendingDeletions, Totals]:
-        """Give it as the guard takes it, with what was published by these groups before."""
+    def measured(
+        self, fingerprints: RowFingerprints, groups: Groups, passed: Sequence["Deletions"] = ()
+    ) -> tuple[PendingDeletions, Totals]:
+        """Give it as the guard takes it, together with those that `passed`, and what was published before all of it."""
+        together = Deletions(self, *passed)
         totals, before = Totals(), Counts(Counter(), Counter())
-        if self.pending(before).worth_asking():
+        if together.pending(before).worth_asking():
             before = published(fingerprints, groups)
+            for one in passed:
+                one.undo(before)
             for key, comments in before.comments.items():
-                totals.add_profile(comments, before.tagged[key] - self.tagged[key])
-        return self.pending(before), totals
+                totals.add_profile(comments, before.tagged[key] - together.tagged[key])
+        return together.pending(before), totals
+
+    def undo(self, counts: Counts) -> None:
+        """Count as before these."""
+        for key, causes in self.deleted.items():
+            counts.comments[key] += causes.total()
+        counts.comments.subtract(self.added)
+        counts.tagged.update(self.tagged + self.untagged)
 
     def pending(self, before: Counts) -> PendingDeletions:
         """Give it as the guard takes it."""

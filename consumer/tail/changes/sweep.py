@@ -15,6 +15,7 @@ from consumer.tail.rows.fingerprints import Entry, Fingerprint, fingerprint_of, 
 from projections.comments.events import Event
 from projections.comments.rows import AnalysisRow, CommentRow
 from projections.database.database import Database, analyses_of
+from projections.database.protocol import commits_seen
 from projections.paging import pages
 from projections.profile_key import HIGHEST_ID, ProfileKey
 
@@ -56,6 +57,7 @@ class Sweep:
 
     def begin(self) -> None:
         """Begin a round."""
+        self._token = self._database.change_token()
         self.running = True
         self._began_at = self.due_at = self._now()
         self._after = 0
@@ -133,9 +135,9 @@ class Sweep:
             self._deletions.untag(key)
 
     def _end(self) -> Iterator[list[Event]]:
-        fingerprints = self._builder.fingerprints
-        deletions = Deletions(self._deletions, *self._guard.take_passed())
-        if deletions.are_blocked(self._guard, "sweep", fingerprints, self._builder.groups):
+        fingerprints, passed = self._builder.fingerprints, list(self._guard.passed)
+        saw_parts = commits_seen(self._token) != commits_seen(self._database.change_token())
+        if self._deletions.are_blocked(self._guard, "sweep", fingerprints, self._builder.groups, passed):
             return
         for ids in pages(self._ending, _DELETIONS_PAGE):
             rows = self._database.comments_by_ids(ids)
@@ -146,6 +148,8 @@ class Sweep:
         for ids in pages(self._untagged, _DELETIONS_PAGE):
             rows = self._database.comments_by_ids(list(fingerprints.get(ids)))
             yield self._builder.build(rows, no_analysis=NoAnalysis.CONFIRMED)
+        # Of what was committed during the round, the next one sees the other part.
+        self._guard.passed[: len(passed)] = [self._deletions] if saw_parts else []
 
 
 def _loses_analysis(old: Entry, seen: Fingerprint, contribution: int) -> bool:
