@@ -8,7 +8,7 @@ from snapshot.processes.spawn import Pool
 from snapshot.rebuild import tasks
 from snapshot.rebuild.report import Report
 from snapshot.rebuild.tasks import PartResult, RebuildContext
-from snapshot.reconcile.drift import Sighting, Verdict, judge_at_once, judge_later
+from snapshot.reconcile.drift import Sighting, Verdict, judge_at_once, judge_later, missed
 from snapshot.reconcile.findings import Finding
 from snapshot.reconcile.reconcile import cut, user_ranges
 
@@ -92,7 +92,7 @@ class Judgement:
                 if before is None:
                     continue
                 if finding.digests == before.digests:
-                    self._report.judge(before, Verdict.DRIFT)
+                    self._report.judge(before, missed(finding))
                     del passed[finding.key]
                 elif result.before is not None:
                     left.append(_Open(finding._replace(fields=before.fields), result.before))

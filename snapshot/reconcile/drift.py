@@ -6,7 +6,8 @@ Repairs don't wait for the answer. A difference is drift
 - where the tail has passed the reading since, and had sent nothing that was not in the store at the reading, unless
   nothing of what was repaired is in the rows any more.
 It is lag where the tail brought a newer reading than the repair's, and where none had read anything before: a first one
-brings what the store lacks, and that is repaired by then. What stays open is undecided.
+brings what the store lacks, and that is repaired by then. What stays open is undecided; so is what the tail may have
+brought in vain, because the database's clock was set back since the register was written.
 """
 
 from enum import StrEnum
@@ -41,7 +42,13 @@ def judge_at_once(finding: Finding, before: Observation | None, earlier: Sightin
         return Verdict.DRIFT
     if earlier is None or earlier.digests != finding.digests:
         return None
-    return Verdict.DRIFT if covered(before, finding.key, earlier.time) else None
+    return missed(finding) if covered(before, finding.key, earlier.time) else None
+
+
+def missed(finding: Finding) -> Verdict:
+    """Judge what the tail has passed, and not brought. A register that is ahead of the clock refuses what it brings."""
+    ahead = bool(finding.repairs) and all(repair.revision > finding.time for repair in finding.repairs)
+    return Verdict.UNDECIDED if ahead else Verdict.DRIFT
 
 
 def judge_later(store: Store, finding: Finding, before: Observation, now: Observation) -> Verdict | None:
@@ -52,7 +59,7 @@ def judge_later(store: Store, finding: Finding, before: Observation, now: Observ
         return Verdict.LAG
     bucket = bucket_of(finding.key.user_id)
     if holds(before.positions[bucket], now.tail.positions):
-        return Verdict.DRIFT
+        return missed(finding)
     if not holds(now.positions[bucket], now.tail.positions):
         return None
     return Verdict.LAG if _overtaken(store, finding) else Verdict.UNDECIDED

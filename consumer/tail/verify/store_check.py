@@ -260,7 +260,9 @@ class StoreCheck:
     def _build(self, present: Present, found: Sequence[Difference], no_analysis: NoAnalysis) -> list[Event]:
         if not found:
             return []
-        self._report({one.key for one in found})
+        # What is ahead of the clock refused what was published since: it was written before the clock was set back.
+        latest = max(self._database.clock(), self._builder.revisions.last)
+        self._report({one.key for one in found if one.revision <= latest})
         self._builder.revisions.saw(max(one.revision for one in found))
         stored: dict[int, dict[ProfileKey, int]] = {one.comment_id: {} for one in found}
         for one in found:

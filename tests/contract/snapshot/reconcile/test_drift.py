@@ -164,6 +164,18 @@ def test_a_clock_that_is_set_back_makes_no_drift_of_lag(tail: Tail, wb: WhiteBal
 
 
 @BOTH
+def test_what_is_ahead_of_a_clock_that_was_set_back_is_undecided(tail: Tail, wb: WhiteBalloon, dry_run: bool) -> None:
+    """The store refused what the tail brought: it is older than what a rebuild had read before."""
+    wb.edit(1, "https://b.org")
+    assert tail.town.rebuild().written == 1
+    tail.town.moment -= 3_600 * SECOND
+    wb.edit(1, "https://c.org")
+    tail.go_on()
+    tail.town.asleep = lambda: tail.publish(until=tail.town.moment + 3_601 * SECOND)
+    assert verdicts(tail.town.rebuild(dry_run=dry_run)) == (0, 0, 1, 0)
+
+
+@BOTH
 def test_without_a_tail_it_is_drift_at_once(tail: Tail, wb: WhiteBalloon, dry_run: bool) -> None:
     wb.edit(1, "https://b.org")
     tail.town.store.release(TAIL, "the tail")

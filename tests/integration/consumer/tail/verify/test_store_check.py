@@ -234,6 +234,21 @@ def test_what_a_rebuild_saw_alone_is_no_drift(white_balloon: WhiteBalloon) -> No
     embedded.close()
 
 
+def test_what_was_written_before_the_clock_was_set_back_is_no_drift(
+    white_balloon: WhiteBalloon, embedded: Embedded
+) -> None:
+    """A rebuild did; what the tail publishes by the clock of now is older, so the store refuses it."""
+    hour = 3_600_000_000
+    before = [msgspec.structs.replace(comment(one), revision=microseconds() + hour) for one in (1, 2)]
+    embedded.projection.apply(before)
+    white_balloon.edit(2, "https://example.org/edited")
+    embedded.until(lambda: not embedded.drift())
+    assert embedded.metrics.counts[DRIFT] == 0
+    white_balloon.edit(1, "https://example.org/edited/again")
+    embedded.catch_up()
+    assert embedded.drift() == []
+
+
 def test_drift_is_judged_with_what_is_left_to_the_polls(white_balloon: WhiteBalloon) -> None:
     embedded = Embedded(white_balloon, settings=msgspec.structs.replace(QUICK, poll_interval=3.0))
     embedded.catch_up()
