@@ -84,6 +84,10 @@ class PendingDeletions(msgspec.Struct):
         """Count all comments that go, whatever the cause."""
         return sum(comments for _, comments in self.causes.values())
 
+    def remove_anything(self) -> bool:
+        """Whether a comment goes, or loses its tags."""
+        return self.comments() > 0 or self.untagged > 0
+
     def worth_asking(self) -> bool:
         """Whether so much goes that the totals matter."""
         return max(*self.without_cause(), self.untagged) >= _LEAST_TAGGED

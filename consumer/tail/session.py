@@ -61,13 +61,11 @@ class LeaseTerm:
         """Give a poll that begins now its place, see `Moment`; None: the lease was lost.
 
         Places lie above `begun_until` of every document that was written before. Usually they are the database's time;
-        if that clock goes back, they go on from where they were, and so do revisions: a rebuild may have written by it
-        before.
+        if that clock goes back, they go on from where they were.
         """
         place, until = self._clock(), self._polls_until
         if place <= self._poll:
             place = until = until + 1
-            self.revisions.saw(until)
         elif place > until:
             until = place + POLL_RESERVE
         if until != self._polls_until and not self._write(self._ceiling, until):

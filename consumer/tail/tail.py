@@ -147,7 +147,8 @@ class Tail:
         if self._poll is None:
             self._guard.remind()
             if not self._tasks:
-                trusted = not self._guard.is_blocked and (self._check is None or self._check.verified)
+                held = self._guard.is_blocked or self._sweep.held
+                trusted = not held and (self._check is None or self._check.verified)
                 self._progress.update(self._polling.last, self._polling.handed_out, trusted=trusted)
         return found
 
@@ -198,13 +199,19 @@ class Tail:
         return found
 
     def _round_is_wanted(self) -> bool:
-        return self._sweep.running or (self._round is not None and self._round.token != self._polling.last.token)
+        if self._sweep.running or self._round is None:
+            return self._sweep.running
+        return self._round.token != self._polling.last.token or self._may_be_let_go()
+
+    def _may_be_let_go(self) -> bool:
+        """Whether what the last round held up may go by now."""
+        return self._sweep.held and not self._guard.is_blocked
 
     def _round_due(self) -> float:
         if self._sweep.running:
             return self._sweep.due_at
         before, last = "" if self._round is None else self._round.token, self._polling.last.token
-        seen = commits_seen(before) != commits_seen(last)
+        seen = commits_seen(before) != commits_seen(last) or self._may_be_let_go()
         return self._round_began_at + (self._settings.sweep_interval if seen else _UNSEEN_SECONDS)
 
     # ------------------------------------------------------------------------------------------------- how far it is

@@ -95,7 +95,8 @@ class Rebuild:
             if self._publishing is not None and not self._order.dry_run:
                 self._publishing.add_folder()
             repair = GuardedRepair(self._pool, None if self._order.prune_all else detection.reason_to_block)
-            repairs = detected.users != frozenset() and not self._order.dry_run
+            # What is confirmed is asked again, though it may have been repaired before.
+            repairs = (detected.users != frozenset() or self._order.prune_all) and not self._order.dry_run
             if repairs:
                 self._give_notice()
             self._repair(repair, detection, detected)  # step 3

@@ -22,8 +22,8 @@ _SECONDS = 60.0
 class DeletionGuard:
     """Asks the rule that a rebuild asks; what it blocks, the log says once a minute.
 
-    `where` names who asked (sweep, groups, store): the last answer to each is in force. `passed` is what went without a
-    sweep's judgement of all there is; a sweep judges it with what it found, again and again while that is blocked.
+    `where` names who asked (sweep, groups, store): the last answer to each is in force. `passed` is what went a moment
+    ago: who asks next judges it with what he found, until a sweep's round was let go as a whole.
     """
 
     def __init__(self, *, prune_all: bool, now: Callable[[], float]) -> None:
@@ -47,12 +47,12 @@ class DeletionGuard:
         """Whether the last answer there was to block."""
         return where in self._blocked
 
-    def blocks(self, where: str, pending: PendingDeletions, totals: Totals) -> bool:
-        """Whether to block all of this, unless it is confirmed."""
+    def blocks(self, where: str, pending: PendingDeletions, totals: Totals, *, beside: str = "") -> bool:
+        """Whether to block all of this, unless it is confirmed; also while it is blocked `beside`: both see parts."""
         reason = reason_to_block(pending, totals)
         if reason is None or self._prune_all:
             self._blocked.pop(where, None)
-            return False
+            return beside in self._blocked and pending.remove_anything()
         self._blocked[where] = reason
         self.remind()
         return True
@@ -99,6 +99,10 @@ class Deletions:
             for key, causes in other.deleted.items():
                 self.deleted[key].update(causes)
 
+    def __bool__(self) -> bool:
+        """Whether a comment leaves a profile, or loses its tags."""
+        return any(causes.total() for causes in self.deleted.values()) or self.untagged.total() > 0
+
     def delete(self, key: ProfileKey, cause: Cause | None = None, *, tagged: bool) -> None:
         """A comment that counts in this profile is to leave it; `tagged`: it has tags."""
         self.deleted[key][cause] += 1
@@ -112,16 +116,9 @@ class Deletions:
         """One that stays is to lose all its tags."""
         self.untagged[key] += 1
 
-    def are_blocked(
-        self,
-        guard: DeletionGuard,
-        where: str,
-        fingerprints: RowFingerprints,
-        groups: Groups,
-        passed: Sequence["Deletions"] = (),
-    ) -> bool:
-        """Ask the guard; what was published by these groups, before the ones that `passed`, is what there is before."""
-        return guard.blocks(where, *self.measured(fingerprints, groups, passed))
+    def are_blocked(self, guard: DeletionGuard, where: str, fingerprints: RowFingerprints, groups: Groups) -> bool:
+        """Ask the guard; what was published by these groups is what there is before."""
+        return guard.blocks(where, *self.measured(fingerprints, groups))
 
     def measured(
         self, fingerprints: RowFingerprints, groups: Groups, passed: Sequence["Deletions"] = ()

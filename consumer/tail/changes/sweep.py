@@ -28,8 +28,9 @@ _BEHIND = 1.0
 class Sweep:
     """Rounds, each from the first comment to the last.
 
-    `seconds` is how long the last one took, `due_at` when, by `now`, the next page is due. `head` tells the highest id
-    that polling has read: what is above it and not remembered is left to polling.
+    `seconds` is how long the last one took, `due_at` when, by `now`, the next page is due. `held`: what the last one
+    was to remove is blocked, or waits for the store's block to end. `head` tells the highest id that polling has read:
+    what is above it and not remembered is left to polling.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that the tail wires
@@ -50,7 +51,7 @@ class Sweep:
         self._now = now
         self._pages: Iterator[list[Event]] | None = None
         self._after = HIGHEST_ID
-        self.running = False
+        self.running = self.held = False
         self._began_at = 0.0
         self.due_at = 0.0
         self.seconds = 0.0
@@ -63,6 +64,8 @@ class Sweep:
         self._after = 0
         self._ending, self._untagged = array("q"), array("q")
         self._deletions = Deletions()
+        self._judged: int | None = None
+        """How many of those that had passed were judged with these, which may go."""
 
     def turn(self) -> list[Event] | None:
         """Do the next page of the round; None when it has ended."""
@@ -135,9 +138,7 @@ class Sweep:
             self._deletions.untag(key)
 
     def _end(self) -> Iterator[list[Event]]:
-        fingerprints, passed = self._builder.fingerprints, list(self._guard.passed)
-        saw_parts = commits_seen(self._token) != commits_seen(self._database.change_token())
-        if self._deletions.are_blocked(self._guard, "sweep", fingerprints, self._builder.groups, passed):
+        if self._judged is None and not self._may_go():
             return
         for ids in pages(self._ending, _DELETIONS_PAGE):
             rows = self._database.comments_by_ids(ids)
@@ -146,10 +147,20 @@ class Sweep:
             yield self._builder.build(rows, no_analysis=NoAnalysis.CONFIRMED)
             yield self._builder.build_removed([one for one in ids if one not in there])
         for ids in pages(self._untagged, _DELETIONS_PAGE):
-            rows = self._database.comments_by_ids(list(fingerprints.get(ids)))
+            rows = self._database.comments_by_ids(list(self._builder.fingerprints.get(ids)))
             yield self._builder.build(rows, no_analysis=NoAnalysis.CONFIRMED)
+        if not self._guard.is_blocked:
+            self._guard.passed[: self._judged] = [self._deletions] if self._saw_a_part else []
+
+    def _may_go(self) -> bool:
+        guard, found, builder = self._guard, self._deletions, self._builder
         # Of what was committed during the round, the next one sees the other part.
-        self._guard.passed[: len(passed)] = [self._deletions] if saw_parts else []
+        self._saw_a_part = bool(found) and commits_seen(self._token) != commits_seen(self._database.change_token())
+        measured = found.measured(builder.fingerprints, builder.groups, list(guard.passed) if found else ())
+        self.held = guard.blocks("sweep", *measured, beside="store")
+        if not self.held:
+            self._judged = len(guard.passed)
+        return not self.held
 
 
 def _loses_analysis(old: Entry, seen: Fingerprint, contribution: int) -> bool:

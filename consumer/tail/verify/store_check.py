@@ -292,12 +292,20 @@ class StoreCheck:
     # ------------------------------------------------------------------------------------------------------- step 4
 
     def _remove(self, totals: Totals) -> Iterator[list[Event]]:
-        pending = self._deletions.pending(self._before) if self._put_off else PendingDeletions()
+        passed = list(self._guard.passed) if self._put_off else []
+        for one in passed:
+            one.undo(self._before)
+            totals.comments += one.pending(self._before).comments()
+        together = Deletions(self._deletions, *passed)
+        pending = together.pending(self._before) if self._put_off else PendingDeletions()
         if pending.worth_asking():
             tags = published(self._builder.fingerprints, self._builder.groups).tagged.total()
             totals.tagged = tags + pending.untagged
-        if self._guard.blocks("store", pending, totals):
+        if self._guard.blocks("store", pending, totals, beside="sweep"):
+            self._complete = False
             return
+        if self._put_off:
+            self._guard.passed.append(self._deletions)
         for page in pages(self._put_off, _PAGE):
             present = Present(self._database, self._builder, (one.comment_id for one in page))
             unseen = self._left_to_others(page, present)

@@ -340,6 +340,26 @@ def test_stalled_consumers_are_not_waited_for_for_ever(white_balloon: WhiteBallo
 HOUR = 3_600_000_000
 
 
+def test_a_clock_that_was_ahead_while_nothing_happened_holds_nothing_up(
+    white_balloon: WhiteBalloon, elm: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, users = elm
+    topics = Topics()
+    running = Running(white_balloon, topics)
+    running.catch_up()
+    with monkeypatch.context() as patch:
+        year = 365 * 86_400 * 1_000_000
+        patch.setattr(running.database, "_host_clock", lambda: microseconds() + year)
+        for _ in range(10):
+            running.relay.step(0.05)
+    new = white_balloon.comment(users[0], request)
+    for _ in range(100):
+        running.relay.step(0.05)
+    assert new in ids(topics.log)
+    assert max(event.revision for event in topics.log) < microseconds() + MAX_CLOCK_SKEW
+    running.vanish()
+
+
 def test_while_the_database_s_clock_is_far_ahead_nothing_is_published_and_nothing_lost(
     white_balloon: WhiteBalloon, elm: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,20 +120,6 @@ def test_a_session_that_ended_well_keeps_nothing_reserved(store: MemoryStore, ti
     assert LeaseTerm(one, time.microseconds).first == handed_out + 1
 
 
-def test_revisions_stay_above_all_that_was_written_by_a_clock_before_it_was_set_back(
-    store: MemoryStore, time: Time
-) -> None:
-    """A rebuild writes by the same clock, and the tail learns of no revision of its."""
-    one = lease(store, time, "one")
-    assert one.renew()
-    session = LeaseTerm(one, time.microseconds)
-    written_by_a_rebuild = time.microseconds()
-    assert session.begin_poll() is not None
-    time.seconds -= 3600
-    assert session.begin_poll() is not None
-    assert session.revisions.next() > written_by_a_rebuild
-
-
 def test_nothing_is_handed_out_once_the_lease_was_lost(store: MemoryStore, time: Time) -> None:
     one = lease(store, time, "one")
     assert one.renew()

@@ -8,13 +8,16 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from consumer.tail.startup import fill as fill_module
+from consumer.tail.startup.fill import Fill
 from projections.codec import pack_head, unpack_head
-from projections.comments.events import CommentCreated, InsightCreated
+from projections.comments.events import CommentCreated, Event, InsightCreated
 from projections.profile_key import ProfileKey, bucket_of, member
 from projections.projection import Projection
 from projections.store.keys import index_key
 from projections.store.protocol import HEAD, Save, Store, Write
 from projections.store.redis.store import RedisStore, connect
+from projections.whiteballoon import request_comments
 from snapshot.reconcile import notice
 from support.aggregates import check_aggregates
 from support.relaying import Running, Topics
@@ -343,3 +346,34 @@ def test_only_the_event_builder_makes_events() -> None:
         if name in file.read_text()
     }
     assert makers == {"tail/rows/event_builder.py"}
+
+
+def test_a_deletion_during_the_start_is_blocked_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 of 100: the store's comparison blocks it, the sweep lets 15 of them go, and then the comparison the rest."""
+    white_balloon = WhiteBalloon.in_folder(tmp_path / "many")
+    request, [user] = white_balloon.add_group("elm", "Elm St")
+    row = {"user_id": user, "help_request_id": request, "body": "Hello", "created_at": START}
+    white_balloon.comments([{"id": number, **row} for number in range(1, 101)])
+    first = Embedded(white_balloon)
+    first.catch_up()
+    store = first.projection.store
+    first.close()
+    monkeypatch.setattr(fill_module, "_PAGE", 50)
+    turn: Callable[[Fill], list[Event] | None] = Fill.turn
+    deleted: list[int] = []
+
+    def with_a_deletion(self: Fill) -> list[Event] | None:
+        found = turn(self)
+        if not deleted:
+            deleted.extend((*range(1, 16), *range(51, 66)))
+            with white_balloon.main.begin() as connection:  # one transaction, between two pages
+                connection.execute(request_comments.delete().where(request_comments.c.id.in_(deleted)))
+        return found
+
+    monkeypatch.setattr(Fill, "turn", with_a_deletion)
+    second = Embedded(white_balloon, store)
+    for _ in range(200):
+        second.step()
+    assert {event.comment_id for event in second.drift()} == set(deleted)  # nothing of it went
+    assert second.source._leased.blocked  # noqa: SLF001
+    second.close()

@@ -167,6 +167,6 @@ def test_what_passes_at_once_adds_up_until_a_sweep_asks_for_all() -> None:
     assert asked.lets_pass(ended(12), published, GROUPS)
     assert not asked.lets_pass(ended(12), published, GROUPS)
     assert asked.lets_pass(ended(7), published, GROUPS)
-    assert ended(1).are_blocked(asked, "sweep", published, GROUPS, asked.passed)
+    assert asked.blocks("sweep", *ended(1).measured(published, GROUPS, asked.passed))
     assert not asked.lets_pass(ended(1), published, GROUPS)  # while anything is blocked
     assert guard(prune_all=True).lets_pass(ended(30), published, GROUPS)

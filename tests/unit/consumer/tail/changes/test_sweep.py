@@ -1,6 +1,6 @@
 """What a round lets end, with what others let pass before it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -8,14 +8,17 @@ from typing import NamedTuple
 import pytest
 
 from consumer.tail.changes import sweep as sweep_module
+from consumer.tail.changes.backlog import Tasks
 from consumer.tail.changes.blocked_deletions import DeletionGuard, without_mass_deletion
+from consumer.tail.changes.memberships import MembershipChanges
 from consumer.tail.changes.sweep import Sweep
 from consumer.tail.rows.event_builder import EventBuilder
 from consumer.tail.rows.fingerprints import RowFingerprints
 from consumer.tail.rows.revisions import Revisions
 from projections.comments.events import Event
-from projections.database.database import Database, open_databases
+from projections.database.database import Database, DatabaseUnavailableError, open_databases
 from projections.whiteballoon import request_comments
+from snapshot.deletion_guard import PendingDeletions, Totals
 from snapshot.runtime.metrics import NoMetrics
 from support.whiteballoon import WhiteBalloon
 
@@ -69,7 +72,7 @@ def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swept]:
         revisions = Revisions(database.clock, 0)
         builder = EventBuilder(database, database.groups(), RowFingerprints(), revisions, NoMetrics())
         guard = DeletionGuard(prune_all=False, now=lambda: 0.0)
-        sweep = Sweep(database, builder, guard, head=lambda: COMMENTS, rows_per_second=10**9, now=lambda: 0.0)
+        sweep = Sweep(database, builder, guard, head=lambda: 10 * COMMENTS, rows_per_second=10**9, now=lambda: 0.0)
         one = Swept(wb, database, builder, guard, sweep)
         assert len(one.round()) == COMMENTS
         yield one
@@ -116,3 +119,62 @@ def test_what_a_round_let_end_is_not_counted_again_where_nothing_was_committed_m
         swept.delete(*numbers)
         assert swept.round() == set(numbers)
     assert not swept.guard.is_blocked
+
+
+def test_a_round_with_nothing_to_remove_is_not_blocked(swept: Swept) -> None:
+    """What passed before is too much only beside the fewer comments that there are since one's membership ended."""
+    ash, [leaves] = swept.wb.add_group("ash", "Ash")
+    swept.add(*range(101, 301), user=leaves, request=ash)
+    tasks = Tasks()
+    memberships = MembershipChanges(swept.database, swept.builder, swept.guard, tasks.add)
+
+    def memberships_change() -> None:
+        memberships.look()
+        while tasks.turn() is not None:
+            pass
+
+    memberships_change()
+    swept.poll(*range(101, 301))
+    assert swept.round(lambda: swept.delete(*range(60, 85))) == set(range(60, 85))  # 25 of 300, in a part of a round
+    swept.wb.leave(leaves, "ash")
+    memberships_change()
+    assert not swept.guard.is_blocked
+    swept.add(101 + COMMENTS * 2, user=leaves, request=ash)
+    swept.round()
+    assert not swept.guard.is_blocked
+
+
+def test_what_a_round_found_waits_while_the_stores_comparison_blocks_the_rest(swept: Swept) -> None:
+    swept.delete(*range(1, 6))
+    swept.guard.blocks("store", PendingDeletions({None: [0, 30]}), Totals(comments=COMMENTS))
+    assert swept.round() == set()
+    assert swept.sweep.held
+    swept.guard.blocks("store", PendingDeletions(), Totals(comments=COMMENTS))
+    assert swept.round() == set(range(1, 6))
+    assert not swept.sweep.held
+
+
+def test_a_round_that_fails_between_two_pages_is_not_judged_again(
+    swept: Swept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 of 200 may go; when 10 of them went, 20 of 190 would be too many."""
+    member = swept.database.comments_by_ids([1])[0].user_id
+    swept.add(*range(101, 201), user=member, request=1)
+    swept.poll(*range(101, 201))
+    swept.delete(*range(1, 21))
+    monkeypatch.setattr(sweep_module, "_DELETIONS_PAGE", 10)
+    forget, calls = swept.builder.fingerprints.forget, list[int]()
+
+    def fails_once(ids: Iterable[int]) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise DatabaseUnavailableError("away")
+        forget(ids)
+
+    monkeypatch.setattr(swept.builder.fingerprints, "forget", fails_once)
+    with pytest.raises(DatabaseUnavailableError):
+        swept.round()
+    while swept.sweep.turn() is not None:
+        pass
+    assert not swept.guard.is_blocked
+    assert len(swept.builder.fingerprints) == 180
