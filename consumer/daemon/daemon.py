@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from consumer.daemon.downstream import announced_hashes
 from consumer.daemon.flush_worker import FlushWorker
 from consumer.daemon.recovery import RecoveryWorker
 from consumer.daemon.schedule import Nightly, Schedule
@@ -39,7 +40,7 @@ from projections.store.known_profiles import KnownProfiles
 from projections.store.protocol import Store, StoreUnavailableError
 from projections.store.rollback import RollbackDetector
 from snapshot.cli.groups import refuse_unknown_group
-from snapshot.cli.resources import make_storage, open_announcer, open_store
+from snapshot.cli.resources import ANNOUNCEMENTS, make_storage, open_announcer, open_store
 from snapshot.files.folder import open_folder
 from snapshot.files.marker import BlockedInMarker, SeenInMarker
 from snapshot.files.places import note_place
@@ -213,7 +214,13 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         flusher = Flusher(projection, folder, announcer, metrics, detector=detector, folder_days=files.folder_days)
         detector.read()  # from here on it notices a loss; what came before, the folder tells
         flusher.recover_lost(by_files=True)
-        scrub = Scrub(store, folder, compare_all=flusher.add_folder(), prune_all=settings.tail.prune_all)
+        scrub = Scrub(
+            store,
+            folder,
+            compare_all=flusher.add_folder(),
+            prune_all=settings.tail.prune_all,
+            announced=lambda: announced_hashes(settings.kafka, files.storage_dir / ANNOUNCEMENTS, liveness.called),
+        )
         note_place(store, folder, files.storage_dir)
         blocked = _blocked_users(settings, store)
         blocked.get()  # before anything of them can come out of Kafka

@@ -2,19 +2,22 @@
 
 After a bucket's epoch was raised all its files are compared, and at once. Where the store rolled back, a file may be
 newer than what the store says was settled, and may have been announced: such a profile is written and announced again,
-whatever it is by then.
+whatever it is by then. Once the bucket was recovered, the announcements that are kept are compared with the files as
+well: a run with a folder of its own may have announced what this folder never had.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import structlog
 
+from projections.errors import OperatorError
+from projections.paging import pages
 from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
 from projections.store.protocol import BucketState, Store
-from snapshot.deletion_guard import CONFIRM, blocked_message
+from snapshot.deletion_guard import CONFIRM, blocked_message, too_many
 from snapshot.files.check import BadFile
 from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder, differs
 from snapshot.files.orphans import orphan_files, reason_to_keep, without_head
@@ -27,7 +30,13 @@ log = structlog.get_logger()
 _PROFILES_A_STEP = 32
 _USERS_AT_FIRST = 1024
 _FEW, _MANY = 500, 5_000
+_PAGE = 500
 _CONFIRMED_SECONDS = 2.0
+_RETRY_SECONDS = 10.0
+_CONFIRM_START = "a start of this program with --prune-all"
+
+
+Announced = Mapping[ProfileKey, str | None]
 
 
 class Mismatch(NamedTuple):
@@ -43,10 +52,12 @@ class Scrub:
     """Goes round all profiles of a folder's scope, a few at each step; what differs is made due, and flushed again.
 
     `now` is a clock in seconds. `compare_all`: whatever the folder noted, all its files are compared first. `prune_all`
-    confirms so too, and the removal of orphan files that the deletion guard would block. Used by the flusher's thread.
+    confirms so too, and the removal of orphan files that the deletion guard would block. `announced` gives the hashes
+    that downstream has by the announcements that are kept (NO_FILE: it ended, None: that depends on who asks); it may
+    raise OperatorError. Used by the flusher's thread.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, and what tests replace
         self,
         store: Store,
         folder: ProfileFolder,
@@ -54,6 +65,7 @@ class Scrub:
         *,
         compare_all: bool = False,
         prune_all: bool = False,
+        announced: Callable[[], Announced] = dict,
     ) -> None:
         self.trouble: str | None = None
         """Why the folder could not be used the last time, for the operator."""
@@ -72,6 +84,10 @@ class Scrub:
         self._orphans_seen = False
         """Whether files lie there that the store does not know, perhaps because it does not have all yet."""
         self._warning = ThrottledWarning("the folder can't be used; retrying", now, level="error")
+        self._announced = announced
+        self._announced_at = now()
+        """When the announcements may be read again."""
+        self._unread = ThrottledWarning("what is announced can't be compared with the store; retrying", now)
 
     def step(self, states: States | None = None) -> list[ProfileKey]:
         """Check the buckets that are new or in a new epoch, then a few files; the profiles that were made due.
@@ -90,7 +106,7 @@ class Scrub:
             )
             self._warning.warn(reason, folder=str(self._folder.path))
             return []
-        self.trouble = None
+        self.trouble = self._unread.reason
         self._warning.resolved()
         return found
 
@@ -112,10 +128,15 @@ class Scrub:
         if not pending:
             return []
         found = self._compare_buckets([one for one in pending if self._is_new(one, states)], states)
-        if self._orphans_seen and not complete(states, pending):
+        raised = [one for one in pending if _is_raised(states[one])]
+        if (self._orphans_seen or raised) and not complete(states, pending):
+            return found
+        announced: Announced | None = self._read_announced() if raised else {}
+        if announced is None:
             return found
         if self._orphans_seen:
             found += self._remove_orphans(pending) + self._announce_ends(pending)
+        found += self._announce_again(announced, raised)
         self._epochs.record(states)
         self._compared_epochs.clear()  # the folder has them now, unless its record is removed
         self._orphans_seen = self._compare_all = False
@@ -166,6 +187,36 @@ class Scrub:
             self._log("profiles ended, which may not have been announced; announcing it", ended)
             self._store.force(self._id, ended)
         return ended
+
+    def _read_announced(self) -> Announced | None:
+        """What downstream has; None where that can't be read at present."""
+        if self._now() < self._announced_at:
+            return None
+        try:
+            found = self._announced()
+        except OperatorError as error:
+            self._announced_at = self._now() + _RETRY_SECONDS
+            self._unread.warn(str(error))
+            return None
+        self._unread.resolved()
+        return found
+
+    def _announce_again(self, announced: Announced, buckets: Collection[int]) -> list[ProfileKey]:
+        """Of these buckets, what downstream has otherwise than the folder; no ends where the deletion guard asks."""
+        slug = self._folder.identity.group_slug
+        asked = [key for key in announced if bucket_of(key.user_id) in buckets and slug in (None, key.group_slug)]
+        on_disk = {key: self._folder.hash_on_disk(key) for key in asked}
+        differing = [key for key in asked if on_disk[key] != announced[key]]
+        unknown = {key for page in pages(differing, _PAGE) for key in without_head(self._store, page)}
+        ended = {key for key in unknown if on_disk[key] == NO_FILE}  # the others are orphan files
+        if not self._prune_all and too_many(len(ended), len(asked)):
+            log.error(blocked_message(f"{len(ended):,} of {len(asked):,} announced profiles", _CONFIRM_START))
+            ended = set()
+        found = [key for key in differing if key not in unknown or key in ended]
+        if found:
+            self._log("announcements are not as the files; announcing them again", found)
+            self._store.force(self._id, found)
+        return found
 
     def _repair(self, mismatches: list[Mismatch], raised: Collection[int] = ()) -> list[ProfileKey]:
         """Have files written again, and announced where what lies there may have been announced.

@@ -55,3 +55,10 @@ class KafkaStand:
             return {f"{one.topic}/{one.partition}": end for one, end in consumer.end_offsets(wanted).items()}
         finally:
             consumer.close()
+
+    def waiting(self) -> int:
+        """How many events the group has yet to take."""
+        with self.admin() as admin:
+            committed = admin.list_group_offsets([GROUP])[GROUP]
+        taken = {f"{one.topic}/{one.partition}": offset.offset for one, offset in committed.items()}
+        return sum(max(0, end - max(0, taken.get(part, 0))) for part, end in self.ends(EVENTS).items())

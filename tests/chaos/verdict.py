@@ -59,7 +59,7 @@ class Verdict:
             if now != signature:
                 moved, signature = time.monotonic(), now
             if not wrong and all(process.running for process in self._world.processes) and not self._jobs():
-                wrong = self._wrong_announcements()
+                wrong = self._wrong_announcements() or self._waiting()
                 if not wrong:
                     return []
             still = time.monotonic() - moved
@@ -68,6 +68,11 @@ class Verdict:
                 moved = time.monotonic()
             elif still > _STALLED_SECONDS:
                 return wrong + self._not_running()
+
+    def _waiting(self) -> list[str]:
+        """A reading of before the faults ended may change for a moment what is right."""
+        number = 0 if self._world.kafka is None else self._world.kafka.waiting()
+        return [f"{number} events were not consumed"] if number else []
 
     def _jobs(self) -> list[str]:
         return [job.name for job in self._world.jobs if job.running]

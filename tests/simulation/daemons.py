@@ -8,6 +8,7 @@ from simulation.broker import Broker
 from simulation.disk import Disk, Inline
 from simulation.log_source import LogSource
 from simulation.processes import Lock, Process
+from simulation.topic import Announcer
 
 from consumer.daemon.flush_worker import FlushWorker
 from consumer.daemon.recovery import RecoveryWorker
@@ -23,7 +24,6 @@ from projections.projection import Projection
 from projections.store.known_profiles import KnownProfiles
 from projections.store.protocol import Store, StoreUnavailableError
 from projections.store.rollback import RollbackDetector
-from snapshot.announce.announcement import Announcer
 from snapshot.files.folder import ProfileFolder, open_folder
 from snapshot.flush.flusher import Flusher
 from snapshot.flush.scrub import Scrub
@@ -141,7 +141,13 @@ class Daemon:
         folder, flusher = open_flusher(outside, self.place, self._times, detector)
         detector.read()
         flusher.recover_lost(by_files=True)
-        scrub = Scrub(outside.store, folder, process.now, compare_all=flusher.add_folder())
+        scrub = Scrub(
+            outside.store,
+            folder,
+            process.now,
+            compare_all=flusher.add_folder(),
+            announced=outside.announcer.announced,
+        )
         flushing = self._flushing = FlushWorker(flusher, scrub, detector, process.now)
         projection = Projection(outside.store, lambda: bytes.fromhex(process.token()))
         source, letters = self._source(projection)

@@ -61,10 +61,7 @@ class Plan:
 
 
 def draw(seed: int) -> Plan:
-    """The plan of a seed, without what the product can't know.
-
-    Where both the store and a file are lost, nothing tells that the profile was announced.
-    """
+    """The plan of a seed, without what the product can't know."""
     plan = draw_all(seed)
     if plan.mass is not None:  # a store that is filled from half the rows has nothing to compare them with
         plan.comments, plan.users = _MANY, 4
@@ -72,8 +69,6 @@ def draw(seed: int) -> Plan:
             name: weight for name, weight in plan.fault_weights.items() if name not in LOSSES | OF_A_GROUP
         }
         plan.change_weights = {"analyse": 10.0, "comments": 3.0, "edit": 3.0}
-    if LOSSES & plan.fault_weights.keys():
-        plan.fault_weights.pop("file_touched", None)
     return plan
 
 

@@ -100,6 +100,16 @@ def _seen_by_another(seed: int) -> Plan:
     return plan
 
 
+def _announced_elsewhere(seed: int) -> Plan:
+    """35 (of the chaos suite): a run with a folder of its own announces what the store, lost soon after, forgets."""
+    plan = _quick(seed)
+    plan.users, plan.comments, plan.changes, plan.faults = 2, 5, 50, 12
+    plan.busy_seconds, plan.slowness = 15.0, 2_000.0
+    plan.fault_weights = {"rebuild_group": 3.0, "store_lost": 2.0, "stop": 1.0}
+    plan.change_weights = {"leave": 2.0, "join": 2.0, "comment": 1.0, "hard_delete": 2.0}
+    return plan
+
+
 # Found with the fix taken out: 1 `unseen` and the fingerprints in `StoreCheck`; 3 `overtaken` and its sibling in
 # `MemoryStore.settle`; 4 `MemoryStore._read` notes that nothing was announced; 5 `MemoryStore.remove` drops what is
 # due; 6 the guard lets groups pass; 7 `recover_lost`; 11 `time_of_reading` in a rebuild, and `LeaseTerm.begin_poll`;
@@ -113,6 +123,7 @@ SPECIMENS = {
     7: Specimen(_half_built, (3, 6, 30)),
     11: Specimen(_clock_back, (2, 7, 18)),
     1500: Specimen(_seen_by_another, (126, 360, 367)),
+    35: Specimen(_announced_elsewhere, ()),
 }
 
 LATER = (5821, 6269, 14791)

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 
 from simulation.processes import Process
 
+from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from snapshot.announce.announcement import Announcement
+from snapshot.files.folder import NO_FILE
 
 
 class Announcements:
@@ -40,6 +42,13 @@ class Announcer:
             return OSError("it was not sent")
         self._topic.append(one, self._process.name)
         return None if lost is None else OSError("it was not acknowledged")
+
+    def announced(self) -> dict[ProfileKey, str | None]:
+        """What downstream has. Raises OperatorError."""
+        self._process.call("reads announcements")
+        if self._topic.away:
+            raise OperatorError("the announcements are away")
+        return {key: one.snapshot_hash or NO_FILE for key, one in self._topic.last.items()}
 
     def close(self) -> None:
         """Nothing is held open."""

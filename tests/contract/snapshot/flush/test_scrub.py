@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.store.protocol import InitialPositions, RecoveryGoal
 from snapshot.files.folder import open_folder
 from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
-from snapshot.flush.scrub import Scrub
+from snapshot.flush.scrub import Announced, Scrub
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.schema import parse_file
 from support.epochs import recovered
@@ -41,9 +41,9 @@ def one(bench: Bench, tmp_path: Path) -> Iterator[Rig]:
 class Scrubbing:
     """A scrub and its clock."""
 
-    def __init__(self, found: Rig, **options: bool) -> None:
+    def __init__(self, found: Rig, announced: Callable[[], Announced] = dict, **options: bool) -> None:
         self.now = 0.0
-        self.scrub = Scrub(found.store, found.folder, lambda: self.now, **options)
+        self.scrub = Scrub(found.store, found.folder, lambda: self.now, announced=announced, **options)
 
     def round(self) -> set[ProfileKey]:
         """Look until everything was seen and confirmed."""
@@ -304,6 +304,72 @@ def test_a_name_that_is_not_utf_8_is_not_ours_and_stops_nothing(one: Rig) -> Non
     scrubbing = Scrubbing(one)
     assert scrubbing.round() == set()
     assert scrubbing.scrub.pending_buckets() == []
+
+
+def announced_elsewhere(one: Rig, *keys: ProfileKey) -> None:
+    """Of a store that was lost since; by a run with a folder of its own, so no file lies here."""
+    for key in keys:
+        bucket = bucket_of(key.user_id)
+        one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
+        recovered(one.store, bucket)
+
+
+def test_after_a_recovery_the_end_is_announced_of_what_only_the_announcements_know(one: Rig) -> None:
+    on_disk = one.folder.hash_on_disk(ANN)
+    scrubbing = Scrubbing(one, lambda: {ANN: on_disk, DAN: "0" * 64, EVE: "0" * 64})
+    assert scrubbing.scrub.step() == []  # nothing was lost
+    announced_elsewhere(one, DAN)
+    assert scrubbing.scrub.step() == [DAN]
+    assert scrubbing.scrub.pending_buckets() == []
+    one.flush()
+    removed(one, DAN)
+
+
+@pytest.mark.parametrize("known", ["", None, "1" * 64], ids=["ended", "uncertain", "another"])
+def test_after_a_recovery_what_was_announced_otherwise_is_announced_again(one: Rig, known: str | None) -> None:
+    """A file that lies there does not tell that a run with another folder announced something else since."""
+    scrubbing = Scrubbing(one, lambda: {ANN: known, BEN: known})
+    scrubbing.scrub.step()
+    before = len(one.announced.of(ANN))
+    announced_elsewhere(one, ANN)
+    assert ANN in scrubbing.scrub.step()
+    one.flush()
+    assert len(one.announced.of(ANN)) == before + 1
+    one.right()
+
+
+def test_announcements_that_cannot_be_read_are_read_later(one: Rig) -> None:
+    away: list[OperatorError] = [OperatorError("Kafka is away")]
+
+    def announced() -> Announced:
+        for error in away:
+            raise error
+        return {DAN: "0" * 64}
+
+    scrubbing = Scrubbing(one, announced)
+    scrubbing.scrub.step()
+    announced_elsewhere(one, DAN)
+    assert scrubbing.scrub.step() == []
+    assert "Kafka is away" in str(scrubbing.scrub.trouble)
+    assert scrubbing.scrub.pending_buckets() == [bucket_of(DAN.user_id)]
+    away.clear()
+    assert scrubbing.round() == {DAN}
+    assert not scrubbing.scrub.trouble
+    one.flush()
+    removed(one, DAN)
+
+
+def test_so_many_ends_are_not_announced_unless_confirmed(one: Rig) -> None:
+    """A store that was lost, and half a database."""
+    lost = [ProfileKey(user, "lions") for user in range(100, 120)]
+    announced_elsewhere(one, *lost)
+    with capture_logs() as said:
+        assert Scrubbing(one, lambda: dict.fromkeys(lost, "0" * 64)).round() == set()
+    [line] = [line["event"] for line in said if "blocked by the deletion guard" in line["event"]]
+    assert "20 of 20 announced profiles" in line
+    assert Scrubbing(one, lambda: dict.fromkeys(lost, "0" * 64), prune_all=True).round() == set(lost)
+    one.flush()
+    removed(one, *lost)
 
 
 def test_so_many_orphan_files_are_left_and_logged(one: Rig) -> None:
