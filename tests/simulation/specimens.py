@@ -113,7 +113,8 @@ def _announced_elsewhere(seed: int) -> Plan:
 # Found with the fix taken out: 1 `unseen` and the fingerprints in `StoreCheck`; 3 `overtaken` and its sibling in
 # `MemoryStore.settle`; 4 `MemoryStore._read` notes that nothing was announced; 5 `MemoryStore.remove` drops what is
 # due; 6 the guard lets groups pass; 7 `recover_lost`; 11 `time_of_reading` in a rebuild, and `LeaseTerm.begin_poll`;
-# 1500 the flusher's and the flush worker's comparison with the folder's record.
+# 1500 the flusher's and the flush worker's comparison with the folder's record; 35 the scrub isn't given what is
+# announced.
 SPECIMENS = {
     1: Specimen(_drifting_check, (13, 17, 18)),
     3: Specimen(_older_announcement, (67,)),
@@ -123,7 +124,7 @@ SPECIMENS = {
     7: Specimen(_half_built, (3, 6, 30)),
     11: Specimen(_clock_back, (2, 7, 18)),
     1500: Specimen(_seen_by_another, (126, 360, 367)),
-    35: Specimen(_announced_elsewhere, ()),
+    35: Specimen(_announced_elsewhere, (266, 303, 394)),
 }
 
 LATER = (5821, 6269, 14791)
