@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 import redis
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks import stand, whiteballoon
@@ -36,6 +36,7 @@ from snapshot.announce.announcement import SNAPSHOT_CHANGED
 from snapshot.kafka.settings import KafkaSettings
 from support.commands import Started
 from support.kafka_broker import empty
+from support.process import wait_until
 from support.redis_server import RedisServer
 
 CLIENTS = ("librdkafka", "kafka-python")
@@ -162,7 +163,7 @@ class Stream:
         out, state = f"out-{self._runs}", self._work / f"state-{self._runs}"
         state.mkdir()
         job = prepare(state, out)
-        with _created(self._bootstrap, out):
+        with self._created(out):
             cost, wrong = stand.measured_until_complete(
                 job.words,
                 env=job.environment,
@@ -214,6 +215,22 @@ class Stream:
         parts = range(_PARTITIONS)
         return {part: self.looker.get_watermark_offsets(TopicPartition(topic, part), timeout=10)[1] for part in parts}
 
+    @contextmanager
+    def _created(self, topic: str) -> Iterator[None]:
+        client = AdminClient({"bootstrap.servers": self._bootstrap})
+        client.create_topics([NewTopic(topic, _PARTITIONS, 1)])[topic].result(30)
+        wait_until(lambda: self._is_led(topic), f"leaders of {topic}")
+        yield
+        client.delete_topics([topic])[topic].result(30)
+
+    def _is_led(self, topic: str) -> bool:
+        try:
+            return not any(self._ends(topic).values())
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                raise
+            return False
+
     def _wrong(self, topic: str, since: Mapping[int, int]) -> int:
         """How many profiles are announced otherwise than they should be."""
         announced = self._announced(topic, since)
@@ -262,14 +279,6 @@ class Stream:
 def _counts(comments: Sequence[tuple[str, int]]) -> tuple[object, ...]:
     moments = [moment for moment, _request in comments]
     return len(comments), min(moments), max(moments), sorted({request for _moment, request in comments})
-
-
-@contextmanager
-def _created(bootstrap: str, topic: str) -> Iterator[None]:
-    client = AdminClient({"bootstrap.servers": bootstrap})
-    client.create_topics([NewTopic(topic, _PARTITIONS, 1)])[topic].result(30)
-    yield
-    client.delete_topics([topic])[topic].result(30)
 
 
 def _memory(server: RedisServer) -> int:
