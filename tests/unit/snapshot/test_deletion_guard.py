@@ -67,7 +67,9 @@ def profiles_of(*causes: Cause | None) -> PendingDeletions:
     ],
 )
 def test_a_single_act_excuses_what_follows_from_it(causes: list[Cause | None], counted: tuple[int, int]) -> None:
-    assert profiles_of(*causes).without_cause() == counted
+    pending = profiles_of(*causes)
+    assert pending.without_cause() == counted
+    assert pending.comments() == 3 * len(causes), "an excuse makes them no fewer"
 
 
 def test_a_profile_that_goes_for_two_causes_goes_for_none() -> None:

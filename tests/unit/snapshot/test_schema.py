@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from snapshot.fixtures import EXAMPLE
-from snapshot.schema import LinkStat, SignalProfileSnapshot, TagStat, parse_file
+from snapshot.schema import LinkStat, SignalProfileSnapshot, TagStat, flat, parse_file
 
 TEXT = st.text(st.characters(exclude_categories=[]), min_size=1)
 COUNT = st.integers(1, 2**63 - 1)
@@ -101,6 +102,11 @@ def test_a_wrong_field_is_refused_by_name(field: str, value: object) -> None:
         SignalProfileSnapshot.from_dict({**EXAMPLE.to_dict(), field: value})
 
 
+def test_a_value_that_says_the_same_in_another_way_is_named_beside_the_right_one() -> None:
+    with pytest.raises(ValueError, match=re.escape(": request_ids is [11, 3], and must be [3, 11]")):
+        SignalProfileSnapshot.from_dict({**EXAMPLE.to_dict(), "request_ids": [11, 3]})
+
+
 @pytest.mark.parametrize(
     "value", [None, [], "x", {}, {**EXAMPLE.to_dict(), "more": 1}, EXAMPLE, MappingProxyType(EXAMPLE.to_dict())]
 )
@@ -127,6 +133,26 @@ def test_half_of_a_surrogate_pair_is_written_and_read() -> None:
     snapshot = replace(EXAMPLE, reaction_counts={"\ud83d": 1})
     assert b'"\\ud83d": 1' in snapshot.file_bytes()
     assert parse_file(snapshot.file_bytes()) == snapshot
+
+
+def test_fields_one_by_one_name_each_link_tag_and_count() -> None:
+    assert flat(EXAMPLE.to_dict()) == {
+        "user_id": "42",
+        "group_slug": "harvardstcommons",
+        "message_count": "7",
+        "first_seen_at": "2024-05-01T12:00:00",
+        "last_seen_at": "2024-06-02T08:30:15.250000",
+        "top_links https://partiful.com/e/abc123": "3 (#1)",
+        "top_links https://www.example.org/wiki/Foo_(bar)": "1 (#2)",
+        "top_tags housing": "4 (#1)",
+        "top_tags events": "2 (#2)",
+        "reaction_counts ❤️": "1",
+        "reaction_counts 👍": "5",
+        "attachment_counts document": "1",
+        "attachment_counts image": "2",
+        "request_ids": "3, 11",
+    }
+    assert flat(None) == {}
 
 
 def test_the_oracles_hashes(oracle_expected: list[dict[str, Any]]) -> None:

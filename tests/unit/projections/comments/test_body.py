@@ -64,6 +64,8 @@ def test_attachments_are_counted_by_kind() -> None:
     body = "[attachments: a.png, b.pdf]\n\n[attachments: c.png]"
     assert read(body).attachments == (("document", 1), ("image", 2))
     assert read("> [attachments: a.png]\nx [attachments: a.png]").attachments == ()
+    for alone in ("[attachments: a.png]", "[Attachments: a.png]", "[ATTACHMENTS: a.png]"):
+        assert read(alone).attachments == (("image", 1),)
 
 
 @pytest.mark.parametrize(

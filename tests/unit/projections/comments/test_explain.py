@@ -18,7 +18,11 @@ Rows = dict[str, dict[str, Any]]
 
 ELM = ProfileKey(7, "elm")
 GROUPS = Groups.from_rows(
-    [(7, "signal_import_group:elm", "Elm"), (7, "signal_import_group:oak", "Oak")],
+    [
+        (7, "signal_import_group:elm", "Elm"),
+        (7, "signal_import_group:oak", "Oak"),
+        (7, "signal_import_group:yew", "Oak"),
+    ],
     [(1, "[Signal] Elm"), (2, "[Signal] Oak"), (3, "Garden")],
 )
 A = "https://a.org/"
@@ -49,12 +53,18 @@ def asked(
         (f"(Reactions: Ann {A})", 0, ("in a line of reactions or attachments",)),
         ("http://www.a.org", 0, ("counts as another link: http://www.a.org/",)),
         ("look at a.org", 0, ("the text names it without http:// or https://",)),
+        ("a.orghttps://b.org", 0, ("the text names it without http:// or https://",)),
         ("https://b.org/a.organic", None, None),
     ],
 )
 def test_links(body: str, times: int | None, reasons: tuple[str, ...] | None) -> None:
     expected = {} if times is None else {1: (times, reasons)}
     assert asked(Counted.LINK, links.canonical(A), [row(1, body)]) == expected
+
+
+def test_what_is_no_link_is_looked_for_as_it_stands() -> None:
+    named = "the text names it without http:// or https://"
+    assert asked(Counted.LINK, "www.A.org", [row(1, "see WWW.a.org"), row(2, "see a.org")]) == {1: (0, (named,))}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +79,14 @@ def test_links(body: str, times: int | None, reasons: tuple[str, ...] | None) ->
 def test_tags(tags: str, resource_tags: str | None, times: int | None, reasons: tuple[str, ...] | None) -> None:
     expected = {} if times is None else {1: (times, reasons)}
     assert asked(Counted.TAG, "food", [row(1, "")], analysis(1, tags, resource_tags)) == expected
+
+
+def test_tags_of_a_comment_that_does_not_count() -> None:
+    """What keeps the comment out is a reason only where its analysis names this very tag."""
+    rows = [row(number, "", deleted="2024-06-02 10:00:00") for number in (1, 2, 3)]
+    assert asked(Counted.TAG, "food", [*rows, row(4, "food")], analysis(1, "food"), analysis(2, "Food")) == {
+        1: (0, ("deleted 2024-06-02 10:00:00",))
+    }
 
 
 def test_reactions_and_attachments() -> None:
@@ -96,17 +114,17 @@ def test_what_keeps_a_whole_comment_out() -> None:
         row(1, A),
         row(2, A, request=2),
         row(3, A, request=3),
-        row(4, A, deleted="2024-06-02 10:00:00"),
+        row(4, A, deleted="2024-06-02 10:00:00.250000"),
         row(5, "nothing", deleted="2024-06-02 10:00:00"),
         CommentRow(6, 7, 1, A, "yesterday", None),
     ]
     found = asked(Counted.LINK, A, rows)
     assert {number: times for number, (times, _) in found.items()} == {1: 1, 2: 0, 3: 0, 4: 0, 6: 0}
-    assert found[2][1] == ("request 2 is of another group: oak",)
+    assert found[2][1] == ("request 2 is of another group: oak, yew",)
     assert found[3][1] == ("request 3 is of no group of the user's",)
     assert found[4][1] == ("deleted 2024-06-02 10:00:00",)
     assert "created_at is 'yesterday'" in found[6][1][0]
-    assert asked(Counted.COUNT, "", rows).keys() == {1, 2, 3, 4, 5, 6}
+    assert asked(Counted.COUNT, "", rows) == {**found, 5: (0, ("deleted 2024-06-02 10:00:00",))}
     blocked = asked(Counted.LINK, A, rows[:1], groups=GROUPS.without(frozenset({7})))
     assert blocked == {1: (0, ("the user was forgotten and is blocked",))}
 

@@ -99,6 +99,9 @@ def test_the_cause_is_what_changed_last() -> None:
         assert whole.part.head.cause == ("comment-deleted", 5)
         whole.fold(comment(KEY, 5, 2 * number + 1, "restored"))
         assert whole.part.head.cause == ("comment-created", 5)
+    whole.fold(insight(KEY, 3, 2, ("other tag",)))
+    whole.fold(comment(KEY, 5, 30, "https://a.org"))
+    assert whole.part.head.cause == ("comment-created", 5)
 
 
 def test_edits_never_need_a_recompute() -> None:
