@@ -171,6 +171,20 @@ def test_what_tags_were_counted_by_is_said() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pending", "something"),
+    [
+        (gone(), False),
+        (gone(1), True),
+        (gone(untagged=1), True),
+        (PendingDeletions({FIRST: [0, 1]}), True),  # excused, and yet it goes
+        (PendingDeletions(tagged=9), False),
+    ],
+)
+def test_whether_a_comment_goes_or_loses_its_tags(pending: PendingDeletions, something: bool) -> None:
+    assert pending.remove_anything() is something
+
+
+@pytest.mark.parametrize(
     ("pending", "worth"),
     [(gone(4, profiles=4, untagged=4), False), (gone(5), True), (gone(profiles=5), True), (gone(untagged=5), True)],
 )
