@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from projections.errors import OperatorError
-from projections.profile_key import ProfileKey
+from projections.profile_key import HIGHEST_ID, ProfileKey
 from snapshot.announce import file as announced_file
 from snapshot.announce.announcement import Announcement
 from snapshot.files.folder import NO_FILE
@@ -22,16 +22,15 @@ def announced_hashes(
     called while that takes long. Raises OperatorError.
     """
     try:
-        found = announced_file.everything(path) if settings is None else _on_kafka(settings)
-        return _last(found, called)
+        return _last(announced_file.everything(path) if settings is None else _on_kafka(settings, called), called)
     except OSError as error:
         raise OperatorError(f"{path} can't be read ({error.strerror}): fix that") from error
 
 
-def _on_kafka(settings: KafkaSettings) -> Iterable[Announcement]:
+def _on_kafka(settings: KafkaSettings, called: Callable[[], object]) -> Iterable[Announcement]:
     from consumer.kafka.announcements import kept  # noqa: PLC0415 - Kafka's client takes long to import
 
-    return kept(settings)
+    return kept(settings, called)
 
 
 def _last(announcements: Iterable[Announcement], called: Callable[[], object]) -> dict[ProfileKey, str | None]:
@@ -39,6 +38,8 @@ def _last(announcements: Iterable[Announcement], called: Callable[[], object]) -
     for number, one in enumerate(announcements, 1):
         if not number % _CALLED_AFTER:
             called()
+        if not 0 < one.user_id <= HIGHEST_ID:
+            continue  # nobody's
         key, found = ProfileKey(one.user_id, one.group_slug), one.snapshot_hash or NO_FILE
         by_order[key] = found
         if one.sequence >= by_sequence.get(key, (0, ""))[0]:

@@ -147,7 +147,11 @@ class FlushWorker:
 
     @property
     def trouble(self) -> str | None:
-        """Why the last profiles could not be flushed."""
+        """Why the last profiles could not be flushed, or what is announced not be read."""
+        return self._failure or self._scrub.unread
+
+    @property
+    def _failure(self) -> str | None:
         return self._flusher.trouble or self._scrub.trouble
 
     @property
@@ -157,8 +161,8 @@ class FlushWorker:
 
     def refuse_failures(self, rounds: int) -> None:
         """Raise OperatorError where so many rounds ended with nothing but failures."""
-        if self._failing >= rounds and self.trouble is not None:
-            raise OperatorError(self.trouble)
+        if self._failing >= rounds and self._failure is not None:
+            raise OperatorError(self._failure)
 
     def waiting(self) -> bool:
         """Whether any profile waits to be flushed."""

@@ -1,6 +1,6 @@
 """The announcements that Kafka keeps, and those that come: for an operator who looks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from consumer.kafka.clients import open_cluster
 from consumer.kafka.cluster import ClusterError, Record, no_topics
@@ -8,12 +8,21 @@ from projections.errors import OperatorError
 from snapshot.announce.announcement import SNAPSHOT_CHANGED, Announcement, parse
 from snapshot.kafka.settings import KafkaSettings
 
+_CALLED_AFTER = 1_000
 
-def kept(settings: KafkaSettings) -> Iterator[Announcement]:
-    """All announcements that the topic has now, by partition, the oldest first. Raises OperatorError."""
+
+def kept(settings: KafkaSettings, called: Callable[[], object] = lambda: None) -> Iterator[Announcement]:
+    """All announcements that the topic has now, by partition, the oldest first. Raises OperatorError.
+
+    `called` is called after each thousand records, whatever they are.
+    """
     try:
         with open_cluster(settings) as cluster:
-            yield from filter(None, map(_announcement, cluster.records([SNAPSHOT_CHANGED])))
+            for number, record in enumerate(cluster.records([SNAPSHOT_CHANGED]), 1):
+                if not number % _CALLED_AFTER:
+                    called()
+                if (one := _announcement(record)) is not None:
+                    yield one
     except ClusterError as error:
         raise _refused(settings, error) from error
 

@@ -106,9 +106,14 @@ class Scrub:
             )
             self._warning.warn(reason, folder=str(self._folder.path))
             return []
-        self.trouble = self._unread.reason
+        self.trouble = None
         self._warning.resolved()
         return found
+
+    @property
+    def unread(self) -> str | None:
+        """Why what is announced could not be read, for the operator; it is tried again."""
+        return self._unread.reason
 
     def pending_buckets(self) -> list[int]:
         """The buckets in a new epoch whose files are still to be compared, or whose orphan files can be removed now."""
@@ -189,15 +194,16 @@ class Scrub:
         return ended
 
     def _read_announced(self) -> Announced | None:
-        """What downstream has; None where that can't be read at present."""
+        """What downstream has; None where that can't be read at present, or was read a moment ago."""
         if self._now() < self._announced_at:
             return None
         try:
             found = self._announced()
         except OperatorError as error:
-            self._announced_at = self._now() + _RETRY_SECONDS
             self._unread.warn(str(error))
             return None
+        finally:
+            self._announced_at = self._now() + _RETRY_SECONDS
         self._unread.resolved()
         return found
 
@@ -205,14 +211,19 @@ class Scrub:
         """Of these buckets, what downstream has otherwise than the folder; no ends where the deletion guard asks."""
         slug = self._folder.identity.group_slug
         asked = [key for key in announced if bucket_of(key.user_id) in buckets and slug in (None, key.group_slug)]
-        on_disk = {key: self._folder.hash_on_disk(key) for key in asked}
-        differing = [key for key in asked if on_disk[key] != announced[key]]
-        unknown = {key for page in pages(differing, _PAGE) for key in without_head(self._store, page)}
-        ended = {key for key in unknown if on_disk[key] == NO_FILE}  # the others are orphan files
+        ended, found = list[ProfileKey](), list[ProfileKey]()
+        for page in pages(asked, _PAGE):
+            on_disk = {key: self._folder.hash_on_disk(key) for key in page}
+            differing = [key for key in page if on_disk[key] != announced[key]]
+            unknown = set(without_head(self._store, differing))
+            ended += [key for key in differing if key in unknown and on_disk[key] == NO_FILE]  # else an orphan file
+            settled = zip(differing, self._store.settled(self._id, differing), strict=True)
+            new = {key for key, known in settled if known is None and on_disk[key] == NO_FILE}  # due anyway
+            found += [key for key in differing if key not in unknown | new]
         if not self._prune_all and too_many(len(ended), len(asked)):
             log.error(blocked_message(f"{len(ended):,} of {len(asked):,} announced profiles", _CONFIRM_START))
-            ended = set()
-        found = [key for key in differing if key not in unknown or key in ended]
+            ended = []
+        found += ended
         if found:
             self._log("announcements are not as the files; announcing them again", found)
             self._store.force(self._id, found)

@@ -149,8 +149,7 @@ class Sweep:
         for ids in pages(self._untagged, _DELETIONS_PAGE):
             rows = self._database.comments_by_ids(list(self._builder.fingerprints.get(ids)))
             yield self._builder.build(rows, no_analysis=NoAnalysis.CONFIRMED)
-        if not self._guard.is_blocked:
-            self._guard.passed[: self._judged] = [self._deletions] if self._saw_a_part else []
+        self._guard.passed[: self._judged] = [self._deletions] if self._saw_a_part else []
 
     def _may_go(self) -> bool:
         guard, found, builder = self._guard, self._deletions, self._builder

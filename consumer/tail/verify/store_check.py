@@ -121,6 +121,7 @@ class StoreCheck:
 
     def _pass(self, began: float, *, first: bool) -> Iterator[list[Event] | None]:
         self._first, self._complete = first, True
+        self._last = self._builder.revisions.last  # what differs may raise it
         self._notices = self._notices[1], notice.read(self._projection.store)
         self._own, self._drifted = set[int](), set[ProfileKey]()
         self._builder.recent.clear()
@@ -261,7 +262,7 @@ class StoreCheck:
         if not found:
             return []
         # What is ahead of the clock refused what was published since: it was written before the clock was set back.
-        latest = max(self._database.clock(), self._builder.revisions.last)
+        latest = max(self._database.clock(), self._last)
         self._report({one.key for one in found if one.revision <= latest})
         self._builder.revisions.saw(max(one.revision for one in found))
         stored: dict[int, dict[ProfileKey, int]] = {one.comment_id: {} for one in found}
@@ -292,20 +293,13 @@ class StoreCheck:
     # ------------------------------------------------------------------------------------------------------- step 4
 
     def _remove(self, totals: Totals) -> Iterator[list[Event]]:
-        passed = list(self._guard.passed) if self._put_off else []
-        for one in passed:
-            one.undo(self._before)
-            totals.comments += one.pending(self._before).comments()
-        together = Deletions(self._deletions, *passed)
-        pending = together.pending(self._before) if self._put_off else PendingDeletions()
+        pending = self._deletions.pending(self._before) if self._put_off else PendingDeletions()
         if pending.worth_asking():
             tags = published(self._builder.fingerprints, self._builder.groups).tagged.total()
             totals.tagged = tags + pending.untagged
         if self._guard.blocks("store", pending, totals, beside="sweep"):
             self._complete = False
             return
-        if self._put_off:
-            self._guard.passed.append(self._deletions)
         for page in pages(self._put_off, _PAGE):
             present = Present(self._database, self._builder, (one.comment_id for one in page))
             unseen = self._left_to_others(page, present)

@@ -10,9 +10,11 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from consumer.daemon.flush_worker import FlushWorker
 from projections.errors import OperatorError
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.store.protocol import InitialPositions, RecoveryGoal
+from projections.store.rollback import RollbackDetector
 from snapshot.files.folder import open_folder
 from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
 from snapshot.flush.scrub import Announced, Scrub
@@ -350,13 +352,67 @@ def test_announcements_that_cannot_be_read_are_read_later(one: Rig) -> None:
     scrubbing.scrub.step()
     announced_elsewhere(one, DAN)
     assert scrubbing.scrub.step() == []
-    assert "Kafka is away" in str(scrubbing.scrub.trouble)
+    assert "Kafka is away" in str(scrubbing.scrub.unread)
     assert scrubbing.scrub.pending_buckets() == [bucket_of(DAN.user_id)]
     away.clear()
     assert scrubbing.round() == {DAN}
-    assert not scrubbing.scrub.trouble
+    assert not scrubbing.scrub.unread
     one.flush()
     removed(one, DAN)
+
+
+def test_a_run_that_is_to_end_does_not_fail_for_announcements_that_cannot_be_read_at_once(one: Rig) -> None:
+    def away() -> Announced:
+        raise OperatorError("Kafka is away")
+
+    announced_elsewhere(one, ANN)
+    detector = RollbackDetector(one.store)
+    detector.accept()
+    scrubbing = Scrubbing(one, away)
+    worker = FlushWorker(one.flusher(detector=detector), scrubbing.scrub, detector, lambda: scrubbing.now)
+    for _ in range(6):
+        worker.step()
+        worker.refuse_failures(3)
+        scrubbing.now += 1.0
+    assert "Kafka is away" in str(worker.trouble)
+    assert not worker.idle()
+
+
+def test_announcements_are_not_read_each_second_while_the_folder_cannot_note_it(
+    one: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = list[float]()
+
+    def announced() -> Announced:
+        reads.append(scrubbing.now)
+        return {}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    scrubbing = Scrubbing(one, announced)
+    scrubbing.scrub.step()
+    announced_elsewhere(one, ANN)
+    monkeypatch.setattr(FolderEpochs, "record", full)
+    for _ in range(20):
+        scrubbing.scrub.step()
+        scrubbing.now += 1.0
+    assert reads == [0.0, 10.0]
+
+
+def test_a_new_folder_in_a_store_that_was_lost_once_announces_nothing_again(one: Rig, tmp_path: Path) -> None:
+    known = one.folder.hash_on_disk(ANN)
+    announced_elsewhere(one, ANN)
+    Scrubbing(one, lambda: {ANN: known}).round()
+    one.flush()
+    before = one.announced.of(ANN)
+    second = open_folder(tmp_path / "second", None)
+    flusher = one.flusher(folder=second)
+    assert flusher.add_folder()
+    Scrub(one.store, second, compare_all=True, announced=lambda: {ANN: known}).step()
+    one.flush(flusher)
+    assert second.hash_on_disk(ANN) == known
+    assert one.announced.of(ANN) == before
 
 
 def test_so_many_ends_are_not_announced_unless_confirmed(one: Rig) -> None:

@@ -32,6 +32,7 @@ def test_what_was_announced_last_by_order_and_by_sequence(tmp_path: Path) -> Non
             *(one(3, 1), one(3, 2, there=False), one(3, 3)),
             *(one(4, 2, there=False), one(4, 1)),
             *(one(5, 2), one(5, 1, there=False)),
+            *(one(0, 1), one(2**63, 1)),
         ]
     )
     with path.open("ab") as file:

@@ -31,6 +31,7 @@ class Waiting:
 
     accepted = True
     trouble: str | None = None
+    unread: str | None = None
     due = 11.0
     left = 0
 

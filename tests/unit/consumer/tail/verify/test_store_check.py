@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from consumer.tail.rows.revisions import Revisions
 from consumer.tail.verify.store_check import StoreCheck
 from projections.projection import Projection
 from projections.store.memory import MemoryStore
@@ -22,6 +23,7 @@ class Behind:
 class NothingRecent:
     def __init__(self) -> None:
         self.recent = set[int]()
+        self.revisions = Revisions(lambda: 0, 0)
 
 
 def test_a_pass_that_waits_for_the_consumers_is_not_due_at_once() -> None:
