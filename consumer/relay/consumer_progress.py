@@ -20,8 +20,8 @@ class ConsumerProgress:
 
     For the first pass that is all that earlier relays published: `ends` says where the topics end (None: not known
     yet), and `seen` is called with that. With `timeout` (seconds), the pass is given up once the consumers have been
-    stalled for so long. For later passes it is what `published` says, since only this relay publishes: Kafka is not
-    asked.
+    stalled for so long. For later passes it is what `published` says, since only this relay publishes; Kafka is asked
+    only where that is not reached: a topic may have been recreated, and nothing published since to a partition of it.
     """
 
     in_process = False
@@ -55,6 +55,7 @@ class ConsumerProgress:
         """From now on, `ready` is about what was published by now."""
         self._first = first
         self._goal = None if first else self._published()
+        self._goal_at = self._now()
         self._checked_at = -_CHECK_SECONDS
 
     def ready(self) -> bool | None:
@@ -94,6 +95,8 @@ class ConsumerProgress:
         """What has to be reached; less than at first, if a topic was recreated since."""
         if not self._first:
             self._goal = clamp(self._goal or {}, self._published())
+            if now - self._goal_at >= _STALLED_SECONDS and (found := self._ends()) is not None:
+                self._goal, self._goal_at = clamp(self._goal, found), now
         elif self._goal is None or now - self._goal_at >= _STALLED_SECONDS:
             found = self._ends()
             if found is None:
