@@ -39,7 +39,7 @@ def _last(announcements: Iterable[Announcement], called: Callable[[], object]) -
         if not number % _CALLED_AFTER:
             called()
         if not 0 < one.user_id <= HIGHEST_ID:
-            continue  # nobody's
+            continue
         key, found = ProfileKey(one.user_id, one.group_slug), one.snapshot_hash or NO_FILE
         by_order[key] = found
         if one.sequence >= by_sequence.get(key, (0, ""))[0]:
