@@ -12,6 +12,8 @@ from chaos.timeline import Timeline
 from support.commands import HERE
 from support.process import Process, wait_until
 
+_BLOCKED = "blocked by the deletion guard"
+"""So many random deletions, beside consumers that are behind, may well be too much."""
 _COULD_NOT_RUN = 2
 _ENDED_AT_START = {128 + signal.SIGTERM, -signal.SIGTERM}
 _RESTART_SECONDS = 1.0
@@ -169,15 +171,16 @@ class Job:
         return self._process is not None
 
     def look(self, *, trouble: bool) -> None:
-        """Notice that it ended: 0 and 1 are results, 2 is one where something was out of order."""
+        """Notice that it ended: 0 and 1 are results, 2 is one if something was out of order, or is to be confirmed."""
         self._troubled |= trouble
         if self._process is None or self._process.running:
             return
         self.code = self._process.returncode
         self._process = None
         self._timeline.note("job ended", job=self.name, code=self.code)
-        if self.code not in {0, 1} and not (self.code == _COULD_NOT_RUN and self._troubled):
-            said = self.log.read_text(errors="replace")[-1000:]
+        said = self.log.read_text(errors="replace")[-1000:]
+        refused = self.code == _COULD_NOT_RUN and (self._troubled or _BLOCKED in said)
+        if self.code not in {0, 1} and not refused:
             self.failures.append(f"{' '.join(self.words)} ended with code {self.code}: {said}")
 
     def kill(self) -> None:
