@@ -1,9 +1,11 @@
 """Putting events into Kafka and reading what came out, in tests."""
 
 import json
+from contextlib import closing, suppress
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import MetadataEmptyBrokerList
 
 from consumer.kafka.topics import ensure_topics
 from consumer.relay.event_producer import EventProducer
@@ -43,22 +45,33 @@ def put(bootstrap: str, topic: str, *values: bytes) -> None:
 
 def everything(bootstrap: str, topic: str) -> list[Any]:
     """All records of a topic, in the order of their partitions."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=3000)
-    partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-    consumer.assign(partitions)
-    ends = consumer.end_offsets(partitions)
-    found: list[Any] = []
+    options = {"auto_offset_reset": "earliest", "consumer_timeout_ms": 3000}
+    with closing(KafkaConsumer(bootstrap_servers=bootstrap, **options)) as consumer:
+        partitions = [TopicPartition(topic, number) for number in sorted(_partitions(consumer, topic))]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        found: list[Any] = []
 
-    def read() -> bool:
-        for records in consumer.poll(timeout_ms=500).values():
-            found.extend(records)
-        return all((consumer.position(one, timeout_ms=5_000) or 0) >= end for one, end in ends.items())
+        def read() -> bool:
+            for records in consumer.poll(timeout_ms=500).values():
+                found.extend(records)
+            return all((consumer.position(one, timeout_ms=5_000) or 0) >= end for one, end in ends.items())
 
-    try:
         wait_until(lambda: not any(ends.values()) or read(), f"all of {topic} up to {ends}")  # else it waits for ever
-    finally:
-        consumer.close()
     return found
+
+
+def _partitions(consumer: KafkaConsumer, topic: str) -> set[int]:
+    """A broker that stood still names no broker for a moment, not even itself."""
+    found: list[set[int] | None] = []
+
+    def ask() -> bool:
+        with suppress(MetadataEmptyBrokerList):
+            found.append(consumer.partitions_for_topic(topic))
+        return bool(found)
+
+    wait_until(ask, "a broker to be named")
+    return found[0] or set()
 
 
 def announced(bootstrap: str) -> list[tuple[str, dict[str, Any] | None]]:
