@@ -362,32 +362,43 @@ def test_only_the_event_builder_makes_events() -> None:
     assert makers == {"tail/rows/event_builder.py"}
 
 
+class During:
+    """A community of so many comments, whose store another tail has filled; some go while the next start reads them."""
+
+    def __init__(self, folder: Path, comments: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.white_balloon = WhiteBalloon.in_folder(folder)
+        request, [user] = self.white_balloon.add_group("elm", "Elm St")
+        row = {"user_id": user, "help_request_id": request, "body": "Hello", "created_at": START}
+        self.white_balloon.comments([{"id": number, **row} for number in range(1, comments + 1)])
+        first = Embedded(self.white_balloon)
+        first.catch_up()
+        self.store = first.projection.store
+        first.close()
+        monkeypatch.setattr(fill_module, "_PAGE", 50)
+        self._monkeypatch = monkeypatch
+
+    def start(self, deleted: set[int]) -> Embedded:
+        """Delete these after the first page."""
+        turn: Callable[[Fill], list[Event] | None] = Fill.turn
+        left = [deleted]
+
+        def with_a_deletion(fill: Fill) -> list[Event] | None:
+            found = turn(fill)
+            while left:
+                delete(self.white_balloon, *left.pop())
+            return found
+
+        self._monkeypatch.setattr(Fill, "turn", with_a_deletion)
+        return Embedded(self.white_balloon, self.store)
+
+
 def test_a_deletion_during_the_start_is_blocked_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """30 of 100: the store's comparison blocks it, the sweep lets 15 of them go, and then the comparison the rest."""
-    white_balloon = WhiteBalloon.in_folder(tmp_path / "many")
-    request, [user] = white_balloon.add_group("elm", "Elm St")
-    row = {"user_id": user, "help_request_id": request, "body": "Hello", "created_at": START}
-    white_balloon.comments([{"id": number, **row} for number in range(1, 101)])
-    first = Embedded(white_balloon)
-    first.catch_up()
-    store = first.projection.store
-    first.close()
-    monkeypatch.setattr(fill_module, "_PAGE", 50)
-    turn: Callable[[Fill], list[Event] | None] = Fill.turn
-    deleted: list[int] = []
-
-    def with_a_deletion(self: Fill) -> list[Event] | None:
-        found = turn(self)
-        if not deleted:
-            deleted.extend((*range(1, 16), *range(51, 66)))
-            delete(white_balloon, *deleted)
-        return found
-
-    monkeypatch.setattr(Fill, "turn", with_a_deletion)
-    second = Embedded(white_balloon, store)
+    """30 of 100: the store's comparison blocks it, the sweep let 15 of them go, and then the comparison the rest."""
+    deleted = {*range(1, 16), *range(51, 66)}
+    second = During(tmp_path / "many", 100, monkeypatch).start(deleted)
     for _ in range(200):
         second.step()
-    assert {event.comment_id for event in second.drift()} == set(deleted)  # nothing of it went
+    assert {event.comment_id for event in second.drift()} == deleted  # nothing of it went
     assert second.source._leased.blocked  # noqa: SLF001
     second.close()
 
@@ -396,31 +407,13 @@ def test_so_few_that_went_before_and_during_a_start_are_not_counted_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """1 before, and 15 of 200 while it reads: the comparison leaves these to the sweep."""
-    white_balloon = WhiteBalloon.in_folder(tmp_path / "many")
-    request, [user] = white_balloon.add_group("elm", "Elm St")
-    row = {"user_id": user, "help_request_id": request, "body": "Hello", "created_at": START}
-    white_balloon.comments([{"id": number, **row} for number in range(1, 201)])
-    first = Embedded(white_balloon)
-    first.catch_up()
-    store = first.projection.store
-    first.close()
-    delete(white_balloon, 200)
-    monkeypatch.setattr(fill_module, "_PAGE", 50)
-    turn: Callable[[Fill], list[Event] | None] = Fill.turn
-    deleted: list[int] = []
-
-    def with_a_deletion(self: Fill) -> list[Event] | None:
-        found = turn(self)
-        if not deleted:
-            deleted.extend(range(1, 16))
-            delete(white_balloon, *deleted)
-        return found
-
-    monkeypatch.setattr(Fill, "turn", with_a_deletion)
-    second = Embedded(white_balloon, store)
-    second.until(lambda: len(deleted) == 15 and not second.drift())
+    during = During(tmp_path / "many", 200, monkeypatch)
+    delete(during.white_balloon, 200)
+    second = during.start(set(range(1, 16)))
+    leased = second.source._leased  # noqa: SLF001
+    second.until(lambda: leased.tail is not None and not leased.tail.starting and not second.drift())
     second.catch_up()
-    assert not second.source._leased.blocked  # noqa: SLF001
+    assert not leased.blocked
     second.close()
 
 
