@@ -40,7 +40,11 @@ class _BatchGapError(Exception):
 
 
 class Loop:
-    """One process' loop; `step` is called by one thread. `now` is a monotonic clock in seconds, `wall` since 1970."""
+    """One process' loop; `step` is called by one thread. `now` is a monotonic clock in seconds, `wall` since 1970.
+
+    `before_reading` is called before partitions are read from where the buckets stand, so after each loss as well; it
+    may raise StoreUnavailableError.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts that the daemon wires
         self,
@@ -53,6 +57,7 @@ class Loop:
         *,
         detector: RollbackDetector | None = None,
         wall: Callable[[], float] = time.time,
+        before_reading: Callable[[], object] = lambda: None,
     ) -> None:
         self._source = source
         self._projection = projection
@@ -61,6 +66,7 @@ class Loop:
         self._metrics = metrics
         self._now = now
         self._wall = wall
+        self._before_reading = before_reading
         self._positions = Positions(projection.store, self._on_loss, detector)
         self._generation = 0
         self._pending: Batch | None = None
@@ -244,6 +250,7 @@ class Loop:
         if assignment.generation == self._generation:
             return False
         self._pending = None
+        self._before_reading()
         starts = self._positions.assign(lambda: self._source.offsets(assignment.partitions))
         self._projection.forget(self._positions.empty)
         self._source.start(assignment.generation, starts)

@@ -222,15 +222,23 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
             announced=lambda: announced_hashes(settings.kafka, files.storage_dir / ANNOUNCEMENTS, liveness.called),
         )
         note_place(store, folder, files.storage_dir)
-        blocked = _blocked_users(settings, store)
-        blocked.get()  # before anything of them can come out of Kafka
-        source, dead_letters = _source(settings, projection, liveness, metrics, stack)
+        blocked = BlockedAnywhere(lambda: store, BlockedInMarker(files.profiles, files.disk))
+        source, dead_letters = _source(settings, projection, blocked, liveness, metrics, stack)
         known = Projection(store, known=KnownProfiles(store))  # for the loop's thread alone
-        loop = Loop(source, known, dead_letters, BadStreak(), metrics, time.monotonic, detector=detector)
+        loop = Loop(
+            source,
+            known,
+            dead_letters,
+            BadStreak(),
+            metrics,
+            time.monotonic,
+            detector=detector,
+            before_reading=blocked.enforce,  # or what comes out of Kafka brings them back into a store that was lost
+        )
         flush_worker = FlushWorker(flusher, scrub, detector, time.monotonic, lambda: loop.behind)
         recovery_worker = RecoveryWorker(
             projection,
-            lambda: _database(settings, store),
+            lambda: _database(settings, store, blocked),
             time.monotonic,
             called=liveness.called,
             known=flush_worker.states,
@@ -242,11 +250,16 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         yield daemon, opened.restart_embedded_redis
 
 
-def _source(
-    settings: DaemonSettings, projection: Projection, liveness: Liveness, metrics: Metrics, stack: ExitStack
+def _source(  # noqa: PLR0913, PLR0917 - what was opened so far
+    settings: DaemonSettings,
+    projection: Projection,
+    blocked: BlockedAnywhere,
+    liveness: Liveness,
+    metrics: Metrics,
+    stack: ExitStack,
 ) -> tuple[Source, DeadLetters]:
     if settings.kafka is None:
-        database = watched(stack.enter_context(_database(settings, projection.store)), liveness.called)
+        database = watched(stack.enter_context(_database(settings, projection.store, blocked)), liveness.called)
         files = settings.files
         dead_letters = FileDeadLetters(files.storage_dir / FILE_NAME, lambda: datetime.now(UTC), files.disk.file_mode)
         return DatabaseTail(projection, database, settings.tail, metrics=metrics), dead_letters
@@ -274,14 +287,11 @@ def _check_group(settings: DaemonSettings) -> None:
     refuse_unknown_group(slug, groups, settings.files.profiles)
 
 
-def _database(settings: DaemonSettings, store: Store | None = None) -> AbstractContextManager[Database]:
+def _database(
+    settings: DaemonSettings, store: Store | None = None, blocked: BlockedAnywhere | None = None
+) -> AbstractContextManager[Database]:
     stored = () if store is None else (SeenInStore(lambda: store),)
     marker = SeenInMarker(settings.files.profiles, settings.files.disk)
     seen = SeenAnywhere(marker, *stored, confirmed=settings.tail.prune_all)
     urls = settings.database.database_url, settings.database.insights_database_url
-    blocked = None if store is None else _blocked_users(settings, store)
     return open_databases(*urls, timeout=_DATABASE_TIMEOUT, seen=seen, blocked=blocked)
-
-
-def _blocked_users(settings: DaemonSettings, store: Store) -> BlockedAnywhere:
-    return BlockedAnywhere(lambda: store, BlockedInMarker(settings.files.profiles, settings.files.disk))

@@ -62,11 +62,16 @@ class BlockedAnywhere:
         if known is not None and self._now() - known[0] < _SECONDS:
             return known[1]
         try:
-            users = self._read(frozenset() if known is None else known[1])
+            return self.enforce()
         except StoreUnavailableError:
             if known is None:
                 raise
-            users = known[1]
+            self._known = self._now(), known[1]
+            return known[1]
+
+    def enforce(self) -> frozenset[int]:
+        """Their ids, looked up now, with the store's floors put back. Raises StoreUnavailableError."""
+        users = self._read(frozenset() if self._known is None else self._known[1])
         self._known = self._now(), users
         return users
 
@@ -75,7 +80,7 @@ class BlockedAnywhere:
         floors = store.floors(range(BUCKETS))
         users = remembered - floors.keys() | {user for user, floor in floors.items() if floor == FOREVER}
         if not self._read_only:
-            for user in users - enforced:
+            for user in users - (enforced & floors.keys()):
                 store.raise_floor(user, FOREVER)
                 if left := store.profiles(user, user):
                     remove_profiles(store, left)

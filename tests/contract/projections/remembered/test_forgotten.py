@@ -1,6 +1,7 @@
 """Revision floors and blocked users, on every store: what was read of somebody before they were forgotten stays out."""
 
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from consumer.dead_letters.breaker import BadStreak
+from consumer.loop import Loop
 from projections.comments.events import Event
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.projection import Fence, Projection
@@ -15,8 +18,11 @@ from projections.remembered.forgotten import BlockedAnywhere, remove_profiles
 from projections.store.protocol import ABSENT, FOREVER, InitialPositions, Save, Store, Write
 from snapshot.files.folder import open_folder
 from snapshot.files.marker import BlockedInMarker
+from snapshot.runtime.metrics import NoMetrics
 from support.histories import KEYS, check, comment, deliveries, histories
+from support.scripted import Broker
 from support.stores import ANN, BEN, BUCKET, CEM, FOLDER, ORIGIN, Bench, Passing, claim, save, state, write
+from support.tailing import NoDeadLetters
 
 KEY = KEYS[0]
 USER = KEY.user_id
@@ -140,6 +146,23 @@ def test_a_removed_profile_is_due_in_every_folder_of_its_scope(store: Store) -> 
     assert store.pending(scoped.id, [ANN]) == [True], "claimed"
 
 
+class Recorded(Passing):
+    """Remembers which profiles were saved."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.saved: list[ProfileKey] = []
+
+    def become(self, store: Store) -> None:
+        self._store, self.saved = store, []
+
+    def save(self, saves: Sequence[Save]) -> list[list[ProfileKey]]:
+        conflicts = super().save(saves)
+        written = {write.key for save in saves for write in save.writes}
+        self.saved += sorted(written - {key for keys in conflicts for key in keys})
+        return conflicts
+
+
 class Here:
     """A process with a folder whose marker remembers."""
 
@@ -147,6 +170,9 @@ class Here:
         self.store = bench.fresh()
         self.marker = BlockedInMarker(path)
         open_folder(path, None).close()
+
+    def floor(self) -> int | None:
+        return floor_of(self.store, USER)
 
     def blocked(self, store: Store | None = None, *, read_only: bool = False) -> frozenset[int]:
         return BlockedAnywhere(lambda: store or self.store, self.marker, read_only=read_only).get()
@@ -176,3 +202,46 @@ def test_the_end_of_a_block_reaches_the_folders(bench: Bench, tmp_path: Path) ->
     assert here.marker.get() == {USER}
     assert here.blocked() == frozenset()
     assert here.marker.get() == frozenset()
+
+
+def test_a_process_that_knew_the_block_puts_it_back_into_a_store_that_was_lost(bench: Bench, tmp_path: Path) -> None:
+    here = Here(bench, tmp_path)
+    here.store.raise_floor(USER, FOREVER)
+    now = 0.0
+    blocked = BlockedAnywhere(lambda: here.store, here.marker, now=lambda: now)
+    assert blocked.get() == {USER}
+    here.store = bench.fresh()
+    assert blocked.get() == {USER}
+    assert here.floor() is None, "looked up a moment ago"
+    now = 10.0
+    assert blocked.get() == {USER}
+    assert here.floor() == FOREVER
+    here.store = bench.fresh()
+    assert blocked.enforce() == {USER}
+    assert here.floor() == FOREVER, "at once"
+
+
+def test_nothing_of_a_blocked_user_comes_out_of_a_log_that_is_read_again(bench: Bench, tmp_path: Path) -> None:
+    here = Here(bench, tmp_path)
+    store = Recorded(here.store)
+    blocked = BlockedAnywhere(store.as_store, here.marker, now=lambda: 0.0)
+    broker, seconds = Broker(), count()
+    loop = Loop(
+        broker.join(),
+        Projection(store.as_store()),
+        NoDeadLetters(),
+        BadStreak(),
+        NoMetrics(),
+        lambda: float(next(seconds)),
+        before_reading=blocked.enforce,
+    )
+    loop.step(0)
+    store.raise_floor(USER, FOREVER)
+    here.marker.put(frozenset({USER}))
+    broker.publish(comment(KEY, 1, 5), comment(KEYS[2], 2, 6))
+    for lost in (False, True):
+        store.become(bench.fresh() if lost else here.store)
+        for _ in range(9):
+            loop.step(0)
+        assert store.saved == [KEYS[2]]
+    assert floor_of(store.as_store(), USER) == FOREVER

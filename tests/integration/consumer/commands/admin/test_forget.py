@@ -192,6 +192,8 @@ def test_a_running_daemon_brings_nothing_back_and_publishes_again_after_the_bloc
     tmp_path: Path, redis_url: str
 ) -> None:
     place = Place(tmp_path, redis_url, None)
+    for number in range(400):  # so that the deletion guard lets the rows of user 3 go
+        demo_database.add_comment(place.data, 5, f"{number}", datetime(2024, 6, 12))  # noqa: DTZ001  UTC, as stored
     with Started("snapshot-consumer", env=place.env, log=place.log) as daemon:
         daemon.until(lambda: "tailing the database" in daemon.said())
         place.receipt("--force")
@@ -209,6 +211,20 @@ def test_a_running_daemon_brings_nothing_back_and_publishes_again_after_the_bloc
         check_forgotten(place)
         daemon.until(lambda: place.in_redis() == [])
         assert daemon.terminate(20) == 0
+
+
+def test_what_kafka_has_of_a_blocked_person_stays_out_of_a_store_that_is_lost(
+    tmp_path: Path, redis_url: str, fresh_kafka: str
+) -> None:
+    place = Place(tmp_path, redis_url, fresh_kafka, CLIENTS[0])
+    place.receipt("--force")
+    with Started("snapshot-consumer", env=place.env, log=place.log) as daemon:
+        daemon.until(lambda: "caught up" in daemon.said())
+        with redis.Redis.from_url(redis_url) as client:
+            client.flushdb()
+        daemon.until(lambda: "recovered" in daemon.said())
+        assert daemon.terminate(20) == 0
+    check_forgotten(place)
 
 
 def test_the_folder_of_another_scope_is_cleaned_where_the_store_knows_it(tmp_path: Path, redis_url: str) -> None:
