@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from consumer.process.liveness import calling
 from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID, ProfileKey
 from snapshot.announce import file as announced_file
 from snapshot.announce.announcement import Announcement
 from snapshot.files.folder import NO_FILE
 from snapshot.kafka.settings import KafkaSettings
-
-_CALLED_AFTER = 1_000
 
 
 def announced_hashes(
@@ -22,7 +21,9 @@ def announced_hashes(
     called while that takes long. Raises OperatorError.
     """
     try:
-        return _last(announced_file.everything(path) if settings is None else _on_kafka(settings, called), called)
+        return _last(
+            calling(called, announced_file.everything(path)) if settings is None else _on_kafka(settings, called)
+        )
     except OSError as error:
         raise OperatorError(f"{path} can't be read ({error.strerror}): fix that") from error
 
@@ -33,11 +34,9 @@ def _on_kafka(settings: KafkaSettings, called: Callable[[], object]) -> Iterable
     return kept(settings, called)
 
 
-def _last(announcements: Iterable[Announcement], called: Callable[[], object]) -> dict[ProfileKey, str | None]:
+def _last(announcements: Iterable[Announcement]) -> dict[ProfileKey, str | None]:
     by_order, by_sequence = dict[ProfileKey, str](), dict[ProfileKey, tuple[int, str]]()
-    for number, one in enumerate(announcements, 1):
-        if not number % _CALLED_AFTER:
-            called()
+    for one in announcements:
         if not 0 < one.user_id <= HIGHEST_ID:
             continue
         key, found = ProfileKey(one.user_id, one.group_slug), one.snapshot_hash or NO_FILE

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator
 
 from consumer.kafka.clients import open_cluster
 from consumer.kafka.cluster import ClusterError, Record, no_topics
+from consumer.process.liveness import calling
 from projections.errors import OperatorError
 from snapshot.announce.announcement import SNAPSHOT_CHANGED, Announcement, parse
 from snapshot.kafka.settings import KafkaSettings
-
-_CALLED_AFTER = 1_000
 
 
 def kept(settings: KafkaSettings, called: Callable[[], object] = lambda: None) -> Iterator[Announcement]:
@@ -18,11 +17,7 @@ def kept(settings: KafkaSettings, called: Callable[[], object] = lambda: None) -
     """
     try:
         with open_cluster(settings) as cluster:
-            for number, record in enumerate(cluster.records([SNAPSHOT_CHANGED]), 1):
-                if not number % _CALLED_AFTER:
-                    called()
-                if (one := _announcement(record)) is not None:
-                    yield one
+            yield from filter(None, map(_announcement, calling(called, cluster.records([SNAPSHOT_CHANGED]))))
     except ClusterError as error:
         raise _refused(settings, error) from error
 

@@ -11,7 +11,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -100,13 +100,15 @@ class _Watched:
     def _call(self, operation: Callable[..., Any], *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as it is
         answer = operation(*arguments, **options)
         self._called()
-        return self._items(answer) if isinstance(answer, Iterator) else answer
+        return calling(self._called, answer) if isinstance(answer, Iterator) else answer
 
-    def _items(self, answer: Iterator[Any]) -> Iterator[Any]:
-        for number, item in enumerate(answer, 1):
-            if not number % _ITEMS:
-                self._called()
-            yield item
+
+def calling(called: Callable[[], object], items: Iterable[T]) -> Iterator[T]:
+    """Give the items on, and call `called` after each thousand."""
+    for number, item in enumerate(items, 1):
+        if not number % _ITEMS:
+            called()
+        yield item
 
 
 def watched(inner: T, called: Callable[[], object]) -> T:

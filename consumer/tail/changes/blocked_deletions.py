@@ -22,8 +22,9 @@ _SECONDS = 60.0
 class DeletionGuard:
     """Asks the rule that a rebuild asks; what it blocks, the log says once a minute.
 
-    `where` names who asked (sweep, groups, store): the last answer to each is in force. `passed` is what went a moment
-    ago: who asks next judges it with what he found, until a sweep's round was let go as a whole.
+    `where` names who asked (sweep, groups, store): the last answer to each is in force. `passed` is what polls let go,
+    and what a sweep's round found where it saw a commit in part: each poll and round judges it with what it found
+    itself, until a round that was judged with it is let go.
     """
 
     def __init__(self, *, prune_all: bool, now: Callable[[], float]) -> None:
@@ -42,10 +43,6 @@ class DeletionGuard:
     def is_blocked(self) -> bool:
         """Whether anything is blocked."""
         return bool(self._blocked)
-
-    def is_blocked_at(self, where: str) -> bool:
-        """Whether the last answer there was to block."""
-        return where in self._blocked
 
     def blocks(self, where: str, pending: PendingDeletions, totals: Totals, *, beside: str = "") -> bool:
         """Whether to block all of this, unless it is confirmed; also while it is blocked `beside`: both see parts."""
