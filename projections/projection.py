@@ -24,12 +24,12 @@ from projections.codec import (
 from projections.comments import register as registers_
 from projections.comments.events import Event
 from projections.comments.register import HalfUpdate, Register, half_of
-from projections.profile_key import ProfileKey, bucket_of
+from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
 from projections.profiles.fold import Changes, Slice, Transition, advance, touched_labels, transitions
 from projections.profiles.head import Head
 from projections.recompute import ProfileView, Recomputer
 from projections.store.known_profiles import KnownProfiles
-from projections.store.protocol import ABSENT, HEAD, Save, Store, Write
+from projections.store.protocol import ABSENT, HEAD, Save, Store, Write, is_block
 
 __all__ = ["RULES_VERSION", "Applied", "Fence", "ProfileView", "Projection"]
 
@@ -191,8 +191,11 @@ def _grouped(events: Iterable[Event]) -> dict[ProfileKey, list[HalfUpdate]]:
 
 
 def _above(updates: Updates, floors: Mapping[int, int]) -> Updates:
-    """Leave out what was read of a forgotten user before that."""
-    above = {key: [one for one in mine if one.revision > floors.get(key.user_id, -1)] for key, mine in updates.items()}
+    """Leave out what was read of a forgotten user before that, and all of who is blocked."""
+    floor_of = {user: HIGHEST_ID if is_block(floor) else floor for user, floor in floors.items()}
+    above = {
+        key: [one for one in mine if one.revision > floor_of.get(key.user_id, -1)] for key, mine in updates.items()
+    }
     return {key: mine for key, mine in above.items() if mine}
 
 

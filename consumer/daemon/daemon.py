@@ -112,8 +112,9 @@ class Daemon:
                 else:
                     self._presence.renew()
                     self.narration.step()
+                with suppress(StoreUnavailableError):
+                    self._blocked.get()  # the folder remembers them, and a store that was lost learns them again
                 self._liveness.heartbeat()
-                self._blocked.get()  # the folder remembers them, and a store that was lost learns them again
                 if self._nightly is not None and time.monotonic() - ticked >= _TICK_SECONDS:
                     self._nightly.tick()
                     ticked = time.monotonic()

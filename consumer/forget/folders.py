@@ -49,24 +49,25 @@ class FoldersHere:
         """The profiles of which files lie here."""
         return {key for files in self._files.values() for key in files.values() if key is not None}
 
-    def block(self, book: ReceiptBook) -> None:
+    def block(self, floor: int, book: ReceiptBook) -> None:
         """Let the folders remember that the user is blocked, so that a store that is lost does not end it."""
         for folder in self._here:
             marker = BlockedInMarker(folder.path, folder.disk)
             try:
-                marker.put(marker.get() | {self._user})
+                marker.put(marker.blocks() | {self._user: floor})
             except OSError as error:
                 book.failed("the note that the user is blocked can't be written", folder.path, error)
 
-    def blocks(self) -> bool:
-        """Whether any of them remembers that the user is blocked."""
-        return any(self._user in BlockedInMarker(folder.path, folder.disk).get() for folder in self._here)
+    def blocked(self) -> int | None:
+        """The revision floor of the user, where any of them remembers that they are blocked."""
+        found = [BlockedInMarker(folder.path, folder.disk).blocks().get(self._user) for folder in self._here]
+        return max((floor for floor in found if floor is not None), default=None)
 
     def unblock(self) -> None:
         """Let them forget it. Raises OSError."""
         for folder in self._here:
             marker = BlockedInMarker(folder.path, folder.disk)
-            marker.put(marker.get() - {self._user})
+            marker.put({user: floor for user, floor in marker.blocks().items() if user != self._user})
 
     def flush(
         self,

@@ -33,7 +33,7 @@ from projections.errors import OperatorError
 from projections.profile_key import ProfileKey, bucket_of
 from projections.projection import Projection
 from projections.remembered.forgotten import remove_profiles
-from projections.store.protocol import FOREVER, Store
+from projections.store.protocol import Store, block_at, is_block, time_of_block
 from projections.watermark import covered, observe, tail_is_running, time_of_reading
 from snapshot.announce.announcement import Announcer
 from snapshot.announce.file import remove_user
@@ -106,7 +106,7 @@ class Forgetting:
         self._refuse(force=force)  # step 1
         with ExitStack() as stack:
             here = FoldersHere(self._store, self._around.files, self._user, stack)
-            blocked = force or here.blocks() or self._floor() == FOREVER
+            blocked = force or here.blocked() is not None or is_block(self._floor())
             book = self._book = ReceiptBook(self._user, self._clock, blocked=blocked)
             noted = self._unfinished().get(self._user, _Noted())
             before = {ProfileKey(self._user, slug) for slug in noted.slugs}
@@ -116,7 +116,7 @@ class Forgetting:
             self._note(found | before, due=noted.due and not found)  # step 2
             waits = self._remove() or (bool(before) and not noted.due)  # steps 3 and 4
             if book.receipt.blocked:
-                here.block(book)
+                here.block(self._floor() or 0, book)
             elif waits:
                 self._wait_for_tail(found | before)  # step 5
             found |= self._profiles() if noted.due else self._profiles() | before
@@ -135,11 +135,12 @@ class Forgetting:
 
     def undo(self) -> int:
         """End a block; the new floor. Raises OperatorError where the user is not blocked."""
-        floor = self._around.database.clock()
         with ExitStack() as stack:
             here = FoldersHere(self._store, self._around.files, self._user, stack)
-            if here.blocks():  # the store may have been lost since
-                self._store.raise_floor(self._user, FOREVER)
+            if (noted := here.blocked()) is not None:  # the store may have been lost since
+                self._store.raise_floor(self._user, noted)
+            # Later than the block, or a folder that remembers that would take it for what the store lost.
+            floor = max(self._around.database.clock(), time_of_block(self._floor() or 0) + 1)
             if not self._store.end_block(self._user, floor):
                 raise OperatorError(
                     f"user {self._user} is not blocked, so there is nothing to undo: see `snapshot-admin forget --help`"
@@ -198,8 +199,9 @@ class Forgetting:
         return held.rows
 
     def _raise_floor(self, floor: int) -> None:
-        blocked = self._book.receipt.blocked
-        self._store.raise_floor(self._user, FOREVER if blocked else floor)
+        blocked, present = self._book.receipt.blocked, self._floor() or 0
+        if not is_block(present):
+            self._store.raise_floor(self._user, block_at(max(floor, present)) if blocked else floor)
         self._book.receipt.floor = None if blocked else self._floor()
 
     def _floor(self) -> int | None:

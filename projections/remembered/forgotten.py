@@ -5,12 +5,16 @@ store takes blocked users for ones who are in no group, so that their rows are n
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Protocol
 
+import structlog
+
 from projections.profile_key import BUCKETS, ProfileKey
-from projections.store.protocol import FOREVER, Store, StoreUnavailableError
+from projections.store.protocol import Store, StoreUnavailableError, is_block, time_of_block
+
+log = structlog.get_logger()
 
 _SECONDS = 5.0
 
@@ -18,11 +22,11 @@ _SECONDS = 5.0
 class BlockList(Protocol):
     """A place that remembers who is blocked, and outlives the store."""
 
-    def get(self) -> frozenset[int]:
-        """Their ids."""
+    def blocks(self) -> dict[int, int]:
+        """Their revision floors, which say when they were blocked, by user id."""
         ...
 
-    def put(self, users: frozenset[int]) -> None:
+    def put(self, blocks: Mapping[int, int]) -> None:
         """Remember these. Raises OSError."""
         ...
 
@@ -37,7 +41,10 @@ def remove_profiles(store: Store, keys: Collection[ProfileKey]) -> None:
 
 
 class BlockedAnywhere:
-    """Who is blocked, by the store and by a folder; a store that was lost learns it from there.
+    """Who is blocked, by the store, by a folder, and by what this process knew; a store that was lost learns it again.
+
+    A block is over where the store has a floor that is later, as only its end leaves one: a store that rolled back to
+    before the block has an earlier one, or none.
 
     `read_only`: nothing is written, as in a dry run. `now` is a clock in seconds: it is looked up every few of them.
     """
@@ -54,37 +61,44 @@ class BlockedAnywhere:
         self._remembered = remembered
         self._read_only = read_only
         self._now = now
-        self._known: tuple[float, frozenset[int]] | None = None
+        self._known: dict[int, int] = {}
+        self._looked_at: float | None = None
 
     def get(self) -> frozenset[int]:
         """Their ids, as they were a few seconds ago at most. Raises StoreUnavailableError the first time."""
-        known = self._known
-        if known is not None and self._now() - known[0] < _SECONDS:
-            return known[1]
-        try:
-            return self.enforce()
-        except StoreUnavailableError:
-            if known is None:
-                raise
-            self._known = self._now(), known[1]
-            return known[1]
+        if self._looked_at is None or self._now() - self._looked_at >= _SECONDS:
+            try:
+                self.enforce()
+            except StoreUnavailableError:
+                if self._looked_at is None:
+                    raise
+                self._looked_at = self._now()
+        return frozenset(self._known)
 
     def enforce(self) -> frozenset[int]:
         """Their ids, looked up now, with the store's floors put back. Raises StoreUnavailableError."""
-        users = self._read(frozenset() if self._known is None else self._known[1])
-        self._known = self._now(), users
-        return users
-
-    def _read(self, enforced: frozenset[int]) -> frozenset[int]:
-        store, remembered = self._store(), self._remembered.get()
+        store, remembered = self._store(), self._remembered.blocks()
         floors = store.floors(range(BUCKETS))
-        users = remembered - floors.keys() | {user for user, floor in floors.items() if floor == FOREVER}
+        blocks = {user: floor for user, floor in floors.items() if is_block(floor)}
+        noted = {user: max(remembered.get(user, 0), self._known.get(user, 0)) for user in remembered | self._known}
+        lost = {
+            user: floor
+            for user, floor in noted.items()
+            if user not in blocks and floors.get(user, 0) <= time_of_block(floor)
+        }
         if not self._read_only:
-            for user in users - (enforced & floors.keys()):
-                store.raise_floor(user, FOREVER)
-                if left := store.profiles(user, user):
-                    remove_profiles(store, left)
-            if users != remembered:
+            self._put_back(store, lost, blocks.keys() - self._known.keys())
+            if blocks | lost != remembered:
                 with suppress(OSError):  # what writes files there says so
-                    self._remembered.put(users)
-        return users
+                    self._remembered.put(blocks | lost)
+        self._known, self._looked_at = blocks | lost, self._now()
+        return frozenset(self._known)
+
+    def _put_back(self, store: Store, lost: Mapping[int, int], new: Collection[int]) -> None:
+        if lost:
+            log.warning("the store did not know that some users are blocked; blocking them again", users=len(lost))
+        for user, floor in lost.items():
+            store.raise_floor(user, floor)
+        for user in (*lost, *new):
+            if left := store.profiles(user, user):
+                remove_profiles(store, left)

@@ -9,7 +9,6 @@ from projections.store.memory_flush_queue import FlushQueue
 from projections.store.memory_leases import MemoryLeases, micros
 from projections.store.protocol import (
     ABSENT,
-    FOREVER,
     HEAD,
     Announced,
     BucketState,
@@ -26,6 +25,8 @@ from projections.store.protocol import (
     Settlement,
     Write,
     farthest,
+    is_block,
+    time_of_block,
 )
 
 
@@ -157,13 +158,15 @@ class MemoryStore(MemoryLeases):
 
     def raise_floor(self, user_id: int, floor: int) -> None:
         with self._lock:
-            if floor > self._floors.get(user_id, 0):
+            present = self._floors.get(user_id, 0)
+            ended = is_block(floor) and not is_block(present) and present > time_of_block(floor)
+            if floor > present and not ended:
                 self._floors[user_id] = floor
                 self._count_writes(bucket_of(user_id), 1)
 
     def end_block(self, user_id: int, floor: int) -> bool:
         with self._lock:
-            if self._floors.get(user_id) != FOREVER:
+            if not is_block(self._floors.get(user_id)):
                 return False
             self._floors[user_id] = floor
             self._count_writes(bucket_of(user_id), 1)

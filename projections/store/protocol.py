@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from projections.profile_key import ProfileKey
 
@@ -18,8 +19,23 @@ ABSENT = b""
 
 HEAD = b"h"
 
-FOREVER = 2**63 - 1
-"""The revision floor of a user who is blocked: no event reaches it."""
+BLOCK = 2**62
+"""A revision floor from here on blocks its user, as no event reaches it; what is above says when they were blocked."""
+
+
+def block_at(time: int) -> int:
+    """The floor of a user who is blocked at this time: microseconds since 1970, by the database's clock."""
+    return BLOCK + time
+
+
+def is_block(floor: int | None) -> bool:
+    """Whether a user with this revision floor is blocked."""
+    return floor is not None and floor >= BLOCK
+
+
+def time_of_block(floor: int) -> int:
+    """When a user with this floor was blocked; 0 for a floor of before blocks had times."""
+    return 0 if floor == 2**63 - 1 else floor - BLOCK
 
 
 def farthest(debounce: float, lease: float) -> float:
@@ -103,6 +119,10 @@ class BucketState(msgspec.Struct, frozen=True):
     topic_ids: Mapping[str, str]
     recovery: "RecoveryGoal | None"
 
+    def reached(self, ends: Mapping[str, int]) -> bool:
+        """Whether its positions are at all of these."""
+        return all(self.positions.get(name, 0) >= end for name, end in ends.items())
+
 
 class RecoveryGoal(msgspec.Struct, frozen=True):
     """What ends a bucket's recovery: positions reached and, with `reconcile`, its profiles reconciled."""
@@ -110,6 +130,18 @@ class RecoveryGoal(msgspec.Struct, frozen=True):
     ends: Mapping[str, int]
     reconcile: bool
     reason: str
+
+
+def reconciled(before: BucketState, now: BucketState) -> RecoveryGoal | None:
+    """What is left of a recovery after all rows were reconciled, `before` being the state when that began.
+
+    None where it is no matter of that, or where it did not count: events that were still to be read, and have been
+    since, may have brought back comments whose rows are gone.
+    """
+    goal = before.recovery
+    if goal is None or goal != now.recovery or not goal.reconcile or not before.reached(goal.ends):
+        return None
+    return replace(goal, reconcile=False)
 
 
 class Folder(NamedTuple):
@@ -232,11 +264,11 @@ class Store(Protocol):
         ...
 
     def raise_floor(self, user_id: int, floor: int) -> None:
-        """Give a user this revision floor, unless it is higher already."""
+        """Give a user this revision floor, unless it is higher already, or a block that was ended later."""
         ...
 
     def end_block(self, user_id: int, floor: int) -> bool:
-        """Give a user whose floor is FOREVER this one instead; False: it is not."""
+        """Give a user who is blocked this floor instead; False: they are not."""
         ...
 
     # -- bucket states -------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The marker of a folder: a file that gives the folder an id and names its scope."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import msgspec
 
 from projections.decoding import DecodingError, JsonDecoder
 from projections.errors import OperatorError
-from projections.store.protocol import Folder
+from projections.store.protocol import Folder, block_at
 from snapshot.files.atomic import replace
 from snapshot.files.disk import LOCAL, Disk
 
@@ -22,7 +22,8 @@ class _Marker(msgspec.Struct, omit_defaults=True):
     id: str
     group_slug: str | None
     analyses: bool = False
-    blocked: list[int] = []
+    blocked: dict[int, int] | list[int] = {}
+    """The revision floor of each user who is blocked; a list of them, from before floors said when."""
 
 
 class _InMarker:
@@ -63,14 +64,19 @@ class BlockedInMarker(_InMarker):
 
     def get(self) -> frozenset[int]:
         """Their ids; a folder without a marker knows of nobody."""
-        marker = self._marker()
-        return frozenset() if marker is None else frozenset(marker.blocked)
+        return frozenset(self.blocks())
 
-    def put(self, users: frozenset[int]) -> None:
+    def blocks(self) -> dict[int, int]:
+        """Their revision floors, by user id."""
+        marker = self._marker()
+        blocked = {} if marker is None else marker.blocked
+        return blocked if isinstance(blocked, dict) else dict.fromkeys(blocked, block_at(0))
+
+    def put(self, blocks: Mapping[int, int]) -> None:
         """Remember them, once the folder has a marker. Raises OSError."""
         marker = self._marker()
-        if marker is not None and frozenset(marker.blocked) != users:
-            self._write(msgspec.structs.replace(marker, blocked=sorted(users)))
+        if marker is not None and marker.blocked != blocks:
+            self._write(msgspec.structs.replace(marker, blocked=dict(sorted(blocks.items()))))
 
 
 _decode = JsonDecoder(_Marker).decode
@@ -79,6 +85,16 @@ _decode = JsonDecoder(_Marker).decode
 def read_marker(folder: Path, disk: Disk = LOCAL) -> Folder:
     """Which folder this is. Raises OSError, and OperatorError where the marker is damaged."""
     return _parsed(folder, disk.read(f"{folder}/{MARKER}"))
+
+
+def refuse_damaged(folder: Path, disk: Disk = LOCAL) -> None:
+    """Raise OperatorError where a marker lies there that can't be read: it may say who is blocked.
+
+    An empty one is just being made.
+    """
+    with suppress(OSError):
+        if content := disk.read(f"{folder}/{MARKER}"):
+            _parsed(folder, content)
 
 
 def make_marker(
@@ -120,6 +136,7 @@ def _parsed(folder: Path, content: bytes) -> Folder:
         marker = _decode(content)
     except DecodingError as error:
         raise OperatorError(
-            f"the marker {folder / MARKER} is damaged ({error}): remove it, and the next run recreates it"
+            f"the marker {folder / MARKER} is damaged ({error}): remove it, and start a consumer, "
+            "which makes it again and notes in it who is blocked"
         ) from error
     return Folder(marker.id, marker.group_slug)

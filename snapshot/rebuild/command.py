@@ -174,18 +174,20 @@ def open_work(settings: RebuildSettings) -> Iterator[RebuildContext]:
     Raises OperatorError where one of them can't be used.
     """
     with ExitStack() as stack:
+        blocked = _blocked_users(settings, lambda: projection.store)
         database = stack.enter_context(
             open_databases(
                 settings.database.database_url,
                 settings.database.insights_database_url,
                 seen=_analyses_seen(settings, lambda: projection.store),
-                blocked=_blocked_users(settings, lambda: projection.store),
+                blocked=blocked,
             )
         )
         projection = Projection(_store(settings, stack))
         # before a folder is made for it
         refuse_unknown_group(settings.files.group_slug, database.groups(), settings.files.profiles, projection.store)
         output = _read_only_output(settings.files) if settings.dry_run else _output(settings, projection, stack)
+        blocked.enforce()  # a folder that was just made is to remember them, too
         if output is not None:
             stack.callback(output.folder.close)
         yield RebuildContext(projection, database, Scope(settings.files.group_slug, settings.deep), output)

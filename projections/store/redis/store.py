@@ -13,7 +13,7 @@ from projections.profile_key import BUCKETS, ProfileKey, bucket_of, member, pars
 from projections.store import keys as k
 from projections.store.protocol import (
     ABSENT,
-    FOREVER,
+    BLOCK,
     BucketState,
     Description,
     EpochError,
@@ -23,6 +23,8 @@ from projections.store.protocol import (
     RecoveryGoal,
     Save,
     Write,
+    is_block,
+    time_of_block,
 )
 from projections.store.redis import client as redis_client
 from projections.store.redis import folders as folders_
@@ -152,15 +154,15 @@ class RedisStore(RedisFlushQueue):
         return {int(user): int(floor) for found in replies for user, floor in found.items()}
 
     def raise_floor(self, user_id: int, floor: int) -> None:
-        self._put_floor(user_id, floor, "raise")
+        self._put_floor(user_id, floor, time_of_block(floor) if is_block(floor) else floor)
 
     def end_block(self, user_id: int, floor: int) -> bool:
-        return self._put_floor(user_id, floor, FOREVER)
+        return self._put_floor(user_id, floor, "")
 
-    def _put_floor(self, user_id: int, floor: int, instead_of: Argument) -> bool:
+    def _put_floor(self, user_id: int, floor: int, time: Argument) -> bool:
         bucket = bucket_of(user_id)
         keys = [k.state_key(bucket), k.floors_key(bucket)]
-        return bool(run(self._client, [Call("floor", keys, [user_id, floor, instead_of])])[0])
+        return bool(run(self._client, [Call("floor", keys, [user_id, floor, time, BLOCK])])[0])
 
     def bucket_states(self) -> list[BucketState | None]:
         found = ask(self._client, [("HGETALL", k.state_key(bucket)) for bucket in _ALL])

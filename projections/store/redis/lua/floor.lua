@@ -1,12 +1,13 @@
 -- Give a user another revision floor.
 --
 -- KEYS 1  state of the bucket (hash)   2  revision floors (hash)
--- ARGV 1  user id   2  the new floor   3  'raise', or the floor that it is to replace
--- Returns 1, or 0 where the present floor is another, or no lower one (a call that arrives twice included).
-local present = redis.call('HGET', KEYS[2], ARGV[1]) or '0'
-if ARGV[3] == 'raise' then
-  if tonumber(present) >= tonumber(ARGV[2]) then return 0 end
-elseif present ~= ARGV[3] then
+-- ARGV 1  user id   2  the new floor   3  its time, '' where it is to end a block   4  from where on a floor blocks
+-- Returns 1, or 0 where the present floor is not to be replaced (a call that arrives twice included).
+local present = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
+local blocked = present >= tonumber(ARGV[4])
+if ARGV[3] == '' then
+  if not blocked then return 0 end
+elseif present >= tonumber(ARGV[2]) or (not blocked and present > tonumber(ARGV[3])) then
   return 0
 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])

@@ -1,6 +1,7 @@
 """Revision floors and blocked users, on every store: what was read of somebody before they were forgotten stays out."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from projections.comments.events import Event
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.projection import Fence, Projection
 from projections.remembered.forgotten import BlockedAnywhere, remove_profiles
-from projections.store.protocol import ABSENT, FOREVER, InitialPositions, Save, Store, Write
+from projections.store.protocol import ABSENT, InitialPositions, Save, Store, Write, block_at, time_of_block
 from snapshot.files.folder import open_folder
-from snapshot.files.marker import BlockedInMarker
+from snapshot.files.marker import MARKER, BlockedInMarker
 from snapshot.runtime.metrics import NoMetrics
 from support.histories import KEYS, check, comment, deliveries, histories
 from support.scripted import Broker
@@ -26,6 +27,7 @@ from support.tailing import NoDeadLetters
 
 KEY = KEYS[0]
 USER = KEY.user_id
+BLOCKED = block_at(6)
 
 
 def floor_of(store: Store, user: int) -> int | None:
@@ -50,7 +52,7 @@ def test_only_a_block_is_ended(store: Store) -> None:
     assert not store.end_block(ANN.user_id, 5)
     store.raise_floor(ANN.user_id, 5)
     assert not store.end_block(ANN.user_id, 3)
-    store.raise_floor(ANN.user_id, FOREVER)
+    store.raise_floor(ANN.user_id, BLOCKED)
     assert store.end_block(ANN.user_id, 8)
     assert floor_of(store, ANN.user_id) == 8
 
@@ -100,7 +102,7 @@ def test_what_is_not_above_the_floor_is_never_counted_in_any_order(bench: Bench)
 
 def test_positions_move_past_events_that_are_ignored(store: Store) -> None:
     store.initialize(InitialPositions({"p": 0}, {}, "1"))
-    store.raise_floor(USER, FOREVER)
+    store.raise_floor(USER, BLOCKED)
     applied = Projection(store).apply([comment(KEY, 1, 5)], {bucket_of(USER): Fence(0, {"p": (0, 3)})})
     assert applied.dirty == frozenset()
     assert state(store, bucket_of(USER)).positions == {"p": 3}
@@ -180,7 +182,7 @@ class Here:
 
 def test_a_store_that_was_lost_learns_the_block_from_the_folder(bench: Bench, tmp_path: Path) -> None:
     here = Here(bench, tmp_path)
-    here.store.raise_floor(USER, FOREVER)
+    here.store.raise_floor(USER, BLOCKED)
     here.store.raise_floor(CEM.user_id, 5)
     assert here.blocked() == {USER}
     assert here.marker.get() == {USER}
@@ -190,13 +192,13 @@ def test_a_store_that_was_lost_learns_the_block_from_the_folder(bench: Bench, tm
     assert lost.profiles(USER, USER) == [KEY]
     assert here.blocked(lost) == {USER}
     assert lost.profiles(USER, USER) == []
-    assert floor_of(lost, USER) == FOREVER
+    assert floor_of(lost, USER) == BLOCKED
 
 
 def test_the_end_of_a_block_reaches_the_folders(bench: Bench, tmp_path: Path) -> None:
     here = Here(bench, tmp_path)
-    here.marker.put(frozenset({USER}))
-    here.store.raise_floor(USER, FOREVER)
+    here.marker.put({USER: BLOCKED})
+    here.store.raise_floor(USER, BLOCKED)
     here.store.end_block(USER, 7)
     assert here.blocked(read_only=True) == frozenset()
     assert here.marker.get() == {USER}
@@ -206,7 +208,7 @@ def test_the_end_of_a_block_reaches_the_folders(bench: Bench, tmp_path: Path) ->
 
 def test_a_process_that_knew_the_block_puts_it_back_into_a_store_that_was_lost(bench: Bench, tmp_path: Path) -> None:
     here = Here(bench, tmp_path)
-    here.store.raise_floor(USER, FOREVER)
+    here.store.raise_floor(USER, BLOCKED)
     now = 0.0
     blocked = BlockedAnywhere(lambda: here.store, here.marker, now=lambda: now)
     assert blocked.get() == {USER}
@@ -215,10 +217,10 @@ def test_a_process_that_knew_the_block_puts_it_back_into_a_store_that_was_lost(b
     assert here.floor() is None, "looked up a moment ago"
     now = 10.0
     assert blocked.get() == {USER}
-    assert here.floor() == FOREVER
+    assert here.floor() == BLOCKED
     here.store = bench.fresh()
     assert blocked.enforce() == {USER}
-    assert here.floor() == FOREVER, "at once"
+    assert here.floor() == BLOCKED, "at once"
 
 
 def test_nothing_of_a_blocked_user_comes_out_of_a_log_that_is_read_again(bench: Bench, tmp_path: Path) -> None:
@@ -236,12 +238,84 @@ def test_nothing_of_a_blocked_user_comes_out_of_a_log_that_is_read_again(bench: 
         before_reading=blocked.enforce,
     )
     loop.step(0)
-    store.raise_floor(USER, FOREVER)
-    here.marker.put(frozenset({USER}))
+    store.raise_floor(USER, BLOCKED)
+    here.marker.put({USER: BLOCKED})
     broker.publish(comment(KEY, 1, 5), comment(KEYS[2], 2, 6))
     for lost in (False, True):
         store.become(bench.fresh() if lost else here.store)
         for _ in range(9):
             loop.step(0)
         assert store.saved == [KEYS[2]]
-    assert floor_of(store.as_store(), USER) == FOREVER
+    assert floor_of(store.as_store(), USER) == BLOCKED
+
+
+def test_a_block_comes_back_after_a_rollback_to_an_earlier_floor(bench: Bench, tmp_path: Path) -> None:
+    """Forgotten once, or blocked and let in again; then blocked; and the store falls back to before that."""
+    here = Here(bench, tmp_path)
+    here.store.raise_floor(USER, 5)
+    here.store.raise_floor(USER, BLOCKED)
+    now = 0.0
+    blocked = BlockedAnywhere(lambda: here.store, here.marker, now=lambda: now)
+    assert blocked.get() == {USER}
+    for floor, remains in ((5, {USER}), (7, set[int]())):
+        here.store = bench.fresh()
+        here.store.raise_floor(USER, floor)  # what a replica had: 7 says that the block was ended
+        now += 10.0
+        assert blocked.get() == remains
+        assert here.marker.get() == remains
+        assert here.floor() == (BLOCKED if remains else floor)
+
+
+class Undone(Passing):
+    """A store in which --undo falls between a look at the floors and what follows."""
+
+    def floors(self, buckets: Iterable[int]) -> dict[int, int]:
+        found = self._store.floors(buckets)
+        self._store.end_block(USER, 9)
+        return found
+
+
+def test_an_undo_that_meets_a_process_that_starts_holds(bench: Bench, tmp_path: Path) -> None:
+    here = Here(bench, tmp_path)
+    here.store.raise_floor(USER, BLOCKED)
+    assert here.blocked(Undone(here.store).as_store()) == {USER}
+    assert here.floor() == 9
+    here.store.raise_floor(USER, BLOCKED)
+    assert here.floor() == 9, "put back by a process that had not seen the end"
+    assert here.blocked() == frozenset()
+    assert here.marker.get() == frozenset()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", None])
+def test_a_process_that_knew_the_block_keeps_it_where_the_folder_does_not(
+    bench: Bench, tmp_path: Path, content: bytes | None
+) -> None:
+    here = Here(bench, tmp_path)
+    here.store.raise_floor(USER, BLOCKED)
+    blocked = BlockedAnywhere(lambda: here.store, here.marker, now=lambda: 0.0)
+    assert blocked.get() == {USER}
+    if content is None:
+        (tmp_path / MARKER).unlink()
+    else:
+        (tmp_path / MARKER).write_bytes(content)
+    here.store = bench.fresh()
+    assert blocked.enforce() == {USER}
+    assert here.floor() == BLOCKED
+
+
+def test_a_marker_of_before_blocks_had_times_is_read(bench: Bench, tmp_path: Path) -> None:
+    here = Here(bench, tmp_path)
+    marker = json.loads((tmp_path / MARKER).read_bytes()) | {"blocked": [USER]}
+    (tmp_path / MARKER).write_text(json.dumps(marker))
+    assert here.blocked() == {USER}
+    assert here.floor() == block_at(0)
+    here.store.end_block(USER, 5)
+    assert here.blocked() == frozenset()
+    assert here.marker.get() == frozenset()
+
+
+def test_an_older_block_without_a_time_is_ended(store: Store) -> None:
+    store.raise_floor(USER, 2**63 - 1)
+    assert time_of_block(2**63 - 1) == 0
+    assert store.end_block(USER, 5)
+    assert floor_of(store, USER) == 5

@@ -16,9 +16,9 @@ from consumer.forget.receipt import Receipt, show
 from projections.comments.events import Event
 from projections.comments.rows import CommentRow
 from projections.errors import OperatorError
-from projections.profile_key import BUCKETS, ProfileKey
+from projections.profile_key import BUCKETS, HIGHEST_ID, ProfileKey
 from projections.projection import Projection
-from projections.store.protocol import FOREVER, Folder, Published, Settlement, Store
+from projections.store.protocol import Folder, Published, Settlement, Store, block_at
 from snapshot.announce.file import FileAnnouncer
 from snapshot.cli.options import FileOptions
 from snapshot.cli.resources import ANNOUNCEMENTS
@@ -108,7 +108,7 @@ class Place:
     def check_forgotten(self) -> None:
         assert self.names() == {"8-lions.json"}
         assert self.users_announced() == {8}
-        assert self.store.profiles(0, FOREVER) == [OTHER]
+        assert self.store.profiles(0, HIGHEST_ID) == [OTHER]
         assert self.store.floors(range(BUCKETS)).keys() == {USER}
         for name, value in vars(self.store).items():
             assert "tigers" not in repr(value), name
@@ -179,18 +179,18 @@ def test_a_block_is_undone_once_and_old_events_stay_out(place: Place) -> None:
     marker = BlockedInMarker(place.files.profiles)
     assert place.forgetting().run(force=True).floor is None
     assert marker.get() == {USER}
-    place.apply([comment(MINE[0], 9, 2**62)])
+    place.apply([comment(MINE[0], 9, 2**63 - 1)])
     place.check_forgotten()
-    assert place.forgetting().undo() == 1_000
+    assert place.forgetting().undo() == 1_001, "later than the block, which began at 1,000"
     assert marker.get() == frozenset()
     place.apply(events_of(MINE[0]))
     place.check_forgotten()
-    place.apply([comment(MINE[0], 9, 1_001)])
+    place.apply([comment(MINE[0], 9, 1_002)])
     assert place.store.profiles(USER, USER) == [MINE[0]]
 
 
 def test_a_block_that_only_the_folder_knows_is_undone(place: Place) -> None:
-    BlockedInMarker(place.files.profiles).put(frozenset({USER}))
+    BlockedInMarker(place.files.profiles).put({USER: block_at(7)})
     assert place.forgetting().undo() == 1_000
 
 

@@ -17,7 +17,6 @@ from projections.projection import Projection
 from projections.store import keys
 from projections.store.protocol import (
     ABSENT,
-    FOREVER,
     Folder,
     InitialPositions,
     Published,
@@ -26,6 +25,7 @@ from projections.store.protocol import (
     Settlement,
     Store,
     StoreUnavailableError,
+    block_at,
 )
 from projections.store.redis import client as redis_client
 from projections.store.redis.store import RedisStore, connect
@@ -491,7 +491,7 @@ def everything(store: RedisStore, other: RedisStore) -> None:
     assert store.settled(FOLDER.id, [KEY]) == ["hash"]
     assert store.folders() == [FOLDER]
     store.pending(FOLDER.id, [KEY])
-    store.raise_floor(KEY.user_id, FOREVER)
+    store.raise_floor(KEY.user_id, block_at(4))
     assert store.end_block(KEY.user_id, 5)
     assert store.floors(range(64)) == {KEY.user_id: 5}
     store.force(FOLDER.id, [KEY])
