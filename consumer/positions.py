@@ -103,7 +103,11 @@ class Positions:
         for bucket, state in enumerate(states):
             if state is None or state.recovery is None or not offsets:
                 continue
-            goal = msgspec.structs.replace(state.recovery, ends=ends_to_join(state, offsets))
+            ends = ends_to_join(state, offsets)
+            # What is read again from here on may bring back what a reconcile removed a moment ago.
+            added = {name: end for name, end in ends.items() if name not in state.recovery.ends}
+            reconcile = state.recovery.reconcile or not state.reached(added)
+            goal = msgspec.structs.replace(state.recovery, ends=ends, reconcile=reconcile)
             if goal != state.recovery and self._store.recover(bucket, state.epoch, goal):
                 joined[bucket] = msgspec.structs.replace(state, recovery=goal)
         return joined

@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
-import msgspec
 import structlog
 
 from consumer.positions import list_buckets
@@ -13,7 +12,7 @@ from projections.database.database import Database, DatabaseUnavailableError
 from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID, bucket_of
 from projections.projection import Projection
-from projections.store.protocol import BucketState
+from projections.store.protocol import BucketState, reconciled
 from snapshot.deletion_guard import CONFIRM, blocked_message
 from snapshot.processes.spawn import Inline
 from snapshot.rebuild.detect import Detection
@@ -35,7 +34,7 @@ class _LeaseLostError(Exception):
 
 
 class RecoveryWorker:
-    """Reconciles buckets whose recovery asks for it; `database` opens WhiteBalloon's database.
+    """Reconciles buckets whose recovery asks for it, once they have reached the rest; `database` opens WhiteBalloon's.
 
     `known` gives states that were read a moment ago, if there are any: while none of them asks for it, none is read
     here. `prune_all` confirms what the deletion guard would block.
@@ -72,9 +71,9 @@ class RecoveryWorker:
     def step(self) -> float:
         """Reconcile the buckets that ask for it; the seconds until the next step."""
         known = self._known()
-        if known and not any(map(_needs_reconcile, known)):
+        if known and not any(map(_may_be_reconciled, known)):
             return _STEP_SECONDS
-        lost = [bucket for bucket, state in enumerate(self._store.bucket_states()) if _needs_reconcile(state)]
+        lost = [bucket for bucket, state in enumerate(self._store.bucket_states()) if _may_be_reconciled(state)]
         if lost and self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
             try:
                 self._reconcile(frozenset(lost))
@@ -116,10 +115,15 @@ class RecoveryWorker:
         _refuse(repair.blocked)
 
     def _done(self, lost: frozenset[int], before: list[BucketState | None]) -> None:
-        """Note it, except for buckets that were lost again; others may have added to what the recovery has to reach."""
+        """Note it, except for buckets that were lost again."""
         for bucket, (was, state) in enumerate(zip(before, self._store.bucket_states(), strict=True)):
-            if bucket in lost and was is not None and state is not None and state.recovery is not None:
-                self._store.recover(bucket, was.epoch, msgspec.structs.replace(state.recovery, reconcile=False))
+            if (
+                bucket in lost
+                and was is not None
+                and state is not None
+                and (goal := reconciled(was, state)) is not None
+            ):
+                self._store.recover(bucket, was.epoch, goal)
 
     def _renew(self) -> None:
         self.pages += 1
@@ -133,5 +137,7 @@ def _refuse(blocked: str | None) -> None:
         raise OperatorError(blocked_message(blocked, CONFIRM))
 
 
-def _needs_reconcile(state: BucketState | None) -> bool:
-    return state is not None and state.recovery is not None and state.recovery.reconcile
+def _may_be_reconciled(state: BucketState | None) -> bool:
+    """Not before it has reached its ends: what is read again would bring back comments whose rows are gone."""
+    goal = None if state is None else state.recovery
+    return state is not None and goal is not None and goal.reconcile and bool(goal.ends) and state.reached(goal.ends)

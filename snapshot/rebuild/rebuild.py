@@ -15,11 +15,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
-
 from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID, ProfileKey
-from projections.store.protocol import BucketState
+from projections.store.protocol import BucketState, reconciled
 from projections.watermark import observe, tail_is_running
 from snapshot.processes.spawn import Pool
 from snapshot.rebuild import tasks
@@ -146,9 +144,8 @@ class Rebuild:
         if self._order.users is not None or self._work.scope.group_slug is not None or self._order.dry_run:
             return
         for bucket, (was, state) in enumerate(zip(before, self._store.bucket_states(), strict=True)):
-            if was is not None and state is not None and state.recovery is not None and state.recovery.reconcile:
-                rest = msgspec.structs.replace(state.recovery, reconcile=False)
-                self._store.recover(bucket, was.epoch, rest if rest.ends else None)
+            if was is not None and state is not None and (goal := reconciled(was, state)) is not None:
+                self._store.recover(bucket, was.epoch, goal if goal.ends else None)
 
     def _take(self, result: PartResult, detected: DetectionResult) -> None:
         report = self._report

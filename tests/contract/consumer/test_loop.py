@@ -509,7 +509,10 @@ def test_finishing_survives_whatever_interrupts_it(store: Store) -> None:
     broker.publish(*HISTORY)
     running.steps()
     store.raise_epoch(
-        BUCKET, 0, RecoveryGoal({}, reconcile=False, reason="a test"), InitialPositions({}, {}, RULES_VERSION)
+        BUCKET,
+        0,
+        RecoveryGoal(dict.fromkeys(broker.logs, 0), reconcile=False, reason="a test"),
+        InitialPositions({}, {}, RULES_VERSION),
     )
     broker.publish(comment(KEY, 50, 1))
     assert not running.loop.finish()

@@ -441,6 +441,18 @@ def test_joining_leaves_what_was_there_to_reach(store: Store) -> None:
     assert recovery(store) == RecoveryGoal({P0: 7}, reconcile=False, reason="a test")
 
 
+def test_who_joins_with_something_to_read_asks_for_another_reconcile(store: Store) -> None:
+    """Else what is read again brings back comments whose rows are gone, after the reconcile removed them."""
+    one, other = Process(store, P0), Process(store, P1)
+    one.assign()
+    store.raise_epoch(
+        BUCKET, 0, RecoveryGoal({P0: 0}, reconcile=False, reason="a test"), InitialPositions({}, {}, RULES_VERSION)
+    )
+    other.set(P1, end=5)
+    other.assign()
+    assert recovery(store) == RecoveryGoal({P0: 0, P1: 5}, reconcile=True, reason="a test")
+
+
 def test_an_end_that_nobody_gives_out_any_more_is_not_waited_for(store: Store) -> None:
     """The tail that gave it out went on from a document that fell back with the store; nothing new comes meanwhile."""
     one = Process(store, P0, P1)

@@ -9,7 +9,7 @@ import pytest
 from consumer.daemon.recovery import RecoveryWorker
 from projections.projection import RULES_VERSION
 from projections.store.memory import MemoryStore
-from projections.store.protocol import InitialPositions, RecoveryGoal
+from projections.store.protocol import InitialPositions, RecoveryGoal, Save
 from snapshot.rebuild.detect import Detection, DetectionResult
 from support.rebuilding import Town
 from support.stores import NOW, Clock
@@ -33,7 +33,9 @@ def town(tmp_path: Path) -> Town:
     town.apply_rows()
     for bucket, state in enumerate(town.store.bucket_states()):
         assert state is not None
-        assert town.store.raise_epoch(bucket, state.epoch, RecoveryGoal({}, reconcile=True, reason="lost"), ORIGIN)
+        assert town.store.raise_epoch(
+            bucket, state.epoch, RecoveryGoal({"comment-created/0": 0}, reconcile=True, reason="lost"), ORIGIN
+        )
     return town
 
 
@@ -127,3 +129,20 @@ def test_each_page_that_is_read_is_a_sign_of_life_though_nothing_differs(town: T
     worker.step()
     assert worker.trouble is None
     assert len(calls) == worker.pages > 5
+
+
+def test_nothing_is_reconciled_before_all_that_is_read_again_was_read(town: Town) -> None:
+    for bucket, state in enumerate(town.store.bucket_states()):
+        assert state is not None
+        goal = RecoveryGoal({"comment-created/0": 3}, reconcile=True, reason="lost")
+        assert town.store.raise_epoch(bucket, state.epoch, goal, ORIGIN._replace(positions={"comment-created/0": 0}))
+    town.store.remove(key := town.store.profiles(2, 2)[0], town.store.load({key: ()})[key].version)
+    assert recover(town).pages == 0
+    assert all(waiting(town))
+    fence = {"comment-created/0": (0, 3)}
+    for bucket, state in enumerate(town.store.bucket_states()):
+        assert state is not None
+        town.store.save([Save(bucket, (), state.epoch, fence)])
+    assert recover(town).trouble is None
+    assert not any(waiting(town))
+    assert town.store.profiles(2, 2) == [key]
