@@ -213,11 +213,7 @@ class Loop:
         """Let buckets be published again that have reached what they had lost."""
         recovered = []
         for bucket, state, goal in self._positions.recovering():
-            if (
-                state.reached(goal.ends)
-                and not goal.reconcile
-                and self._projection.store.recover(bucket, state.epoch, None)
-            ):
+            if state.reached(goal.ends) and not goal.reconcile and self._projection.store.recover(bucket, state, None):
                 recovered.append(bucket)
         if recovered:
             log.info("recovered: the lost data is complete again", buckets=list_buckets(recovered))

@@ -57,7 +57,10 @@ class Positions:
         while not self._raise_epochs(before, offsets):
             pass
         self._store.initialize(_initial(offsets, {name: known.earliest for name, known in offsets.items()}))
-        self._stored = self._join_recoveries(self._detector.accept(), offsets)
+        joined = self._join_recoveries(self._detector.accept(), offsets)
+        if joined is None:
+            return self.assign(look_up)
+        self._stored = joined
         self.read = {name: self._start(name, known) for name, known in offsets.items()}
         self._saved = [dict(self.read) for _ in ALL]
         return self.read
@@ -97,8 +100,8 @@ class Positions:
 
     def _join_recoveries(
         self, states: list[BucketState | None], offsets: Mapping[str, Offsets]
-    ) -> list[BucketState | None]:
-        """Add the ends of our partitions to the recoveries that other processes began."""
+    ) -> list[BucketState | None] | None:
+        """Add the ends of our partitions to the recoveries that other processes began; None: one moved meanwhile."""
         joined = list(states)
         for bucket, state in enumerate(states):
             if state is None or state.recovery is None or not offsets:
@@ -108,8 +111,11 @@ class Positions:
             added = {name: end for name, end in ends.items() if name not in state.recovery.ends}
             reconcile = state.recovery.reconcile or not state.reached(added)
             goal = msgspec.structs.replace(state.recovery, ends=ends, reconcile=reconcile)
-            if goal != state.recovery and self._store.recover(bucket, state.epoch, goal):
-                joined[bucket] = msgspec.structs.replace(state, recovery=goal)
+            if goal == state.recovery:
+                continue
+            if not self._store.recover(bucket, state, goal):
+                return None
+            joined[bucket] = msgspec.structs.replace(state, recovery=goal)
         return joined
 
     # --------------------------------------------------------------------------------------------------------- losses

@@ -123,7 +123,7 @@ class RecoveryWorker:
                 and state is not None
                 and (goal := reconciled(was, state)) is not None
             ):
-                self._store.recover(bucket, was.epoch, goal)
+                self._store.recover(bucket, state, goal)
 
     def _renew(self) -> None:
         self.pages += 1

@@ -33,7 +33,7 @@ from projections.errors import OperatorError
 from projections.profile_key import ProfileKey, bucket_of
 from projections.projection import Projection
 from projections.remembered.forgotten import remove_profiles
-from projections.store.protocol import Store, block_at, is_block, time_of_block
+from projections.store.protocol import Store, block_at, has_ended, is_block, time_of_block
 from projections.watermark import covered, observe, tail_is_running, time_of_reading
 from snapshot.announce.announcement import Announcer
 from snapshot.announce.file import remove_user
@@ -100,13 +100,15 @@ class Forgetting:
         self._clock = clock
         self._now = now
         self._sleep = sleep
+        self._block = block_at(0)
+        """The floor that blocks the user, once the first was set."""
 
     def run(self, *, force: bool) -> Receipt:
         """Do all steps. Raises OperatorError where the database still has comments, and `force` is not given."""
         self._refuse(force=force)  # step 1
         with ExitStack() as stack:
             here = FoldersHere(self._store, self._around.files, self._user, stack)
-            blocked = force or here.blocked() is not None or is_block(self._floor())
+            blocked = force or self._is_blocked(here.blocked())
             book = self._book = ReceiptBook(self._user, self._clock, blocked=blocked)
             noted = self._unfinished().get(self._user, _Noted())
             before = {ProfileKey(self._user, slug) for slug in noted.slugs}
@@ -116,7 +118,7 @@ class Forgetting:
             self._note(found | before, due=noted.due and not found)  # step 2
             waits = self._remove() or (bool(before) and not noted.due)  # steps 3 and 4
             if book.receipt.blocked:
-                here.block(self._floor() or 0, book)
+                here.block(self._block, book)
             elif waits:
                 self._wait_for_tail(found | before)  # step 5
             found |= self._profiles() if noted.due else self._profiles() | before
@@ -200,9 +202,14 @@ class Forgetting:
 
     def _raise_floor(self, floor: int) -> None:
         blocked, present = self._book.receipt.blocked, self._floor() or 0
-        if not is_block(present):
-            self._store.raise_floor(self._user, block_at(max(floor, present)) if blocked else floor)
+        self._block = present if is_block(present) else block_at(max(floor, present))
+        self._store.raise_floor(self._user, self._block if blocked else floor)
         self._book.receipt.floor = None if blocked else self._floor()
+
+    def _is_blocked(self, noted: int | None) -> bool:
+        """By the store, or by a folder that noted it, unless the store has seen its end since."""
+        floor = self._floor() or 0
+        return is_block(floor) or (noted is not None and not has_ended(noted, floor))
 
     def _floor(self) -> int | None:
         return self._store.floors([bucket_of(self._user)]).get(self._user)

@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 
 from projections.profile_key import BUCKETS, ProfileKey
-from projections.store.protocol import Store, StoreUnavailableError, is_block, time_of_block
+from projections.store.protocol import Store, StoreUnavailableError, has_ended, is_block
 
 log = structlog.get_logger()
 
@@ -84,7 +84,7 @@ class BlockedAnywhere:
         lost = {
             user: floor
             for user, floor in noted.items()
-            if user not in blocks and floors.get(user, 0) <= time_of_block(floor)
+            if user not in blocks and not has_ended(floor, floors.get(user, 0))
         }
         if not self._read_only:
             self._put_back(store, lost, blocks.keys() - self._known.keys())

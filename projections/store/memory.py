@@ -25,8 +25,8 @@ from projections.store.protocol import (
     Settlement,
     Write,
     farthest,
+    has_ended,
     is_block,
-    time_of_block,
 )
 
 
@@ -159,8 +159,7 @@ class MemoryStore(MemoryLeases):
     def raise_floor(self, user_id: int, floor: int) -> None:
         with self._lock:
             present = self._floors.get(user_id, 0)
-            ended = is_block(floor) and not is_block(present) and present > time_of_block(floor)
-            if floor > present and not ended:
+            if floor > present and not (is_block(floor) and has_ended(floor, present)):
                 self._floors[user_id] = floor
                 self._count_writes(bucket_of(user_id), 1)
 
@@ -210,13 +209,14 @@ class MemoryStore(MemoryLeases):
             )
             return True
 
-    def recover(self, bucket: int, epoch: int, recovery: RecoveryGoal | None) -> bool:
+    def recover(self, bucket: int, seen: BucketState, left: RecoveryGoal | None) -> bool:
         with self._lock:
             state = self._states[bucket]
-            if state is None or state.epoch != epoch:
+            if state is None or (state.epoch, state.recovery) != (seen.epoch, seen.recovery):
                 return False
-            if recovery is None or state.recovery is not None:
-                self._states[bucket] = replace(state, recovery=recovery)
+            if left is not None and state.recovery is None:
+                return False
+            self._states[bucket] = replace(state, recovery=left)
             return True
 
     def add_folder(self, folder: Folder) -> bool:

@@ -132,6 +132,11 @@ class RecoveryGoal(msgspec.Struct, frozen=True):
     reason: str
 
 
+def has_ended(block: int, floor: int) -> bool:
+    """Whether a store that has this floor for a user has seen the end of that block: it is none, and later."""
+    return not is_block(floor) and floor > time_of_block(block)
+
+
 def reconciled(before: BucketState, now: BucketState) -> RecoveryGoal | None:
     """What is left of a recovery after all rows were reconciled, `before` being the state when that began.
 
@@ -139,7 +144,12 @@ def reconciled(before: BucketState, now: BucketState) -> RecoveryGoal | None:
     since, may have brought back comments whose rows are gone.
     """
     goal = before.recovery
-    if goal is None or goal != now.recovery or not goal.reconcile or not before.reached(goal.ends):
+    if (
+        goal is None
+        or (now.epoch, now.recovery) != (before.epoch, goal)
+        or not goal.reconcile
+        or not before.reached(goal.ends)
+    ):
         return None
     return replace(goal, reconcile=False)
 
@@ -292,8 +302,11 @@ class Store(Protocol):
         """
         ...
 
-    def recover(self, bucket: int, epoch: int, recovery: RecoveryGoal | None) -> bool:
-        """Store what is left of the recovery; None: it is done. False: the epoch is another by now."""
+    def recover(self, bucket: int, seen: BucketState, left: RecoveryGoal | None) -> bool:
+        """Store what is left of the recovery; None: it is done.
+
+        False: the epoch or what was left is not as `seen` any more, so nothing is stored: look again.
+        """
         ...
 
     # -- flushing ------------------------------------------------------------------------------------------------

@@ -92,9 +92,14 @@ def refuse_damaged(folder: Path, disk: Disk = LOCAL) -> None:
 
     An empty one is just being made.
     """
-    with suppress(OSError):
-        if content := disk.read(f"{folder}/{MARKER}"):
-            _parsed(folder, content)
+    try:
+        content = disk.read(f"{folder}/{MARKER}")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise OperatorError(f"the marker {folder / MARKER} can't be read ({error.strerror}): allow it") from error
+    if content:
+        _parsed(folder, content)
 
 
 def make_marker(

@@ -145,7 +145,7 @@ class Rebuild:
             return
         for bucket, (was, state) in enumerate(zip(before, self._store.bucket_states(), strict=True)):
             if was is not None and state is not None and (goal := reconciled(was, state)) is not None:
-                self._store.recover(bucket, was.epoch, goal if goal.ends else None)
+                self._store.recover(bucket, state, goal if goal.ends else None)
 
     def _take(self, result: PartResult, detected: DetectionResult) -> None:
         report = self._report

@@ -19,4 +19,6 @@ def epochs(store: Store) -> list[int]:
 
 def recovered(store: Store, bucket: int) -> None:
     """Nothing is left of the bucket's recovery."""
-    assert store.recover(bucket, epoch(store, bucket), None)
+    state = store.bucket_states()[bucket]
+    assert state is not None
+    assert store.recover(bucket, state, None)

@@ -132,7 +132,7 @@ class Fleet:
         for bucket, state in enumerate(self.store.bucket_states()):
             if state is not None and state.recovery is not None and state.recovery.reconcile:
                 Projection(self.store).apply([event for event in self.history if bucket_of(event.user_id) == bucket])
-                self.store.recover(bucket, state.epoch, RecoveryGoal(state.recovery.ends, reconcile=False, reason=""))
+                self.store.recover(bucket, state, RecoveryGoal(state.recovery.ends, reconcile=False, reason=""))
 
     def trim(self, name: str, messages: int) -> None:
         """Retention takes messages, read or not; not before the group has committed anything, or nobody could tell."""

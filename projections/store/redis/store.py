@@ -190,9 +190,9 @@ class RedisStore(RedisFlushQueue):
         ]
         return bool(run(self._client, [Call("raise_epoch", [k.state_key(bucket)], arguments)])[0])
 
-    def recover(self, bucket: int, epoch: int, recovery: RecoveryGoal | None) -> bool:
-        left = b"" if recovery is None else msgspec.json.encode(recovery)
-        return bool(run(self._client, [Call("recover", [k.state_key(bucket)], [epoch, left])])[0])
+    def recover(self, bucket: int, seen: BucketState, left: RecoveryGoal | None) -> bool:
+        goals = [b"" if goal is None else msgspec.json.encode(goal) for goal in (seen.recovery, left)]
+        return bool(run(self._client, [Call("recover", [k.state_key(bucket)], [seen.epoch, *goals])])[0])
 
     def lease(self, name: str, token: str, seconds: float) -> bool:
         return bool(run(self._client, [Call("lease", [k.lease_key(name)], [token, int(seconds * 1000)])])[0])

@@ -103,7 +103,7 @@ def recover(store: Store, history: Sequence[Event]) -> None:
     for bucket, state in enumerate(store.bucket_states()):
         if state is not None and state.recovery is not None and state.recovery.reconcile:
             Projection(store).apply([event for event in history if bucket_of(event.user_id) == bucket])
-            store.recover(bucket, state.epoch, RecoveryGoal(state.recovery.ends, reconcile=False, reason=""))
+            store.recover(bucket, state, RecoveryGoal(state.recovery.ends, reconcile=False, reason=""))
 
 
 def test_events_become_profiles_and_are_committed(store: Store) -> None:

@@ -1,6 +1,6 @@
 """Where each bucket stands, and every way in which a store shows that it lost something."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from projections.store.rollback import RollbackDetector
 from support.epochs import epochs, recovered
 from support.histories import KEYS, comment
 from support.rollback import keep
+from support.stores import Passing
 
 P0, P1, I0 = "comment-created/0", "comment-created/1", "insight-created/0"
 KEY = KEYS[0]
@@ -451,6 +452,41 @@ def test_who_joins_with_something_to_read_asks_for_another_reconcile(store: Stor
     other.set(P1, end=5)
     other.assign()
     assert recovery(store) == RecoveryGoal({P0: 0, P1: 5}, reconcile=True, reason="a test")
+
+
+class Between(Passing):
+    """Something else happens just before the first call that stores what is left of a recovery."""
+
+    def __init__(self, store: Store, happens: Callable[[], object]) -> None:
+        super().__init__(store)
+        self._happens: Callable[[], object] | None = happens
+
+    def recover(self, bucket: int, seen: BucketState, left: RecoveryGoal | None) -> bool:
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            happens()
+        return self._store.recover(bucket, seen, left)
+
+
+def test_two_that_join_in_the_same_moment_both_join(store: Store) -> None:
+    one, third = Process(store, P0), Process(store, I0)
+    goal = RecoveryGoal({}, reconcile=True, reason="a test")
+    store.raise_epoch(BUCKET, None, goal, InitialPositions({}, {}, RULES_VERSION))
+    one.assign()
+    Process(Between(store, third.assign).as_store(), P1).assign()
+    assert ends(store).keys() == {P0, P1, I0}
+
+
+def test_a_recovery_that_another_has_just_joined_is_not_ended(store: Store) -> None:
+    one, other = Process(store, P0), Process(store, P1)
+    goal = RecoveryGoal({P0: 0}, reconcile=False, reason="a test")
+    store.raise_epoch(BUCKET, None, goal, InitialPositions({}, {}, RULES_VERSION))
+    seen = store.bucket_states()[BUCKET]
+    assert seen is not None
+    other.assign()
+    assert not store.recover(BUCKET, seen, None)
+    one.assign()
+    assert ends(store).keys() == {P0, P1}
 
 
 def test_an_end_that_nobody_gives_out_any_more_is_not_waited_for(store: Store) -> None:

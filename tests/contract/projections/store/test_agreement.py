@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from projections.store.protocol import (
     ABSENT,
     Announced,
+    BucketState,
     Claim,
     EpochError,
     FlushReading,
@@ -97,8 +98,9 @@ CALLS = st.one_of(
     ),
     _described(
         "recover",
-        lambda s, e, h: s.recover(BUCKET, e, h),
+        lambda s, e, h, left: s.recover(BUCKET, BucketState("", e, "", 0, {}, {}, h), left),
         _epochs,
+        st.none() | _healings,
         st.none() | _healings,
     ),
     _described("lease", lambda store, who: store.lease("relay", who, NEVER), _who),

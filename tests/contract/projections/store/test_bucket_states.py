@@ -1,6 +1,7 @@
 """The buckets' states, on every implementation of `projections.store.protocol.Store`: positions, epochs, recovery."""
 
 import pytest
+from msgspec.structs import replace
 
 from projections.profile_key import BUCKETS, bucket_of
 from projections.store.protocol import ABSENT, EpochError, InitialPositions, PositionGapError, RecoveryGoal, Save, Store
@@ -173,16 +174,18 @@ def test_recovery_ends_only_in_the_epoch_it_belongs_to(store: Store) -> None:
     store.initialize(ORIGIN)
     store.raise_epoch(BUCKET, 0, RECOVERY, ORIGIN)
     less = RecoveryGoal(RECOVERY.ends, reconcile=False, reason=RECOVERY.reason)
-    assert not store.recover(BUCKET, 0, None)
+    began = state(store)
+    assert not store.recover(BUCKET, replace(began, epoch=0), None)
     assert state(store).recovery == RECOVERY
-    present = epoch(store, BUCKET)
-    assert store.recover(BUCKET, present, less)
+    assert store.recover(BUCKET, began, less)
     assert state(store).recovery == less
-    assert store.recover(BUCKET, present, None)
+    assert not store.recover(BUCKET, began, None), "another left less meanwhile"
+    assert state(store).recovery == less
+    assert store.recover(BUCKET, state(store), None)
     assert state(store).recovery is None
-    assert store.recover(BUCKET, present, less)
-    assert state(store).recovery is None, "what has recovered stays recovered"
-    assert not store.recover(bucket_of(2), present, None)
+    assert not store.recover(BUCKET, state(store), less), "what has recovered stays recovered"
+    assert state(store).recovery is None
+    assert not store.recover(bucket_of(2), began, None)
 
 
 def test_nothing_is_claimed_of_a_bucket_that_recovers(store: Store) -> None:

@@ -58,7 +58,7 @@ def test_what_was_lost_comes_back_and_what_is_gone_goes(town: Town) -> None:
     assert not any(waiting(town))
     for bucket, state in enumerate(town.store.bucket_states()):
         assert state is not None
-        town.store.recover(bucket, state.epoch, None)
+        town.store.recover(bucket, state, None)
     assert town.rebuild().different == 0
     town.check()
 
@@ -88,7 +88,7 @@ def test_a_few_buckets_are_judged_with_all_that_is_gone(town: Town) -> None:
     """Each part that is lost at another time would lose less than the guard asks for."""
     for bucket, state in enumerate(town.store.bucket_states()):
         if state is not None and bucket % 4:
-            town.store.recover(bucket, state.epoch, None)
+            town.store.recover(bucket, state, None)
     with town.wb.main.begin() as connection:
         connection.exec_driver_sql("DELETE FROM request_comments WHERE id > 2")
     lost = waiting(town)

@@ -189,6 +189,15 @@ def test_a_block_is_undone_once_and_old_events_stay_out(place: Place) -> None:
     assert place.store.profiles(USER, USER) == [MINE[0]]
 
 
+def test_a_folder_that_missed_the_end_of_a_block_does_not_begin_it_again(place: Place) -> None:
+    assert place.forgetting().run(force=True).blocked
+    noted = (marker := BlockedInMarker(place.files.profiles)).blocks()
+    place.forgetting().undo()
+    marker.put(noted)
+    receipt = place.forgetting().run(force=False)
+    assert (receipt.complete, receipt.blocked) == (True, False)
+
+
 def test_a_block_that_only_the_folder_knows_is_undone(place: Place) -> None:
     BlockedInMarker(place.files.profiles).put({USER: block_at(7)})
     assert place.forgetting().undo() == 1_000
