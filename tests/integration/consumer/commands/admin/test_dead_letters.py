@@ -149,10 +149,9 @@ def test_nothing_named_is_refused_and_no_broker_is_one_line(place: Place) -> Non
 
 def test_a_letter_of_which_a_part_was_kept_is_not_replayed(fresh_kafka: str, tmp_path: Path) -> None:
     settings = KafkaSettings(bootstrap_servers=fresh_kafka)
-    ensure_topics(settings)
     with KafkaAdminClient(bootstrap_servers=fresh_kafka) as client:
-        client.delete_topics([DEAD])
         client.create_topics({DEAD: {"num_partitions": 1, "configs": {"max.message.bytes": "2000000"}}})
+    ensure_topics(settings)
     producer = Producer(settings, delivery_timeout=20)
     KafkaDeadLetters(producer, lambda: datetime.now(UTC)).send([invalid(1, comment(1) + b" " * 3_000_000)])
     producer.close()
