@@ -130,6 +130,8 @@ class Positions:
                 continue
             if now is None or now.epoch != before.epoch or below_saved(now, self._saved[bucket]):
                 return False
+            if now.recovery is not None and not self.read.keys() <= now.recovery.ends.keys():
+                return False  # the store fell back to before we joined
         self._stored = states
         return True
 

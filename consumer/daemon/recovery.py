@@ -109,7 +109,7 @@ class RecoveryWorker:
         detection = Detection(work, pool, stored, NoProgress(), keys)
         if not self._prune_all:
             _refuse(detection.detect().blocked)
-        repair = GuardedRepair(pool, None if self._prune_all else detection.reason_to_block)
+        repair = GuardedRepair(pool, None if self._prune_all else detection)
         users = stored.union(user for user in all_users(database) if bucket_of(user) in lost)
         yield from repair.run(cut(user_ranges(database, 0, HIGHEST_ID), users))
         _refuse(repair.blocked)

@@ -18,17 +18,19 @@ log = structlog.get_logger()
 class RescanPolicy:
     """Whether a tail with blocked deletions starts over, as if it were started again, and judges them once more.
 
-    A rebuild may have confirmed them: only comparing the whole store with the rows can tell. Made before a tail is
-    opened. Raises StoreUnavailableError.
+    Where a rebuild confirmed them, only comparing the whole store with the rows can tell what is left. Made before a
+    tail is opened. Raises StoreUnavailableError.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._last_notice = notice.read(store)  # before any row: a rebuild that ends meanwhile costs one more re-scan
+        self._last_notice = notice.read_confirmed(
+            store
+        )  # before any row: a rebuild that ends meanwhile costs one more re-scan
 
     def due(self, tail: Tail) -> bool:
-        """Whether deletions are blocked, and a rebuild made repairs since."""
-        if not tail.is_blocked or notice.read(self._store) == self._last_notice:
+        """Whether deletions are blocked, and a rebuild removed all that it found since."""
+        if not tail.is_blocked or notice.read_confirmed(self._store) == self._last_notice:
             return False
         log.info("a rebuild made repairs: re-scanning for the deletions that are blocked")
         return True

@@ -16,9 +16,9 @@ import structlog
 from projections.errors import OperatorError
 from projections.paging import pages
 from projections.profile_key import HIGHEST_ID, ProfileKey, bucket_of
-from projections.store.protocol import BucketState, Store
+from projections.store.protocol import HEAD, BucketState, Store
 from snapshot.deletion_guard import CONFIRM, blocked_message, too_many
-from snapshot.files.check import BadFile
+from snapshot.files.check import BadFile, readable
 from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder, differs
 from snapshot.files.orphans import orphan_files, reason_to_keep, without_head
 from snapshot.flush.epochs import FolderEpochs, States, complete, spell_epoch
@@ -215,11 +215,15 @@ class Scrub:
         for page in pages(asked, _PAGE):
             on_disk = {key: self._folder.hash_on_disk(key) for key in page}
             differing = [key for key in page if on_disk[key] != announced[key]]
-            unknown = set(without_head(self._store, differing))
-            ended += [key for key in differing if key in unknown and on_disk[key] == NO_FILE]  # else an orphan file
+            loaded = self._store.load(dict.fromkeys(differing, (HEAD,)))
+            heads = {key: readable(fields.get(HEAD)) for key, (_, fields) in loaded.items()}
+            unknown = {key for key, head in heads.items() if head is None}
+            gone = {key for key, head in heads.items() if not (head and head.count) and announced[key] != NO_FILE}
+            over = {key for key in gone if on_disk[key] in (NO_FILE, DAMAGED)}  # a damaged file is no orphan of ours
             settled = zip(differing, self._store.settled(self._id, differing), strict=True)
             new = {key for key, known in settled if known is None and on_disk[key] == NO_FILE}  # due anyway
-            found += [key for key in differing if key not in unknown | new]
+            ended += [key for key in differing if key in over]
+            found += [key for key in differing if key not in unknown | over | new]  # an unknown file is an orphan
         if not self._prune_all and too_many(len(ended), len(asked)):
             log.error(blocked_message(f"{len(ended):,} of {len(asked):,} announced profiles", _CONFIRM_START))
             ended = []

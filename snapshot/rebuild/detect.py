@@ -131,12 +131,14 @@ class Detection:
 
         Of each lost bucket a few comments may go, of each group its only title: the rule is about the whole database.
         """
-        work = self._work
         least = 1 if self._keys is not None else LEAST
-        if self._keys is None and work.scope.group_slug is None:
+        if self._keys is None and self._work.scope.group_slug is None:
             return None
-        if deletions.comments() + deletions.untagged < least:
-            return None
+        return None if deletions.comments() + deletions.untagged < least else self.whole_is_blocked()
+
+    def whole_is_blocked(self) -> str | None:
+        """Ask what all that differs by now would remove, whatever this is about."""
+        work = self._work
         whole = RebuildContext(work.projection, work.database, Scope(), None, work.on_page)
         return Detection(whole, Inline(whole), None, self._bar).detect().blocked
 

@@ -1,33 +1,33 @@
 """Repairs under the deletion guard: what removes something is applied last, once all of it was judged together.
 
 The detection judged what it read. Between its reading and the repair's the database may lose more, so a repair that
-were not judged itself could remove anything.
+were not judged itself could remove anything. And it may see a part of what vanished, as pages are read one after the
+other: before anything is removed, all that differs by then is judged once more.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from snapshot.deletion_guard import PendingDeletions
 from snapshot.processes.spawn import Pool
 from snapshot.rebuild import tasks
+from snapshot.rebuild.detect import Detection
 from snapshot.rebuild.tasks import PartResult, RebuildContext
 from snapshot.reconcile.reconcile import Part
 
 
 class GuardedRepair:
-    """The repairs of one run. `reason_to_block` is asked of all that they remove so far; None: that is confirmed."""
+    """The repairs of one run, whose detection is asked of all that they remove so far; None: that is confirmed."""
 
-    def __init__(
-        self, pool: Pool[RebuildContext], reason_to_block: Callable[[PendingDeletions], str | None] | None
-    ) -> None:
+    def __init__(self, pool: Pool[RebuildContext], detection: Detection | None) -> None:
         self.blocked: str | None = None
         """What the guard blocks. Then nothing that was held is applied, and no further part is repaired."""
         self._pool = pool
-        self._reason_to_block = reason_to_block
+        self._detection = detection
         self._deletions = PendingDeletions()
 
     def run(self, parts: Iterable[Part]) -> Iterator[PartResult]:
         """Repair these parts; to be read to the end."""
-        if self._reason_to_block is None:
+        if self._detection is None:
             yield from self._pool.map(tasks.repair, parts)
             return
         held = []
@@ -35,9 +35,10 @@ class GuardedRepair:
             if result.held:
                 held.append(result.held)
                 self._deletions.merge(result.deletions)
-                self.blocked = self._reason_to_block(self._deletions)
+                self.blocked = self._detection.reason_to_block(self._deletions)
             if self.blocked is not None:
                 return
             yield result
-        for _ in self._pool.map(tasks.apply, held):
+        self.blocked = self._detection.whole_is_blocked() if held else None
+        for _ in self._pool.map(tasks.apply, [] if self.blocked else held):
             pass

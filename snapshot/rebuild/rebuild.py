@@ -92,7 +92,7 @@ class Rebuild:
         if self._order.dry_run or self._report.blocked is None:
             if self._publishing is not None and not self._order.dry_run:
                 self._publishing.add_folder()
-            repair = GuardedRepair(self._pool, None if self._order.prune_all else detection.reason_to_block)
+            repair = GuardedRepair(self._pool, None if self._order.prune_all else detection)
             # What is confirmed is asked again, though it may have been repaired before.
             repairs = (detected.users != frozenset() or self._order.prune_all) and not self._order.dry_run
             if repairs:
@@ -118,7 +118,7 @@ class Rebuild:
         return self._report
 
     def _give_notice(self) -> None:
-        notice.post(self._store, self._work.database.clock(), self._token)
+        notice.post(self._store, self._work.database.clock(), self._token, confirmed=self._order.prune_all)
 
     def _refuse_unknown_users(self) -> None:
         work = self._work
