@@ -129,7 +129,7 @@ SPECIMENS = {
 
 LATER = (5218, 5821, 6269, 6395, 6639, 7016, 14791)
 """Seeds of any plan that met a fault: memberships that vanish between the two passes of a rebuild (5821, 6269); a
-comment that the first comparison left to the sweep, and that was as before again when the sweep looked (14791); a damaged file
-of a profile that had ended when the store was lost, so that its end was never announced (5218, 6395); a rebuild that
-saw a part of what vanished, so that the rest passed the guard (6639); a store that fell back to before a member had
-joined its recovery, which never ended then (7016)."""
+comment that the first comparison left to the sweep, and that was as before again when the sweep looked (14791); a
+damaged file of a profile that had ended when the store was lost, so that its end was never announced (5218, 6395); a
+rebuild that saw a part of what vanished, so that the rest passed the guard (6639); a store that fell back to before a
+member had joined its recovery, which never ended then (7016)."""
