@@ -100,6 +100,7 @@ class Detection:
         """How many of the comments that stay are known to have had tags."""
         self._tags_counted = users is None or keys is not None
         self._differing: set[int] = set()
+        self._judged = PendingDeletions()
 
     @cached_property
     def ranges(self) -> list[tuple[int, int]]:
@@ -115,7 +116,7 @@ class Detection:
             self._digests = self._read_digests(found.files)
             found.stored = self._digests.shown
             suspects = self._suspects(self._digests, found)
-        deletions = self._compare(suspects.stored, found)
+        deletions = self._judged = self._compare(suspects.stored, found)
         found.users = self._confirmed(suspects)
         self._tagged += deletions.untagged
         found.blocked = self.reason_to_block(deletions) or self._whole_is_blocked(deletions)
@@ -134,10 +135,13 @@ class Detection:
         least = 1 if self._keys is not None else LEAST
         if self._keys is None and self._work.scope.group_slug is None:
             return None
-        return None if deletions.comments() + deletions.untagged < least else self.whole_is_blocked()
+        return None if _size(deletions) < least else self._whole()
 
-    def whole_is_blocked(self) -> str | None:
-        """Ask what all that differs by now would remove, whatever this is about."""
+    def reason_to_block_now(self, deletions: PendingDeletions) -> str | None:
+        """Ask what all that differs by now would remove, where it is more than was judged: something vanished since."""
+        return self._whole() if _size(deletions) > _size(self._judged) else None
+
+    def _whole(self) -> str | None:
         work = self._work
         whole = RebuildContext(work.projection, work.database, Scope(), None, work.on_page)
         return Detection(whole, Inline(whole), None, self._bar).detect().blocked
@@ -220,3 +224,8 @@ class Detection:
                 self._tagged, sum(one.tagged for one in self._sums("counting tags")) + deletions.untagged
             )
         return Totals(self._digests.shown, self._digests.comments, self._tagged)
+
+
+def _size(deletions: PendingDeletions) -> int:
+    """How many comments go, or lose their tags."""
+    return deletions.comments() + deletions.untagged

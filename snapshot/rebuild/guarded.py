@@ -2,7 +2,7 @@
 
 The detection judged what it read. Between its reading and the repair's the database may lose more, so a repair that
 were not judged itself could remove anything. And it may see a part of what vanished, as pages are read one after the
-other: before anything is removed, all that differs by then is judged once more.
+other: where more is to be removed than was judged, all that differs by then is judged first.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,6 +39,6 @@ class GuardedRepair:
             if self.blocked is not None:
                 return
             yield result
-        self.blocked = self._detection.whole_is_blocked() if held else None
+        self.blocked = self._detection.reason_to_block_now(self._deletions)
         for _ in self._pool.map(tasks.apply, [] if self.blocked else held):
             pass
