@@ -46,7 +46,7 @@ class LibrdkafkaMember:
         if nameless is not None:
             raise nameless
         given = {**member_options(group_id, options), "on_commit": self._on_commit}
-        self._consumer: Consumer = connect(Consumer, settings, given)
+        self._consumer: Consumer = connect(Consumer, settings, given, said=self._hear)
         try:
             known = self._consumer.list_topics(timeout=CONNECT_SECONDS).topics
             missing = [topic for topic in topics if topic not in known or not known[topic].partitions]
@@ -89,6 +89,11 @@ class LibrdkafkaMember:
             self._troubles.append(Trouble(("", -1), found))
         else:
             log.warning("a commit to Kafka failed", group=self._group_id, reason=text_of(found))
+
+    def _hear(self, message: Message) -> None:
+        """What was said in place of messages before the first poll, which has to say it: librdkafka says it once."""
+        if (error := message.error()) is not None:
+            self._troubles.append(Trouble(("", -1), error))
 
     def _assign(self, consumer: Consumer) -> None:
         started = () if self._paused else self._positions.items()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from projections.errors import OperatorError
 from snapshot.kafka.connection import (
@@ -50,10 +50,12 @@ def connect(
     options: Mapping[str, Any],
     *,
     seconds: float = CONNECT_SECONDS,
+    said: Callable[[Message], object] = lambda _: None,
 ) -> Client:
     """Make a client of confluent-kafka (`Consumer`, `Producer`, `AdminClient`) and see it connected.
 
-    Raises OperatorError within about so many seconds where no broker answers or where it refuses us.
+    `said` gets what a consumer says meanwhile in place of messages: it says that once only. Raises OperatorError within
+    about so many seconds where no broker answers or where it refuses us.
     """
     settings.check()
     probe(settings, seconds / 5)
@@ -65,30 +67,37 @@ def connect(
         raise OperatorError(
             no_answer(settings, otherwise=unforeseen(settings, "librdkafka", text_of(error)))
         ) from error
-    _wait(client, settings, heard, time.monotonic() + seconds)
+    _wait(client, settings, heard, time.monotonic() + seconds, said)
     heard.connected()
     return client
 
 
-def _wait(client: Any, settings: KafkaSettings, heard: "_Heard", deadline: float) -> None:  # noqa: ANN401 - all kinds
+def _wait(
+    client: Any,  # noqa: ANN401 - all kinds
+    settings: KafkaSettings,
+    heard: "_Heard",
+    deadline: float,
+    said: Callable[[Message], object],
+) -> None:
     while True:
         try:
             client.list_topics(timeout=_SLICE)
         except KafkaException as error:
-            _hand_over(client, settings)
+            _hand_over(client, settings, said)
             if heard.refusal is not None:
                 raise OperatorError(refuses_user(settings)) from error
             if time.monotonic() >= deadline:
                 raise OperatorError(no_answer(settings)) from error
         else:
-            _hand_over(client, settings)
+            _hand_over(client, settings, said)
             return
 
 
-def _hand_over(client: Any, settings: KafkaSettings) -> None:  # noqa: ANN401 - all kinds
+def _hand_over(client: Any, settings: KafkaSettings, said: Callable[[Message], object]) -> None:  # noqa: ANN401 - all
     """Let a client say its errors and its log, which it does only when it is polled; one that is fatal it raises."""
     try:
-        client.poll(0)
+        if isinstance(found := client.poll(0), Message):
+            said(found)
     except KafkaException as error:
         raise OperatorError(
             f"Kafka at {settings.bootstrap_servers} refuses this client ({text_of(error)}): "

@@ -2,9 +2,12 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
@@ -12,8 +15,13 @@ from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, R
 
 from consumer.commands.admin import demo_database
 from consumer.dead_letters.kafka import KafkaDeadLetters
+from consumer.kafka.librdkafka.member import LibrdkafkaMember
+from consumer.kafka.options import SourceOptions
 from consumer.kafka.topics import ensure_topics
 from consumer.source import Invalid
+from projections.comments.events import TOPICS
+from projections.errors import OperatorError
+from snapshot.kafka.librdkafka import client
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import LIBRDKAFKA, KafkaSettings
 from support import services
@@ -113,6 +121,36 @@ def test_a_group_that_may_not_be_used_is_named(guarded: Guarded, redis_url: str,
     refused = run("snapshot-consumer", "--until-caught-up", env=env)
     assert refused.returncode == 2
     assert "Kafka refuses the group signal-identity-snapshotter" in refused.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kafka_client", [LIBRDKAFKA], indirect=True)
+def test_a_refusal_that_comes_while_a_client_connects_is_heard(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded.grant("consumer", [one for one in grants("snapshot-consumer") if one[0] == "topic"])
+    hand_over = client._hand_over  # noqa: SLF001  the moment that is to come late
+
+    def late(*given: Any) -> None:  # noqa: ANN401  as it is
+        time.sleep(2)
+        hand_over(*given)
+
+    monkeypatch.setattr(client, "_hand_over", late)
+    settings = KafkaSettings(
+        bootstrap_servers=guarded.address,
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="PLAIN",
+        sasl_username="consumer",
+        sasl_password="secret",  # noqa: S106  the broker is this test's own
+    )
+    member = LibrdkafkaMember(settings, "signal-identity-snapshotter", list(TOPICS), SourceOptions())
+    with closing(member), pytest.raises(OperatorError, match="Kafka refuses the group signal-identity-snapshotter"):
+        poll_for_seconds(member, 10)
+
+
+def poll_for_seconds(member: LibrdkafkaMember, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        member.poll(0.1)
 
 
 @pytest.mark.parametrize("kafka_client", [LIBRDKAFKA], indirect=True)  # a minute; the rights are the same
