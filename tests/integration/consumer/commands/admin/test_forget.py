@@ -18,6 +18,7 @@ from consumer.dead_letters.file import FileDeadLetters
 from consumer.dead_letters.kafka import KafkaDeadLetters
 from consumer.kafka.topics import ensure_topics
 from consumer.source import Invalid
+from snapshot.files.marker import BlockedInMarker
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import CLIENTS, KafkaSettings
 from support.commands import Started, on, run
@@ -225,6 +226,20 @@ def test_what_kafka_has_of_a_blocked_person_stays_out_of_a_store_that_is_lost(
         daemon.until(lambda: "recovered" in daemon.said())
         assert daemon.terminate(20) == 0
     check_forgotten(place)
+
+
+def test_a_folder_that_a_short_rebuild_makes_remembers_who_is_blocked(tmp_path: Path, redis_url: str) -> None:
+    place = Place(tmp_path, redis_url, None)
+    place.receipt("--force")
+    other = tmp_path / "other"
+    env = {**place.env, "SNAPSHOT_OUTPUT_DIR": str(other)}
+    assert run("snapshot-rebuild", "--user", str(OTHER), env=env).returncode == 2, "there is no such user"
+    assert run("snapshot-rebuild", "--user", "1", env=env).returncode in {0, 1}
+    assert BlockedInMarker(other).get() == {USER}
+    (other / ".signal-profiles").write_text("{")
+    shown = run("wb", "signal-profile", "snapshot", "--user", str(USER), "--dry-run", env=env)
+    assert shown.returncode == 2
+    assert "is damaged" in shown.stderr
 
 
 def test_the_folder_of_another_scope_is_cleaned_where_the_store_knows_it(tmp_path: Path, redis_url: str) -> None:
