@@ -18,6 +18,7 @@ from snapshot.flush.unannounced import UnannouncedJournal
 DO_NOTHING: tuple[tuple[type, str, object], ...] = (
     (ProfileFolder, "write", {}),
     (ProfileFolder, "hash_on_disk", NO_FILE),
+    (ProfileFolder, "lacks", False),
     (FolderEpochs, "note_writes", None),
     (UnannouncedJournal, "record", None),
     (Scrub, "step", None),

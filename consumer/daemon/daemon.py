@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -203,6 +204,9 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         files = settings.files
         make_storage(files)
         _check_group(settings)
+        if settings.kafka is not None:
+            for difference in ensure_topics(settings.kafka).differences:
+                log.warning("a topic is not configured as it should be", difference=difference)
         folder = open_folder(files.profiles, files.group_slug, disk=files.disk)
         stack.callback(folder.close)
         options = settings.store.of_a_run() if settings.until_caught_up else settings.store
@@ -214,13 +218,14 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         detector = RollbackDetector(store)
         flusher = Flusher(projection, folder, announcer, metrics, detector=detector, folder_days=files.folder_days)
         detector.read()  # from here on it notices a loss; what came before, the folder tells
-        flusher.recover_lost(by_files=True)
+        announced = partial(announced_hashes, settings.kafka, files.storage_dir / ANNOUNCEMENTS, liveness.called)
+        flusher.recover_lost(by_files=True, announced=announced)
         scrub = Scrub(
             store,
             folder,
             compare_all=flusher.add_folder(),
             prune_all=settings.tail.prune_all,
-            announced=lambda: announced_hashes(settings.kafka, files.storage_dir / ANNOUNCEMENTS, liveness.called),
+            announced=announced,
         )
         note_place(store, folder, files.storage_dir)
         blocked = BlockedAnywhere(lambda: store, BlockedInMarker(files.profiles, files.disk))
@@ -264,8 +269,6 @@ def _source(  # noqa: PLR0913, PLR0917 - what was opened so far
         files = settings.files
         dead_letters = FileDeadLetters(files.storage_dir / FILE_NAME, lambda: datetime.now(UTC), files.disk.file_mode)
         return DatabaseTail(projection, database, settings.tail, metrics=metrics), dead_letters
-    for difference in ensure_topics(settings.kafka).differences:
-        log.warning("a topic is not configured as it should be", difference=difference)
     producer = Producer(settings.kafka, delivery_timeout=_DEAD_LETTER_SECONDS)
     stack.callback(producer.close)
     options = SourceOptions(instance_id=settings.instance_id)

@@ -18,6 +18,7 @@ from snapshot.processes.spawn import Inline
 from snapshot.rebuild.detect import Detection
 from snapshot.rebuild.guarded import GuardedRepair
 from snapshot.rebuild.tasks import PartResult, RebuildContext
+from snapshot.reconcile import notice
 from snapshot.reconcile.reconcile import Scope, all_users, cut, user_ranges
 from snapshot.runtime.progress import NoProgress
 from snapshot.runtime.throttle import ThrottledWarning
@@ -109,10 +110,13 @@ class RecoveryWorker:
         detection = Detection(work, pool, stored, NoProgress(), keys)
         if not self._prune_all:
             _refuse(detection.detect().blocked)
-        repair = GuardedRepair(pool, None if self._prune_all else detection)
+        repair = GuardedRepair(pool, None if self._prune_all else detection, lambda: self._give_notice(database))
         users = stored.union(user for user in all_users(database) if bucket_of(user) in lost)
         yield from repair.run(cut(user_ranges(database, 0, HIGHEST_ID), users))
         _refuse(repair.blocked)
+
+    def _give_notice(self, database: Database) -> None:
+        notice.post(self._store, database.clock(), self._token)
 
     def _done(self, lost: frozenset[int], before: list[BucketState | None]) -> None:
         """Note it, except for buckets that were lost again."""

@@ -107,6 +107,10 @@ class ProfileFolder:
             return snapshot.snapshot_hash
         return DAMAGED if self.disk.exists(f"{self.path}/{name}") else NO_FILE
 
+    def lacks(self, key: ProfileKey) -> bool:
+        """Whether nothing lies in a profile's place."""
+        return not self.disk.exists(f"{self.path}/{self.name(key)}")
+
     def write(
         self, contents: _Contents, enough: Callable[[], bool] = _never, noted: Container[ProfileKey] = ()
     ) -> dict[ProfileKey, OSError]:

@@ -14,10 +14,17 @@ _MOST_DEFERRALS = 5
 class Deferral:
     """Gives claims back, due again after `pause` seconds, until it is safe to show what was read."""
 
-    def __init__(self, store: Store, folder: ProfileFolder, detector: RollbackDetector | None, pause: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        folder: ProfileFolder,
+        epochs: FolderEpochs,
+        detector: RollbackDetector | None,
+        pause: float,
+    ) -> None:
         self._read = (lambda: StatesRead(store.bucket_states(), {})) if detector is None else detector.read
         self._folder = folder
-        self._epochs = FolderEpochs(folder)
+        self._epochs = epochs
         self._pause = pause
         self._deferred: dict[ProfileKey, int] = {}
 

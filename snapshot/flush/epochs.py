@@ -15,12 +15,12 @@ import msgspec
 import structlog
 
 from projections.decoding import JsonDecoder
-from projections.profile_key import BUCKETS
+from projections.profile_key import BUCKETS, ProfileKey
 from projections.projection import RULES_VERSION
 from projections.store.protocol import BucketState, InitialPositions, RecoveryGoal, Store
 from projections.store.rollback import StatesRead, find_rollback
 from snapshot.files.atomic import replace
-from snapshot.files.folder import ProfileFolder
+from snapshot.files.folder import NO_FILE, ProfileFolder
 
 log = structlog.get_logger()
 
@@ -28,6 +28,8 @@ EPOCHS = ".signal-profiles-epochs"
 """The file in the folder that says for each bucket which instance, epoch and count of writes the folder has seen."""
 
 States = Sequence[BucketState | None]
+Announced = Mapping[ProfileKey, str | None]
+"""What downstream has, by the announcements that are kept: hashes, NO_FILE for an end, None where that depends."""
 _decode = JsonDecoder(dict[int, str]).decode
 _SPELLED = re.compile(r"([^:]*)(?::([0-9]{1,18})(?::([0-9]{1,18})(:compare)?)?)?")
 
@@ -44,6 +46,8 @@ class FolderEpochs:
 
     def __init__(self, folder: ProfileFolder) -> None:
         self._folder = folder
+        self.seen: States = ()
+        """The most that a run saw since it began; what it read may come from a store that held so much."""
 
     def known(self) -> Mapping[int, LatestState]:
         """Of each bucket what was seen. Nothing where the file is missing or damaged."""
@@ -80,24 +84,49 @@ class FolderEpochs:
         if higher:
             self._write({**known, **higher}, flush=flush)
 
-    def compare(self, read: Callable[[], StatesRead], *, by_files: bool = False) -> StatesRead:
+    def expected(self) -> Mapping[int, LatestState]:
+        """Of each bucket the most that was seen, by the folder or by the run."""
+        known = self.known()
+        seen = {
+            bucket: LatestState(state, in_step=False)
+            for bucket, state in _given(self.seen)
+            if bucket not in known or _is_higher(state, known[bucket].state)
+        }
+        return {**known, **seen}
+
+    def expect(self, states: States) -> None:
+        """A run saw these: a bucket that holds less from now on fell back, whatever the folder says of it."""
+        before = self.seen or (None,) * len(states)
+        self.seen = [
+            new if old is None or (new is not None and _is_higher(new, old)) else old
+            for old, new in zip(before, states, strict=True)
+        ]
+
+    def compare(
+        self, read: Callable[[], StatesRead], *, by_files: bool = False, announced: Callable[[], Announced] = dict
+    ) -> StatesRead:
         """Read the states; buckets that are less than what the folder was written from rolled back, too.
 
         The folder is read first: what another process notes meanwhile is no loss. `by_files`: snapshots in a folder
         without a record (`wb` wrote them, or an older version) count as well; they are looked for before the record,
-        without which another process writes none.
+        without which another process writes none. Where there are none either, and the store is new, `announced` tells
+        whether another had announced anything: its profiles may have ended since. May raise OperatorError.
         """
         written = by_files and any(self._folder.owned(name) is not None for name in self._folder.names())
-        known = self.known()
+        known = self.expected()
         states, rolled_back = read()
-        return StatesRead(states, {**rolled_back, **self._losses(known, states, written=written)})
+        if self.seen:
+            self.expect(states)
+        if known or written:
+            return StatesRead(states, {**rolled_back, **_losses(known, states)})
+        new = [bucket for bucket, state in enumerate(states) if state is None]
+        if new and self._has_shown(announced()):
+            rolled_back = {**rolled_back, **dict.fromkeys(new, "profiles are announced, and the store is new")}
+        return StatesRead(states, rolled_back)
 
-    def _losses(self, known: Mapping[int, LatestState], states: States, *, written: bool) -> dict[int, str]:
-        if not known and written:
-            reason = "the folder has snapshots, and does not say of which store"
-            return {bucket: reason for bucket, state in enumerate(states) if state is None or not state.epoch}
-        found = {bucket: find_rollback(seen.state, states[bucket]) for bucket, seen in known.items()}
-        return {bucket: reason for bucket, reason in found.items() if reason is not None}
+    def _has_shown(self, announced: Announced) -> bool:
+        slug = self._folder.identity.group_slug
+        return any(found != NO_FILE and slug in (None, key.group_slug) for key, found in announced.items())
 
     def _write(self, known: Mapping[int, LatestState], *, flush: bool = True) -> None:
         content = msgspec.json.encode({bucket: _spell(seen) for bucket, seen in known.items()}) + b"\n"
@@ -114,14 +143,16 @@ class LossCheck(NamedTuple):
     raised: int
 
 
-def recover_lost(epochs: FolderEpochs, store: Store, *, by_files: bool = False) -> LossCheck:
+def recover_lost(
+    epochs: FolderEpochs, store: Store, *, by_files: bool = False, announced: Callable[[], Announced] = dict
+) -> LossCheck:
     """Raise the epochs of the buckets that lost what the folder was written from.
 
     So nothing of them is shown before they are reconciled with the database. To be called before anything is flushed,
-    and then now and again. Raises StoreUnavailableError.
+    and then now and again. Raises StoreUnavailableError, and OperatorError where `announced` does.
     """
-    states, lost = epochs.compare(lambda: StatesRead(store.bucket_states(), {}), by_files=by_files)
-    known = epochs.known() if lost else {}
+    states, lost = epochs.compare(lambda: StatesRead(store.bucket_states(), {}), by_files=by_files, announced=announced)
+    known = epochs.expected() if lost else {}
     raised = {
         bucket: reason
         for bucket, reason in lost.items()
@@ -153,6 +184,14 @@ def spell_epoch(state: BucketState | None) -> str:
 def complete(states: States, buckets: Collection[int]) -> bool:
     """Whether these buckets hold the whole history: what was lost is reconciled with the database in a recovery."""
     return all((state := states[bucket]) is None or state.recovery is None for bucket in buckets)
+
+
+def _losses(known: Mapping[int, LatestState], states: States) -> dict[int, str]:
+    if not known:
+        reason = "the folder has snapshots, and does not say of which store"
+        return {bucket: reason for bucket, state in enumerate(states) if state is None or not state.epoch}
+    found = {bucket: find_rollback(seen.state, states[bucket]) for bucket, seen in known.items()}
+    return {bucket: reason for bucket, reason in found.items() if reason is not None}
 
 
 def _given(states: States) -> list[tuple[int, BucketState]]:

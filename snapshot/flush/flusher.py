@@ -32,7 +32,7 @@ from snapshot.build import build
 from snapshot.files.folder import NO_FILE, ForeignFileError, NotDurableError, NotStartedError, ProfileFolder
 from snapshot.flush.batch import FlushBatch, Flushed, Outcome, PendingSettlement, announcement, downstream_of
 from snapshot.flush.deferral import Deferral
-from snapshot.flush.epochs import FolderEpochs, States, recover_lost
+from snapshot.flush.epochs import Announced, FolderEpochs, States, recover_lost
 from snapshot.flush.failures import Failures
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.runtime.metrics import Metrics
@@ -83,8 +83,8 @@ class Flusher:
         self._unused_seconds = folder_days * _DAY
         self._drop_at = now()
         self._token = token
-        self._deferral = Deferral(projection.store, folder, detector, retry / 5)
         self._epochs = FolderEpochs(folder)
+        self._deferral = Deferral(projection.store, folder, self._epochs, detector, retry / 5)
         self._journal = UnannouncedJournal(folder.path, folder.disk)
         self._failures = Failures(folder.place, now)
         self._claiming: FlushBatch | None = None
@@ -113,12 +113,16 @@ class Flusher:
                 log.warning("folders that nobody flushes any more were dropped from the queues", folders=dropped)
         return self._store.add_folder(self._folder.identity)
 
-    def recover_lost(self, *, by_files: bool = False) -> States:
+    def expect(self, states: States) -> None:
+        """See `FolderEpochs.expect`: nothing is shown of what fell back."""
+        self._epochs.expect(states)
+
+    def recover_lost(self, *, by_files: bool = False, announced: Callable[[], Announced] = dict) -> States:
         """See `snapshot.flush.epochs.recover_lost`; another process may have seen more of the store than this one.
 
         Gives the states of all buckets, as they were before.
         """
-        states, lost = recover_lost(self._epochs, self._store, by_files=by_files)
+        states, lost = recover_lost(self._epochs, self._store, by_files=by_files, announced=announced)
         self._metrics.count("signal_glaze.losses", lost)
         return states
 
@@ -196,6 +200,9 @@ class Flusher:
             reading = self._store.read(self._id, [claim])[0]  # the sequence belongs to this content
             head = _head(reading)
         snapshot = build(claim.key, head)
+        if snapshot is not None and snapshot.snapshot_hash == reading.settled and self._folder.lacks(claim.key):
+            # Its end was flushed, and the store lost that: it may have been announced.
+            claim = claim._replace(forced=True)
         on_disk = self._folder.hash_on_disk(claim.key) if reading.settled is None else reading.settled
         return Outcome(
             claim=claim,

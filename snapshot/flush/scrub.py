@@ -8,7 +8,7 @@ well: a run with a folder of its own may have announced what this folder never h
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import structlog
@@ -21,7 +21,7 @@ from snapshot.deletion_guard import CONFIRM, blocked_message, too_many
 from snapshot.files.check import BadFile, readable
 from snapshot.files.folder import DAMAGED, NO_FILE, ProfileFolder, differs
 from snapshot.files.orphans import orphan_files, reason_to_keep, without_head
-from snapshot.flush.epochs import FolderEpochs, States, complete, spell_epoch
+from snapshot.flush.epochs import Announced, FolderEpochs, States, complete, spell_epoch
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.runtime.throttle import ThrottledWarning
 
@@ -34,9 +34,6 @@ _PAGE = 500
 _CONFIRMED_SECONDS = 2.0
 _RETRY_SECONDS = 10.0
 _CONFIRM_START = "a start of this program with --prune-all"
-
-
-Announced = Mapping[ProfileKey, str | None]
 
 
 class Mismatch(NamedTuple):

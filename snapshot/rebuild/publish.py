@@ -71,8 +71,16 @@ class PublishStep:
         self._bar = bar
         self._sleep = sleep
 
+    def begin(self) -> None:
+        """Note what the store holds; what is detected and repaired from now on is part of it."""
+        self.recover_lost()
+        self._epochs.expect(self._store.bucket_states())
+
     def recover_lost(self) -> None:
-        """Let nothing be shown of a store that lost what the folder was written from, before it is reconciled."""
+        """Let nothing be shown of a store that lost what the folder was written from, before it is reconciled.
+
+        Nor of one that was lost since the run began, whose repairs are gone.
+        """
         recover_lost(self._epochs, self._store)
 
     def record(self, states: Sequence[BucketState | None]) -> None:
@@ -166,7 +174,7 @@ class PublishStep:
         total, failures, began = Flushed(), _Failures(self._store.clock), self._store.clock()
         until = began + int(_CLAIMS_END_SECONDS * 1e6)
         buckets = [range(first, first + _BUCKETS_A_TASK) for first in range(0, BUCKETS, _BUCKETS_A_TASK)]
-        orders = [tasks.FlushOrder(some, began) for some in buckets]
+        orders = [tasks.FlushOrder(some, began, self._epochs.seen) for some in buckets]
         while True:
             flushed = Flushed()
             for one in self._pool.map(tasks.flush, orders):

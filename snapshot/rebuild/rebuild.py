@@ -80,7 +80,7 @@ class Rebuild:
         began = self._now()
         self._refuse_unknown_users()
         if self._publishing is not None and not self._order.dry_run:
-            self._publishing.recover_lost()
+            self._publishing.begin()
         states = self._store.bucket_states()
         detection = Detection(self._work, self._pool, self._order.users, self._bar)
         detected = detection.detect()  # step 1
@@ -92,14 +92,8 @@ class Rebuild:
         if self._order.dry_run or self._report.blocked is None:
             if self._publishing is not None and not self._order.dry_run:
                 self._publishing.add_folder()
-            repair = GuardedRepair(self._pool, None if self._order.prune_all else detection)
-            # What is confirmed is asked again, though it may have been repaired before.
-            repairs = (detected.users != frozenset() or self._order.prune_all) and not self._order.dry_run
-            if repairs:
-                self._give_notice()
+            repair = GuardedRepair(self._pool, None if self._order.prune_all else detection, self._give_notice)
             self._repair(repair, detection, detected)  # step 3
-            if repairs:
-                self._give_notice()
             if repair.blocked is None:
                 self._recover(states)
                 self._publish(detected)  # step 4
@@ -185,6 +179,7 @@ class Rebuild:
             return
         now = self._work.database.clock()
         prune_all = self._order.prune_all
+        publishing.recover_lost()
         states = self._store.bucket_states()
         published = publishing.publish(doubtful, detected.empty, self._keys, self._ours, now, prune_all=prune_all)
         if self._order.users is None and published.blocked is None:

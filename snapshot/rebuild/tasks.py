@@ -21,6 +21,7 @@ from snapshot.deletion_guard import PendingDeletions
 from snapshot.files.check import FileCheck, check_files, matches_head, readable
 from snapshot.files.folder import ProfileFolder
 from snapshot.flush.batch import Flushed
+from snapshot.flush.epochs import States
 from snapshot.flush.flusher import Flusher
 from snapshot.reconcile.comparison import ProfileComparison
 from snapshot.reconcile.digests import StoredDigests, Sums, sum_rows
@@ -184,10 +185,14 @@ def _unlisted(store: Store, part: Part, findings: Collection[Finding]) -> set[Pr
 
 
 class FlushOrder(NamedTuple):
-    """Buckets to flush, as far as profiles were due at a time, in microseconds of the store's clock."""
+    """Buckets to flush, as far as profiles were due at a time, in microseconds of the store's clock.
+
+    `seen` is the most that the run saw of all buckets.
+    """
 
     buckets: range
     due_until: int
+    seen: States
 
 
 def flush(work: RebuildContext, order: FlushOrder) -> Flushed:
@@ -196,6 +201,7 @@ def flush(work: RebuildContext, order: FlushOrder) -> Flushed:
     if work.output is None or work.output.flusher is None:
         return total
     folder = work.output.folder.identity.id
+    work.output.flusher.expect(order.seen)
     while True:
         flushed = work.output.flusher.flush(order.buckets)
         total += flushed

@@ -140,7 +140,7 @@ class Daemon:
         detector = RollbackDetector(outside.store, Lock(process))
         folder, flusher = open_flusher(outside, self.place, self._times, detector)
         detector.read()
-        flusher.recover_lost(by_files=True)
+        flusher.recover_lost(by_files=True, announced=outside.announcer.announced)
         scrub = Scrub(
             outside.store,
             folder,

@@ -56,18 +56,22 @@ def test_killed_in_the_middle_and_started_again_it_ends_in_the_same_files(
     oracle_compare(out)
 
 
-def test_whoever_went_while_the_store_was_lost_is_removed_by_a_run_that_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", [["redis"], ["redis", "signal_profiles"]], ids=["store", "store and files"])
+def test_whoever_went_while_the_store_was_lost_is_removed_by_a_run_that_ends(tmp_path: Path, lost: list[str]) -> None:
     """The run is shorter than the lease of the tail, whose watermark says that nobody else's comments are to come."""
     wb = WhiteBalloon.in_folder(tmp_path / "data")
     group, users = wb.add_group("elm", "Elm St", members=5)
     comments = [wb.comment(user, group) for user in users]
     env, storage = on(tmp_path / "data", tmp_path / "storage"), tmp_path / "storage"
     assert run(*CATCH_UP, env=env).returncode == 0
-    shutil.rmtree(storage / "redis")
+    for folder in lost:
+        shutil.rmtree(storage / folder)
     wb.hard_delete(comments[2])
     assert run(*CATCH_UP, env=env).returncode == 0
     assert sorted(stamps(storage / "signal_profiles")) == [f"{user}-elm.json" for user in users if user != users[2]]
-    assert [one["snapshot"] for one in announcements(storage)][5:] == [None]
+    last = {one["user_id"]: one["snapshot"] for one in announcements(storage)}
+    assert [user for user, snapshot in last.items() if snapshot is None] == [users[2]]
+    assert len(announcements(storage)) == 6 or "signal_profiles" in lost, "what did not change is not announced again"
 
 
 @pytest.mark.parametrize("noted", [True, False], ids=["as written", "by an older version"])

@@ -9,7 +9,8 @@ import pytest
 from consumer.daemon.flush_worker import FlushWorker
 from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.store.protocol import InitialPositions, RecoveryGoal
-from snapshot.flush.epochs import EPOCHS, FolderEpochs, LatestState, recover_lost
+from snapshot.files.folder import NO_FILE
+from snapshot.flush.epochs import EPOCHS, Announced, FolderEpochs, LatestState, recover_lost
 from snapshot.flush.scrub import Scrub
 from support.epochs import recovered
 from support.flushing import Interrupted, Rig, rig
@@ -155,6 +156,37 @@ def test_a_record_of_another_version_is_no_loss(one: Rig, spelled: str) -> None:
     }
     (one.folder.path / EPOCHS).write_bytes(msgspec.json.encode(record))
     assert _lost(one) == []
+
+
+@pytest.mark.parametrize(
+    ("announced", "lost"),
+    [
+        ({ANN: "1" * 64}, True),
+        ({ANN: None}, True),
+        ({ANN: NO_FILE}, False),
+        ({ProfileKey(1, "tigers"): "1" * 64}, False),
+        ({}, False),
+    ],
+    ids=["shown", "uncertain", "ended", "another group's", "nothing"],
+)
+def test_a_new_store_and_folder_where_profiles_are_announced_are_reconciled(
+    bench: Bench, tmp_path: Path, announced: Announced, lost: bool
+) -> None:
+    """Both were removed, and downstream was not: what ended meanwhile is still shown there."""
+    with rig(bench, tmp_path / "lions", group_slug="lions") as found:
+        epochs = FolderEpochs(found.folder)
+        assert recover_lost(epochs, found.store, by_files=True, announced=lambda: announced).raised == lost * BUCKETS
+        found.store.initialize(ORIGIN)
+        assert recover_lost(epochs, found.store, by_files=True, announced=lambda: announced).raised == 0
+
+
+def test_announcements_are_not_read_where_the_store_or_the_folder_tells(bench: Bench, one: Rig) -> None:
+    def never() -> Announced:
+        raise AssertionError
+
+    recover_lost(FolderEpochs(one.folder), one.store, by_files=True, announced=never)
+    one.store = bench.fresh()
+    assert recover_lost(FolderEpochs(one.folder), one.store, by_files=True, announced=never).raised == BUCKETS
 
 
 # ------------------------------------------------------------------------------------- while several processes run

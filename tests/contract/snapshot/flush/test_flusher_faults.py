@@ -219,6 +219,20 @@ def test_a_crash_anywhere_and_a_profile_that_is_as_before_again(one: Rig, step: 
     one.right()
 
 
+def test_an_end_that_the_store_lost_is_followed_by_an_announcement_of_the_profile_that_is_as_before(one: Rig) -> None:
+    """Only that it was flushed is lost: the bucket counts as many writes as were seen."""
+    one.apply(comment(CEM, 99, 1))
+    one.flush()
+    one.apply(comment(CEM, 99, 2, state=1))
+    fall_back = keep(one.store)
+    one.flush()
+    fall_back()
+    one.apply(comment(CEM, 99, 3))
+    one.flush()
+    assert [hash_ is None for hash_ in one.announced.of(CEM)] == [False, True, False]
+    one.right()
+
+
 CALLS = [(name, when) for name in ("claim", "read", "bucket_states", "settle") for when in ("before", "after")]
 
 

@@ -16,8 +16,8 @@ from projections.profile_key import BUCKETS, ProfileKey, bucket_of
 from projections.store.protocol import InitialPositions, RecoveryGoal
 from projections.store.rollback import RollbackDetector
 from snapshot.files.folder import open_folder
-from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
-from snapshot.flush.scrub import Announced, Scrub
+from snapshot.flush.epochs import EPOCHS, Announced, FolderEpochs, recover_lost
+from snapshot.flush.scrub import Scrub
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.schema import parse_file
 from support.epochs import recovered

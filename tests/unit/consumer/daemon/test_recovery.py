@@ -1,5 +1,6 @@
 """The recovery worker: lost buckets are reconciled with the database, unless that would remove too much."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,10 @@ from projections.projection import RULES_VERSION
 from projections.store.memory import MemoryStore
 from projections.store.protocol import InitialPositions, RecoveryGoal, Save
 from snapshot.rebuild.detect import Detection, DetectionResult
+from snapshot.rebuild.guarded import GuardedRepair
+from snapshot.rebuild.tasks import PartResult
+from snapshot.reconcile import notice
+from snapshot.reconcile.reconcile import Part
 from support.rebuilding import Town
 from support.stores import NOW, Clock
 from support.whiteballoon import WhiteBalloon
@@ -61,6 +66,23 @@ def test_what_was_lost_comes_back_and_what_is_gone_goes(town: Town) -> None:
         town.store.recover(bucket, state, None)
     assert town.rebuild().different == 0
     town.check()
+
+
+def test_the_tail_is_given_notice_before_and_after(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is rebuilt from rows that no poll has seen is no drift."""
+    notices, run = list[bytes | None](), GuardedRepair._run  # noqa: SLF001  what happens between them
+
+    def watched(repair: GuardedRepair, parts: list[Part]) -> Iterator[PartResult]:
+        notices.append(notice.read(town.store))
+        yield from run(repair, parts)
+        town.later()
+        notices.append(notice.read(town.store))
+
+    monkeypatch.setattr(GuardedRepair, "_run", watched)
+    recover(town)
+    before, during = notices
+    assert before == during is not None
+    assert notice.read(town.store) not in notices
 
 
 @pytest.mark.parametrize("what", ["profiles", "tags"])

@@ -2,13 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from projections.errors import OperatorError
 from projections.store.memory import MemoryStore
+from projections.store.protocol import InitialPositions
 from snapshot.announce.announcement import Announcement
+from snapshot.flush.epochs import EPOCHS
+from snapshot.rebuild.detect import Detection
+from snapshot.rebuild.publish import PublishStep
+from snapshot.rebuild.rebuild import Rebuild
 from support.rebuilding import RecordingAnnouncer, Town
+from support.rollback import keep
 from support.stores import NOW, Clock
 from support.whiteballoon import WhiteBalloon
 
@@ -98,3 +105,31 @@ def test_a_flush_ends_under_traffic_that_does_not(town: Town) -> None:
     town.announced = RecordingAnnouncer()
     town.rebuild()
     town.check()
+
+
+@pytest.mark.parametrize(
+    "moment", [(Detection, "detect"), (Rebuild, "_repair"), (PublishStep, "_wrong_files")], ids=lambda one: one[1]
+)
+def test_a_rebuild_whose_store_was_lost_since_it_began_removes_nothing(
+    town: Town, monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str]
+) -> None:
+    """What it compared was in step; and a folder without a record does not tell what it was written from."""
+    town.store.initialize(InitialPositions({"tail/0": 0}, {}, "1"))
+    lose = keep(town.store)
+    town.rebuild()
+    before = town.files()
+    (town.out / EPOCHS).unlink()
+    done = getattr(*moment)
+
+    def lost(*args: Any) -> Any:  # noqa: ANN401  of any of the three
+        found = done(*args)
+        lose()
+        return found
+
+    monkeypatch.setattr(*moment, lost)
+    town.rebuild()
+    assert town.files() == before
+    monkeypatch.undo()
+    town.rebuild()
+    assert town.rebuild().exit_code == 0
+    assert town.files() == before
