@@ -43,8 +43,8 @@ def remove_profiles(store: Store, keys: Collection[ProfileKey]) -> None:
 class BlockedAnywhere:
     """Who is blocked, by the store, by a folder, and by what this process knew; a store that was lost learns it again.
 
-    A block is over where the store has a floor that is later, as only its end leaves one: a store that rolled back to
-    before the block has an earlier one, or none.
+    A block is over where the store has a floor that is later: its end leaves one, or forgetting the person once more
+    where no folder remembers the block. A store that rolled back to before the block has an earlier one, or none.
 
     `read_only`: nothing is written, as in a dry run. `now` is a clock in seconds: it is looked up every few of them.
     """

@@ -5,9 +5,9 @@ Repairs don't wait for the answer. A difference is drift
 - where it was seen before, the same, and the tail and the consumers had passed that first reading before the second;
 - where the tail has passed the reading since, and had sent nothing that was not in the store at the reading, unless
   nothing of what was repaired is in the rows any more.
-It is lag where the tail brought a newer reading than the repair's, and where none had read anything before: a first one
-brings what the store lacks, and that is repaired by then. What stays open is undecided; so is what the tail may have
-brought in vain, because the database's clock was set back since the register was written.
+It is lag where the tail brought a newer reading than the repair's, and where none had read everything before: a first
+one brings what the store lacks, and that is repaired by then. What stays open is undecided; so is what the tail may
+have brought in vain, because the database's clock was set back since the register was written.
 """
 
 from enum import StrEnum
@@ -55,7 +55,7 @@ def judge_later(store: Store, finding: Finding, before: Observation, now: Observ
     """Judge a repaired finding by what happened since; None: wait."""
     if now.tail is None or not now.passed(finding.time):
         return None
-    if before.tail is None:
+    if not before.passed(0):  # the first one was still about to read everything for the first time
         return Verdict.LAG
     bucket = bucket_of(finding.key.user_id)
     if holds(before.positions[bucket], now.tail.positions):

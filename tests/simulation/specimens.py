@@ -127,9 +127,25 @@ SPECIMENS = {
     35: Specimen(_announced_elsewhere, (266, 303, 394)),
 }
 
-LATER = (5218, 5821, 6269, 6395, 6639, 7016, 14791)
-"""Seeds of any plan that met a fault: memberships that vanish between the two passes of a rebuild (5821, 6269); a
-comment that the first comparison left to the sweep, and that was as before again when the sweep looked (14791); a
-damaged file of a profile that had ended when the store was lost, so that its end was never announced (5218, 6395); a
-rebuild that saw a part of what vanished, so that the rest passed the guard (6639); a store that fell back to before a
-member had joined its recovery, which never ended then (7016)."""
+LATER: dict[int | None, tuple[int, ...]] = {
+    None: (5218, 5821, 6269, 6395, 6639, 7016, 14791),
+    1: (717, 1051, 1890),
+    3: (381, 1763),
+    4: (24, 257, 602, 2190, 2920),
+    5: (1312,),
+    35: (355, 903, 2059, 2426),
+}
+"""Seeds of any plan, and of specimens' plans, that met another fault.
+
+Any: memberships that vanish between the two passes of a rebuild (5821, 6269); a comment that the first comparison left
+to the sweep, and that was as before again when the sweep looked (14791); a damaged file of a profile that had ended
+when the store was lost, so that its end was never announced (5218, 6395); a rebuild that saw a part of what vanished,
+so that the rest passed the guard (6639); a store that fell back to before a member had joined its recovery, which never
+ended then (7016).
+
+1: a comment that came and went unseen by the tail, while the store held it of a killed one (717, 1051); a row that was
+elsewhere when the first comparison looked, and back when the sweep did (1890). 3: drift was said of what a rebuild
+repaired before the first tail had read everything (381), and of what was published while a part was compared (1763).
+4: a store that lost that an end was flushed, and the profile back as it had been. 5: what a rebuild's last step
+repaired from rows that no poll saw (1312). 35: a store lost while a rebuild for one group ran (903, 2059, 2426), or
+while no folder held anything though profiles were announced (355)."""

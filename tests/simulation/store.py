@@ -64,9 +64,13 @@ class Storage:
         registers = {int(name[1:]): unpack(value) for name, value in self.inner.scan(key) if is_register(name)}
         return {number: bool(register.labels) for number, register in registers.items() if counts(register)}
 
-    def note_lease(self, name: str) -> None:
-        """Somebody asks for a lease."""
+    def operation(self, name: str) -> Callable[..., Any]:
+        """What a command does when it arrives."""
+        return self._lease if name == "lease" else getattr(self.inner, name)
+
+    def _lease(self, name: str, token: str, seconds: float) -> bool:
         self.lapses += name == TAIL and not self.inner.leased(TAIL)
+        return self.inner.lease(name, token, seconds)
 
 
 Live = dict[int, bool]
@@ -90,7 +94,7 @@ class Connection:
         self._arrive(name)
         if trouble is Trouble.UNSENT:
             raise StoreUnavailableError(f"{name} was not sent")
-        operation = getattr(self._storage.inner, name)
+        operation = self._storage.operation(name)
         answer = operation(*arguments)
         if trouble is Trouble.UNANSWERED:
             self._process.call(f"{name} is not answered")
@@ -138,10 +142,6 @@ class Connection:
     def settle(self, folder: str, token: str, settlements: Sequence[Any], seconds: float) -> None:
         for one in settlements:
             self._ask("settle", folder, token, [one], seconds)
-
-    def lease(self, name: str, token: str, seconds: float) -> bool:
-        self._storage.note_lease(name)
-        return bool(self._ask("lease", name, token, seconds))
 
     def bucket_states(self) -> list[Any]:
         first = self._ask("bucket_states")

@@ -10,6 +10,6 @@ def test_a_seed_that_met_the_fault(number: int, seed: int) -> None:
     assert one(seed, number).violation is None
 
 
-@pytest.mark.parametrize("seed", LATER)
-def test_a_seed_that_met_a_fault_later(seed: int) -> None:
-    assert one(seed, None).violation is None
+@pytest.mark.parametrize(("number", "seed"), [(number, seed) for number, seeds in LATER.items() for seed in seeds])
+def test_a_seed_that_met_a_fault_later(number: int | None, seed: int) -> None:
+    assert one(seed, number).violation is None

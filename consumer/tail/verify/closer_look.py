@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from consumer.tail.rows.contribution import NO_CONTRIBUTION, contributions, counts, has_tags
 from consumer.tail.rows.event_builder import EventBuilder
-from consumer.tail.rows.fingerprints import fingerprint_of
+from consumer.tail.rows.fingerprints import Fingerprint, fingerprint_of
 from projections.comments import register as registers_
-from projections.comments.groups import Groups
 from projections.comments.register import EMPTY_REGISTER, Register, has_row, unpack
 from projections.comments.rows import AnalysisRow, CommentRow, InvalidRowError, register_halves
 from projections.database.database import Database, analyses_of
@@ -18,11 +17,12 @@ from snapshot.reconcile.stored import Registers
 
 
 class Difference(NamedTuple):
-    """A comment whose register in one profile is not what its row gives."""
+    """A comment whose register in one profile is not what its row gives; `unknown`: it is, and the tail missed that."""
 
     comment_id: int
     key: ProfileKey
     register: Register
+    unknown: bool = False
 
     @property
     def revision(self) -> int:
@@ -38,9 +38,21 @@ class Difference(NamedTuple):
 def differences(
     database: Database, part: Part, registers: Registers, builder: EventBuilder
 ) -> Iterator[list[Difference]]:
-    """Compare the registers of a part of the users, which are used up, with the rows of these users."""
+    """Compare the registers of a part of the users, which are used up, with the rows of these users.
+
+    What agrees, though the tail knows nothing of it there, is named, too: nobody would say that it left. A row that
+    polling or the sweep has yet to see is published by them even if it is as before when they look.
+    """
     for rows in rows_of(database, part):
-        yield list(_of_rows(registers, rows, analyses_of(database, rows), builder.groups))
+        analyses = analyses_of(database, rows)
+        known = builder.fingerprints.get(row.comment_id for row in rows)
+        found = list(_of_rows(registers, rows, analyses, known, builder))
+        builder.fingerprints.unpublish(
+            row.comment_id
+            for row in rows
+            if (old := known.get(row.comment_id)) and old != fingerprint_of(row, analyses.get(row.comment_id))
+        )
+        yield found
     yield [
         Difference(comment_id, key, register)
         for key, mine in registers.items()
@@ -50,15 +62,26 @@ def differences(
 
 
 def _of_rows(
-    registers: Registers, rows: list[CommentRow], analyses: Mapping[int, AnalysisRow], groups: Groups
+    registers: Registers,
+    rows: list[CommentRow],
+    analyses: Mapping[int, AnalysisRow],
+    known: Mapping[int, Fingerprint],
+    builder: EventBuilder,
 ) -> Iterator[Difference]:
-    for row, slugs, half, tags in register_halves(rows, analyses, groups, _ignore):
+    for row, slugs, half, tags in register_halves(rows, analyses, builder.groups, _ignore):
         for slug in slugs:
             key = ProfileKey(row.user_id, slug)
             packed = registers.get(key, {}).pop(row.comment_id, None)
             old = EMPTY_REGISTER if packed is None else unpack(packed)
             if old.comment != half or old.labels != tags:
                 yield Difference(row.comment_id, key, old)
+            elif has_row(old) and not _is_in(key, known.get(row.comment_id), builder):
+                yield Difference(row.comment_id, key, old, unknown=True)
+
+
+def _is_in(key: ProfileKey, seen: Fingerprint | None, builder: EventBuilder) -> bool:
+    """Whether that puts a comment into this profile."""
+    return seen is not None and key in builder.profiles(seen)
 
 
 def _ignore(_error: InvalidRowError) -> None:
@@ -82,9 +105,8 @@ class Present:
         return {key for key in self.ids if known.get(key) != rows.get(key)}
 
     def is_known(self, one: Difference) -> bool:
-        """Whether the comment is, or was by what the tail remembers, in that profile."""
-        row, old = self.rows.get(one.comment_id), self._builder.fingerprints.get([one.comment_id]).get(one.comment_id)
-        return any(one.key in self._builder.profiles(place) for place in (row, old) if place is not None)
+        """Whether the comment is in that profile by what the tail remembers."""
+        return _is_in(one.key, self._builder.fingerprints.get([one.comment_id]).get(one.comment_id), self._builder)
 
     def cause(self, one: Difference) -> Cause | None:
         """Say why a comment leaves a profile, if an act other than its deletion or move explains it."""

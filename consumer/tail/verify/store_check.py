@@ -220,13 +220,16 @@ class StoreCheck:
         Not those that the store holds where the tail knows nothing of them: nobody else would say that they left.
         """
         unseen = present.unseen()
-        left = unseen - {one.comment_id for one in page if one.comment_id in unseen and not present.is_known(one)}
+        left = unseen - {one.comment_id for one in page if has_row(one.register) and not present.is_known(one)}
         self._builder.fingerprints.unpublish(left)
         return left
 
     def _in_flight(self) -> set[int]:
-        """Comments of which the store need not hold everything yet, as `place` numbers them in their profiles."""
-        return set() if self._consumers.in_process else self._builder.recent - self._own
+        """Comments of which the store need not hold everything yet, as `place` numbers them in their profiles.
+
+        Nor did it, perhaps, when the registers were read: a part's are, before the first of its rows.
+        """
+        return self._builder.recent - self._own
 
     def _not_ahead(self, found: list[Difference]) -> list[Difference]:
         """Leave out what consumers would refuse: above a register that is far ahead of the clock."""
@@ -263,7 +266,7 @@ class StoreCheck:
             return []
         # What is ahead of the clock refused what was published since: it was written before the clock was set back.
         latest = max(self._database.clock(), self._last)
-        self._report({one.key for one in found if one.revision <= latest})
+        self._report({one.key for one in found if one.revision <= latest and not one.unknown})
         self._builder.revisions.saw(max(one.revision for one in found))
         stored: dict[int, dict[ProfileKey, int]] = {one.comment_id: {} for one in found}
         for one in found:

@@ -139,9 +139,12 @@ def test_a_dry_run_sees_that_what_was_under_way_has_come(tail: Tail, wb: WhiteBa
     assert verdicts(tail.town.rebuild(dry_run=True)) == (0, 1, 0, 0)
 
 
-def test_what_is_repaired_before_the_first_tail_has_read_anything_is_lag(town: Town) -> None:
+@pytest.mark.parametrize("began", [True, False])
+def test_what_is_repaired_before_the_first_tail_has_read_everything_is_lag(town: Town, began: bool) -> None:
     """It found nothing left to bring."""
     tail = Tail(town)
+    if began:
+        tail.publish(until=0)
     town.asleep = lambda: tail.publish(until=town.moment + SECOND)
     assert verdicts(town.rebuild()) == (0, 2, 0, 0)
     town.check()
