@@ -12,6 +12,7 @@ import snapshot
 _ERRORS = {
     "OperatorError",
     "UnreachableError",
+    "operator_error",
     "NotMadeYetError",
     "DatabaseUnavailableError",
     "StoreUnavailableError",

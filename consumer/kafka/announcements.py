@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from consumer.kafka.clients import open_cluster
-from consumer.kafka.cluster import ClusterError, Record, no_topics
+from consumer.kafka.cluster import ClusterError, Record, no_topics, operator_error
 from consumer.process.liveness import calling
 from projections.errors import OperatorError
 from snapshot.announce.announcement import SNAPSHOT_CHANGED, Announcement, parse
@@ -59,7 +59,8 @@ def _announcement(record: Record) -> Announcement | None:
 
 
 def _refused(settings: KafkaSettings, error: ClusterError) -> OperatorError:
-    return OperatorError(
+    return operator_error(
         f"{SNAPSHOT_CHANGED} can't be read at Kafka {settings.bootstrap_servers} ({error}): see the broker's log, and "
-        "grant this user READ on it"
+        "grant this user READ on it",
+        error,
     )

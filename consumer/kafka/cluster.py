@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from consumer.source import Invalid
-from projections.errors import OperatorError
+from projections.errors import OperatorError, UnreachableError
 from snapshot.kafka.settings import KafkaSettings
 
 READ_SECONDS = 30.0
@@ -37,6 +37,10 @@ class Record(NamedTuple):
 
 class ClusterError(Exception):
     """Kafka did not do what was asked; the text says in one line what it or the client said."""
+
+
+class UnansweredError(ClusterError):
+    """Kafka gave no answer in time, or the connection broke."""
 
 
 class TooFewBrokersError(ClusterError):
@@ -81,6 +85,11 @@ class Cluster(Protocol):
     def close(self) -> None:
         """Close the connection."""
         ...
+
+
+def operator_error(text: str, error: ClusterError) -> OperatorError:
+    """What a command ends with; waiting may help where Kafka did not answer."""
+    return UnreachableError(text) if isinstance(error, UnansweredError) else OperatorError(text)
 
 
 def no_topics(settings: KafkaSettings, missing: Sequence[str]) -> OperatorError:

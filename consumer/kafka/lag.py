@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from consumer.dead_letters.dead_letters import dead_topic
 from consumer.kafka.clients import open_cluster
-from consumer.kafka.cluster import Cluster, ClusterError
+from consumer.kafka.cluster import Cluster, ClusterError, operator_error
 from projections.comments.events import TOPICS
-from projections.errors import OperatorError
 from snapshot.kafka.settings import KafkaSettings
 
 
@@ -35,9 +34,10 @@ def backlog(settings: KafkaSettings, positions: Mapping[str, int]) -> Backlog:
         with open_cluster(settings) as cluster:
             return _backlog(cluster, positions)
     except ClusterError as error:
-        raise OperatorError(
+        raise operator_error(
             f"Kafka at {settings.bootstrap_servers} doesn't say how far its topics are ({error}): see the broker's "
-            "log, and grant this user READ on the topics of events and DESCRIBE on those of dead letters"
+            "log, and grant this user READ on the topics of events and DESCRIBE on those of dead letters",
+            error,
         ) from error
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from consumer.dead_letters.dead_letters import dead_topic
 from consumer.kafka.clients import open_cluster
-from consumer.kafka.cluster import Cluster, ClusterError, Existing, TooFewBrokersError, Topic
+from consumer.kafka.cluster import Cluster, ClusterError, Existing, TooFewBrokersError, Topic, operator_error
 from projections.comments.events import COMMENT_CREATED, INSIGHT_CREATED, TOPICS
 from projections.errors import OperatorError
 from snapshot.announce.announcement import SNAPSHOT_CHANGED
@@ -64,9 +64,10 @@ def ensure_topics(settings: KafkaSettings, *, partitions: int | None = None, rep
                 "default.replication.factor"
             ) from error
         except ClusterError as error:
-            raise OperatorError(
+            raise operator_error(
                 f"Kafka at {settings.bootstrap_servers} refuses to create or describe topics ({error}): "
-                "see the broker's log, and grant this user CREATE and DESCRIBE_CONFIGS"
+                "see the broker's log, and grant this user CREATE and DESCRIBE_CONFIGS",
+                error,
             ) from error
     differences = [
         line
@@ -134,9 +135,10 @@ def configurations(settings: KafkaSettings) -> Mapping[str, Mapping[str, str]]:
         try:
             return _configurations(cluster, sorted(_existing(cluster)))
         except ClusterError as error:
-            raise OperatorError(
+            raise operator_error(
                 f"Kafka at {settings.bootstrap_servers} doesn't tell how long its topics keep messages ({error}): "
-                "see the broker's log, and grant this user DESCRIBE_CONFIGS"
+                "see the broker's log, and grant this user DESCRIBE_CONFIGS",
+                error,
             ) from error
 
 
@@ -146,9 +148,10 @@ def event_ends(settings: KafkaSettings) -> Mapping[str, int]:
         try:
             return cluster.ends(list(TOPICS))
         except ClusterError as error:
-            raise OperatorError(
+            raise operator_error(
                 f"Kafka at {settings.bootstrap_servers} doesn't answer where its topics end ({error}): "
-                "see the broker's log, and grant this user DESCRIBE on the topics"
+                "see the broker's log, and grant this user DESCRIBE on the topics",
+                error,
             ) from error
 
 
@@ -162,8 +165,9 @@ def announced_slugs(settings: KafkaSettings, user_id: int) -> set[str]:
                 if key.startswith(prefix):
                     (found.discard if record.message.value is None else found.add)(key.removeprefix(prefix))
         except ClusterError as error:
-            raise OperatorError(
+            raise operator_error(
                 f"{SNAPSHOT_CHANGED} can't be read at Kafka {settings.bootstrap_servers} ({error}): see "
-                "the broker's log, and grant this user READ on it"
+                "the broker's log, and grant this user READ on it",
+                error,
             ) from error
     return found

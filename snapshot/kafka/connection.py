@@ -4,7 +4,7 @@ import logging
 import socket
 import time
 
-from projections.errors import UnreachableError
+from projections.errors import OperatorError, UnreachableError
 from snapshot.kafka import tls
 from snapshot.kafka.settings import KafkaSettings, addresses
 from snapshot.runtime.throttle import Throttle
@@ -42,14 +42,20 @@ def refuses_user(settings: KafkaSettings) -> str:
     )
 
 
-def no_answer(settings: KafkaSettings, otherwise: str | None = None) -> str:
-    """Say why a port that is open gives no answer, as far as that can be found out; `otherwise`: what is said else."""
+def no_answer(settings: KafkaSettings, otherwise: str | None = None) -> OperatorError:
+    """Why a port that is open gives no answer, as far as that can be found out; `otherwise`: what is said else.
+
+    Nothing tells a broker that hangs from what is none, so waiting may help.
+    """
     if reason := tls.fault(settings):
-        return f"Kafka can't be reached: {reason}"
+        return OperatorError(f"Kafka can't be reached: {reason}")
     if otherwise is not None:
-        return otherwise
+        return OperatorError(otherwise)
     where, protocol = _where(settings), _protocol(settings)
-    return f"{where} is open but doesn't answer as Kafka: correct it, or {protocol} and KAFKA_SSL_*"
+    return UnreachableError(
+        f"{where} is open but doesn't answer as Kafka: restart a broker that hangs, or correct it, or {protocol} and "
+        "KAFKA_SSL_*"
+    )
 
 
 def unforeseen(settings: KafkaSettings, kind: str, text: object) -> str:

@@ -15,6 +15,7 @@ from consumer.kafka.cluster import (
     Record,
     TooFewBrokersError,
     Topic,
+    UnansweredError,
     no_topics,
     split,
 )
@@ -29,6 +30,12 @@ from snapshot.kafka.kafka_python.client import connect
 from snapshot.kafka.settings import KafkaSettings
 
 _WAIT = 500  # milliseconds
+_UNANSWERED = (
+    errors.KafkaTimeoutError,
+    errors.RequestTimedOutError,
+    errors.KafkaConnectionError,
+    errors.NodeNotReadyError,
+)
 
 
 class KafkaPythonCluster:
@@ -149,4 +156,5 @@ def _errors() -> Iterator[None]:
     except errors.InvalidReplicationFactorError as error:
         raise TooFewBrokersError(one_line(error)) from error
     except errors.KafkaError as error:
-        raise ClusterError(one_line(repr(error))) from error
+        kind = UnansweredError if isinstance(error, _UNANSWERED) else ClusterError
+        raise kind(one_line(repr(error))) from error

@@ -1,5 +1,6 @@
 """Looking at topics and records with librdkafka."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
@@ -17,6 +18,7 @@ from consumer.kafka.cluster import (
     Record,
     TooFewBrokersError,
     Topic,
+    UnansweredError,
     no_topics,
     split,
 )
@@ -28,15 +30,29 @@ from snapshot.kafka.settings import KafkaSettings
 _WAIT = 0.5
 _BATCH = 1_000
 _GRACE = 1.0
+_WITHOUT_LEADER = {
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+}
+_UNANSWERED = _WITHOUT_LEADER | {
+    KafkaError._TIMED_OUT,  # noqa: SLF001 - names of librdkafka's, as the next two
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    KafkaError.REQUEST_TIMED_OUT,
+}
 T = TypeVar("T")
 
 
 class LibrdkafkaCluster:
     """`consumer.kafka.cluster.Cluster` over librdkafka; each of its two clients connects when it is first needed."""
 
-    def __init__(self, settings: KafkaSettings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: KafkaSettings, clock: Callable[[], float], sleep: Callable[[float], object] = time.sleep
+    ) -> None:
         self._settings = settings
         self._clock = clock
+        self._sleep = sleep
 
     @cached_property
     def _admin(self) -> AdminClient:
@@ -80,12 +96,10 @@ class LibrdkafkaCluster:
             }
 
     def starts(self, topics: Sequence[str]) -> Mapping[str, int]:
-        with errors():
-            return offsets(self._admin, self._partitions(topics), OffsetSpec.earliest(), READ_SECONDS)
+        return self._offsets(topics, OffsetSpec.earliest())
 
     def ends(self, topics: Sequence[str]) -> Mapping[str, int]:
-        with errors():
-            return offsets(self._admin, self._partitions(topics), OffsetSpec.latest(), READ_SECONDS)
+        return self._offsets(topics, OffsetSpec.latest())
 
     def records(self, topics: Sequence[str]) -> Iterator[Record]:
         with errors():
@@ -112,6 +126,18 @@ class LibrdkafkaCluster:
 
     def close(self) -> None:
         self.__dict__.pop("_admin", None)
+
+    def _offsets(self, topics: Sequence[str], wanted: OffsetSpec) -> Mapping[str, int]:
+        """Ask again while a partition has no leader, as one has none that was just created; librdkafka does not."""
+        deadline = self._clock() + READ_SECONDS
+        with errors():
+            while True:
+                try:
+                    return offsets(self._admin, self._partitions(topics), wanted, READ_SECONDS)
+                except KafkaException as error:
+                    if _code(error) not in _WITHOUT_LEADER or self._clock() > deadline:
+                        raise
+                self._sleep(_WAIT)
 
     def _partitions(self, topics: Sequence[str]) -> list[str]:
         found = self._admin.list_topics(timeout=READ_SECONDS).topics
@@ -141,7 +167,7 @@ class LibrdkafkaCluster:
                 positions[name] = max(positions[name], offset)
                 moved_at = self._clock()
             if self._clock() - moved_at > READ_SECONDS:
-                raise ClusterError(f"no answer for {READ_SECONDS:.0f} s")
+                raise UnansweredError(f"no answer for {READ_SECONDS:.0f} s")
 
 
 def offsets(admin: AdminClient, partitions: Sequence[str], wanted: OffsetSpec, seconds: float) -> dict[str, int]:
@@ -170,7 +196,8 @@ def errors() -> Iterator[None]:
     try:
         yield
     except KafkaException as error:
-        raise ClusterError(text_of(error)) from error
+        kind = UnansweredError if _code(error) in _UNANSWERED else ClusterError
+        raise kind(text_of(error)) from error
 
 
 def _code(error: KafkaException) -> int:

@@ -44,7 +44,7 @@ def connect(
             with _closed_after(seconds + _HANDSHAKE_SECONDS, made):
                 return make(**merged, kafka_client=network)
         except (errors.KafkaError, OSError, ValueError, AssertionError) as error:
-            raise OperatorError(_why(settings, [*logged.errors, error])) from error
+            raise _why(settings, [*logged.errors, error]) from error
 
 
 @contextmanager
@@ -73,13 +73,13 @@ def _closed_after(seconds: float, clients: Sequence[KafkaNetClient]) -> Iterator
     timer.cancel()
 
 
-def _why(settings: KafkaSettings, found: Sequence[BaseException]) -> str:
+def _why(settings: KafkaSettings, found: Sequence[BaseException]) -> OperatorError:
     error = found[-1]
     if any(isinstance(one, _REFUSED) for one in found):
-        return refuses_user(settings)
+        return OperatorError(refuses_user(settings))
     if isinstance(error, errors.KafkaTimeoutError | errors.KafkaConnectionError):
         return no_answer(settings)
-    return unforeseen(settings, type(error).__name__, error)
+    return OperatorError(unforeseen(settings, type(error).__name__, error))
 
 
 # ------------------------------------------------------------------------------------------- kafka-python's own log

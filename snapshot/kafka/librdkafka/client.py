@@ -64,9 +64,7 @@ def connect(
     try:
         client = make(given, logger=heard)
     except (KafkaException, ValueError, TypeError) as error:  # files of certificates are read here
-        raise OperatorError(
-            no_answer(settings, otherwise=unforeseen(settings, "librdkafka", text_of(error)))
-        ) from error
+        raise no_answer(settings, otherwise=unforeseen(settings, "librdkafka", text_of(error))) from error
     _wait(client, settings, heard, time.monotonic() + seconds, said)
     heard.connected()
     return client
@@ -87,7 +85,7 @@ def _wait(
             if heard.refusal is not None:
                 raise OperatorError(refuses_user(settings)) from error
             if time.monotonic() >= deadline:
-                raise OperatorError(no_answer(settings)) from error
+                raise no_answer(settings) from error
         else:
             _hand_over(client, settings, said)
             return

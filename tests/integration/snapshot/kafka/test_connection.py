@@ -1,6 +1,7 @@
 """The message where Kafka can't be reached."""
 
 import logging
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 from consumer.kafka.topics import ensure_topics
-from projections.errors import OperatorError
+from projections.errors import OperatorError, UnreachableError
 from snapshot.kafka.kafka_python.client import quieten
 from snapshot.kafka.messages import Message
 from snapshot.kafka.producer import Producer
@@ -18,6 +19,8 @@ from snapshot.kafka.settings import KafkaSettings
 from support import services
 from support.process import free_port
 
+_WAITED_FOR = re.compile(r"refused|name resolution|not known|doesn't answer as Kafka")
+"""Nothing tells what is none from what is not there yet, or hangs: who is asked to wait does."""
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
 
@@ -49,6 +52,7 @@ def refusal(
         assert capfd.readouterr() == ("", "")
         assert set(threading.enumerate()) <= there
         assert "\n" not in str(caught.value)
+        assert isinstance(caught.value, UnreachableError) == bool(_WAITED_FOR.search(str(caught.value)))
         return str(caught.value)
 
     return text_of
