@@ -67,7 +67,7 @@ class FlushWorker:
         self._saved = False
         """Whether something was saved since that was looked up."""
         self._states: States = ()
-        self._read_at = now()
+        self._read_at: float | None = None
         self._failing = 0
         """How many rounds in a row ended with nothing but failures."""
         self._asked_at: float | None = None
@@ -85,7 +85,8 @@ class FlushWorker:
 
     def states(self) -> States:
         """The states of all buckets, if they were read a moment ago; else none."""
-        return self._states if self._now() - self._read_at < 2 * _CHECK_SECONDS else ()
+        recent = self._read_at is not None and self._now() - self._read_at < 2 * _CHECK_SECONDS
+        return self._states if recent else ()
 
     def step(self) -> float:
         """Flush a batch; the seconds until the next, unless `saved` is called before."""
@@ -106,7 +107,8 @@ class FlushWorker:
         """What is checked while idle, too."""
         now = self._now()
         self._check_at = now + _CHECK_SECONDS
-        before, self._states = self._states, self._flusher.recover_lost()
+        # Once more by the files: the store may have been lost since that was asked at the start, and be new by now.
+        before, self._states = self._states, self._flusher.recover_lost(by_files=self._read_at is None)
         self._read_at = now
         repeat = now >= self._repeat_at
         if repeat or self._states != before:

@@ -9,6 +9,9 @@ from projections.profile_key import ProfileKey
 from snapshot.announce.announcement import Announcement
 from snapshot.deletion_guard import LEAST, SHARE
 
+_TAGGED = 5
+"""So many comments, once for each profile, may not lose all tags there are; see the guard."""
+
 
 class Checks:
     """`violated` is called with each violation."""
@@ -21,6 +24,8 @@ class Checks:
         self._left: set[tuple[ProfileKey, int]] = set()
         """Comments that stopped to count in a profile at some moment, or were shown there although they did not, or
         moved: groups and rows are read one after the other, so a row may seem to be where it never was."""
+        self._most_analysed = 0
+        self._all_tags_went = False
         self._requests: dict[int, int] = {}
         self._sequences: dict[ProfileKey, int] = {}
         self.known: set[ProfileKey] = set()
@@ -33,7 +38,7 @@ class Checks:
     @property
     def may_be_blocked(self) -> bool:
         """Whether so much disappeared that the deletion guard may wait for somebody's word."""
-        return len(self._left) >= LEAST
+        return len(self._left) >= LEAST or self._all_tags_went
 
     def __str__(self) -> str:
         """Where each comment counts."""
@@ -50,6 +55,9 @@ class Checks:
         moved = {one for one, request in self._requests.items() if requests.get(one, request) != request}
         self._left.update((key, one) for key, before in self._counting.items() for one in before & moved)
         self._counting, self._requests = now, requests
+        analysed = sum(one in self._database.tables.analyses for ids in now.values() for one in ids)
+        self._most_analysed = max(self._most_analysed, analysed)
+        self._all_tags_went |= not analysed and self._most_analysed >= _TAGGED
         self.mass.committed(now, self._database.tables.analyses)
 
     def counting(self) -> dict[ProfileKey, set[int]]:

@@ -128,7 +128,7 @@ SPECIMENS = {
 }
 
 LATER: dict[int | None, tuple[int, ...]] = {
-    None: (5218, 5821, 6269, 6395, 6639, 7016, 14791),
+    None: (5218, 5821, 6269, 6395, 6639, 7016, 14791, 15333),
     1: (717, 1051, 1890),
     3: (381, 1763),
     4: (24, 257, 602, 2190, 2920),
@@ -141,7 +141,7 @@ Any: memberships that vanish between the two passes of a rebuild (5821, 6269); a
 to the sweep, and that was as before again when the sweep looked (14791); a damaged file of a profile that had ended
 when the store was lost, so that its end was never announced (5218, 6395); a rebuild that saw a part of what vanished,
 so that the rest passed the guard (6639); a store that fell back to before a member had joined its recovery, which never
-ended then (7016).
+ended then (7016); one that was lost in the first second of a process, beside a first rebuild (15333).
 
 1: a comment that came and went unseen by the tail, while the store held it of a killed one (717, 1051); a row that was
 elsewhere when the first comparison looked, and back when the sweep did (1890). 3: drift was said of what a rebuild
