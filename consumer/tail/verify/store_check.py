@@ -225,10 +225,11 @@ class StoreCheck:
         return left
 
     def _in_flight(self) -> set[int]:
-        """Comments of which the store need not hold everything yet, as `place` numbers them in their profiles.
+        """Comments of which the store need not hold everything yet, as `place` numbers them in their profiles."""
+        return set() if self._consumers.in_process else self._published_since()
 
-        Nor did it, perhaps, when the registers were read: a part's are, before the first of its rows.
-        """
+    def _published_since(self) -> set[int]:
+        """What else was published in this pass: perhaps after the registers were read, which a part's rows are not."""
         return self._builder.recent - self._own
 
     def _not_ahead(self, found: list[Difference]) -> list[Difference]:
@@ -266,7 +267,14 @@ class StoreCheck:
             return []
         # What is ahead of the clock refused what was published since: it was written before the clock was set back.
         latest = max(self._database.clock(), self._last)
-        self._report({one.key for one in found if one.revision <= latest and not one.unknown})
+        late = self._published_since()
+        self._report(
+            {
+                one.key
+                for one in found
+                if one.revision <= latest and not one.unknown and place(one.comment_id, one.key) not in late
+            }
+        )
         self._builder.revisions.saw(max(one.revision for one in found))
         stored: dict[int, dict[ProfileKey, int]] = {one.comment_id: {} for one in found}
         for one in found:

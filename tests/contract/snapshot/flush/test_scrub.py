@@ -365,6 +365,7 @@ def test_a_run_that_is_to_end_does_not_fail_for_announcements_that_cannot_be_rea
     def away() -> Announced:
         raise OperatorError("Kafka is away")
 
+    FolderEpochs(one.folder).record(one.store.bucket_states())
     announced_elsewhere(one, ANN)
     detector = RollbackDetector(one.store)
     detector.accept()
