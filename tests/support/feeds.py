@@ -40,8 +40,8 @@ class KafkaFeed:
     def publish(self, events: Sequence[Event]) -> None:
         self._producer.send(events)
 
-    def open(self) -> KafkaSource:
-        self._opened.append(KafkaSource(self.settings, "test", options=self.options, metrics=self.metrics))
+    def open(self, group_id: str = "test") -> KafkaSource:
+        self._opened.append(KafkaSource(self.settings, group_id, options=self.options, metrics=self.metrics))
         return self._opened[-1]
 
     def close(self) -> None:

@@ -39,12 +39,12 @@ def connect(
         return made[-1]
 
     merged = settings.options() | {"bootstrap_timeout_ms": int(seconds * 1000)} | options
-    with _silence() as logged:
+    with _log.collect() as logged:
         try:
             with _closed_after(seconds + _HANDSHAKE_SECONDS, made):
                 return make(**merged, kafka_client=network)
         except (errors.KafkaError, OSError, ValueError, AssertionError) as error:
-            raise _why(settings, [*logged.errors, error]) from error
+            raise _why(settings, [*logged, error]) from error
 
 
 @contextmanager
@@ -85,36 +85,43 @@ def _why(settings: KafkaSettings, found: Sequence[BaseException]) -> OperatorErr
 # ------------------------------------------------------------------------------------------- kafka-python's own log
 
 
+class _Log(ReadableLog):
+    """Readable warnings; silent while a client connects, whose one error tells it all at the end.
+
+    Several threads may connect at once: each has a list of its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("kafka-python")
+        self._collecting: dict[object, list[BaseException]] = {}
+
+    @contextmanager
+    def collect(self) -> Iterator[list[BaseException]]:
+        """Collect the errors that kafka-python only logs: why a connection failed, while it tries again."""
+        key, found = object(), list[BaseException]()
+        self._collecting[key] = found
+        try:
+            yield found
+        finally:
+            del self._collecting[key]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        collecting = list(self._collecting.values())
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        for found in collecting:
+            found += [one for one in arguments if isinstance(one, BaseException)]
+        if not collecting:
+            super().emit(record)
+
+
+_log = _Log()
+
+
 def quieten() -> None:
     """Turn kafka-python's log into readable warnings; the same when called again."""
     theirs = logging.getLogger("kafka")
-    if not any(isinstance(handler, ReadableLog) for handler in theirs.handlers):
-        theirs.addHandler(ReadableLog("kafka-python"))
-        theirs.setLevel(logging.WARNING)
-        theirs.propagate = False
-        # It warns of its own slowness whenever a large answer is read on a busy machine.
-        logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
-
-
-class _Collected(logging.Handler):
-    """Keeps the errors that kafka-python only logs: why a connection failed, while it tries again."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.errors: list[BaseException] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        arguments = record.args if isinstance(record.args, tuple) else ()
-        self.errors += [one for one in arguments if isinstance(one, BaseException)]
-
-
-@contextmanager
-def _silence() -> Iterator[_Collected]:
-    """Say nothing while connecting: one error tells it all, at the end."""
-    theirs = logging.getLogger("kafka")
-    collected = _Collected()
-    before, theirs.handlers = theirs.handlers, [collected]
-    try:
-        yield collected
-    finally:
-        theirs.handlers = before
+    theirs.addHandler(_log)  # once, however often
+    theirs.setLevel(logging.WARNING)
+    theirs.propagate = False
+    # It warns of its own slowness whenever a large answer is read on a busy machine.
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)

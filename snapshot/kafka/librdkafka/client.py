@@ -29,6 +29,7 @@ _REFUSED = (
     KafkaError.ILLEGAL_SASL_STATE,
 )
 _log = logging.getLogger("librdkafka")
+_readable = ReadableLog("librdkafka")
 Client = TypeVar("Client")
 
 COMMON: dict[str, str | int | bool] = {
@@ -123,10 +124,9 @@ class _Heard:
     def connected(self) -> None:
         """From now on, pass the log on."""
         self._connecting = False
-        if not any(isinstance(handler, ReadableLog) for handler in _log.handlers):
-            _log.addHandler(ReadableLog("librdkafka"))
-            _log.setLevel(logging.WARNING)
-            _log.propagate = False
+        _log.addHandler(_readable)  # once, however often
+        _log.setLevel(logging.WARNING)
+        _log.propagate = False
 
 
 def text_of(error: BaseException | KafkaError) -> str:

@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ import pytest
 
 from consumer.kafka.topics import ensure_topics
 from projections.errors import OperatorError, UnreachableError
-from snapshot.kafka.kafka_python.client import quieten
+from snapshot.kafka.kafka_python.client import connect, quieten
 from snapshot.kafka.messages import Message
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
@@ -130,3 +131,29 @@ def test_kafka_pythons_errors_become_one_warning_of_one_line_each(caplog: pytest
     ours = [record for record in caplog.records if record.name.startswith("snapshot")]
     assert [record.getMessage() for record in ours] == ["kafka-python: Connection failed: gone"]
     assert not ours[0].exc_info
+
+
+def test_two_threads_that_connect_at_once_leave_the_log_as_it_was() -> None:
+    quieten()
+    before = logging.getLogger("kafka").handlers[:]
+    first_is_in, second_is_in, first_is_out = threading.Event(), threading.Event(), threading.Event()
+
+    def first(**_options: object) -> None:
+        first_is_in.set()
+        assert second_is_in.wait(10)
+
+    def second(**_options: object) -> None:
+        second_is_in.set()
+        assert first_is_out.wait(10)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(2) as pool:
+        settings = KafkaSettings(bootstrap_servers=f"127.0.0.1:{server.getsockname()[1]}")
+        one = pool.submit(connect, first, settings)
+        assert first_is_in.wait(10)
+        other = pool.submit(connect, second, settings)
+        one.result(10)
+        first_is_out.set()
+        other.result(10)
+    assert logging.getLogger("kafka").handlers == before, (
+        "a list that collects errors would grow as long as Kafka is away"
+    )
