@@ -56,7 +56,7 @@ class Narration:
         if self._caught_up:
             self._say("caught up", self._figures(), seconds=round(now - self._began, 1))
         elif now - self._said_at >= _CATCHING_UP_SECONDS:
-            self._say("catching up", self._figures())
+            self._say("catching up", self._figures() if any(self._since().values()) else {})
 
     def end(self) -> None:
         """Say what it did in all."""

@@ -73,14 +73,18 @@ class FolderEpochs:
     def note_writes(self, states: States, *, flush: bool) -> None:
         """Files are about to say what these states stand for: a store that holds less fell back. Raises OSError.
 
-        A folder without a record gets none: `compare` tells by its snapshots what it was written from.
+        A folder gets its record before its first snapshot, so that whoever starts meanwhile meets none without the
+        other. One with snapshots and no record gets none: `compare` tells by them what it was written from.
         """
         known = self.known()
-        higher = {
-            bucket: LatestState(state, seen.in_step and _same(seen.state, state))
-            for bucket, state in _given(states)
-            if (seen := known.get(bucket)) is not None and _is_higher(state, seen.state)
-        }
+        if not known and not self._has_snapshots():
+            higher = {bucket: LatestState(state, in_step=False) for bucket, state in _given(states)}
+        else:
+            higher = {
+                bucket: LatestState(state, seen.in_step and _same(seen.state, state))
+                for bucket, state in _given(states)
+                if (seen := known.get(bucket)) is not None and _is_higher(state, seen.state)
+            }
         if higher:
             self._write({**known, **higher}, flush=flush)
 
@@ -112,7 +116,7 @@ class FolderEpochs:
         without which another process writes none. Where there are none either, and the store is new, `announced` tells
         whether another had announced anything: its profiles may have ended since. May raise OperatorError.
         """
-        written = by_files and any(self._folder.owned(name) is not None for name in self._folder.names())
+        written = by_files and self._has_snapshots()
         known = self.expected()
         states, rolled_back = read()
         if self.seen:
@@ -123,6 +127,9 @@ class FolderEpochs:
         if new and self._has_shown(announced()):
             rolled_back = {**rolled_back, **dict.fromkeys(new, "profiles are announced, and the store is new")}
         return StatesRead(states, rolled_back)
+
+    def _has_snapshots(self) -> bool:
+        return any(self._folder.owned(name) is not None for name in self._folder.names())
 
     def _has_shown(self, announced: Announced) -> bool:
         slug = self._folder.identity.group_slug

@@ -94,7 +94,8 @@ class Scrub:
         """
         try:
             self._folder.keep()
-            found = self._check_epochs(self._store.bucket_states() if states is None else states) + self._round()
+            states = self._store.bucket_states() if states is None else states
+            found = self._check_epochs(states) + self._round(states)
         except OSError as error:
             reason = error.strerror or str(error)
             self.trouble = (
@@ -259,9 +260,12 @@ class Scrub:
 
     # --------------------------------------------------------------------------------------------------------- round
 
-    def _round(self) -> list[ProfileKey]:
-        """Compare the next few files, and once more those that differed a while ago."""
-        wrong = self._repair(self._confirmed())
+    def _round(self, states: States) -> list[ProfileKey]:
+        """Compare the next few files, and once more those that differed a while ago.
+
+        Nothing of a bucket that recovers is flushed; a later round comes by.
+        """
+        wrong = self._repair([one for one in self._confirmed() if complete(states, [bucket_of(one.key.user_id)])])
         if not self._round_keys:
             self._round_keys.extend(self._next_keys())
         keys = [self._round_keys.popleft() for _ in range(min(_PROFILES_A_STEP, len(self._round_keys)))]

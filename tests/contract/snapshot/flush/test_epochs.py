@@ -142,6 +142,21 @@ def test_what_another_process_writes_into_a_new_folder_meanwhile_is_no_loss(
         assert found.content(ANN)["message_count"] == 1
 
 
+def test_a_run_that_is_the_first_to_write_into_a_folder_is_no_loss_to_who_starts_beside_it(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """Chaos, librdkafka, seed 3: a rebuild wrote the first files, and the first consumer called all buckets lost."""
+    with rig(bench, tmp_path / "profiles") as found:
+        found.store.initialize(ORIGIN)
+        found.apply(comment(ANN, 10, 1))
+        fall_back = keep(found.store)
+        found.apply(comment(ANN, 11, 1))
+        found.flush()
+        assert _lost(found) == []
+        fall_back()
+        assert _lost(found) == [bucket_of(ANN.user_id)], "what they were written from is known, too"
+
+
 def test_a_folder_without_snapshots_is_written_from_whatever_store(bench: Bench, tmp_path: Path) -> None:
     with rig(bench, tmp_path / "profiles") as found:
         found.store.initialize(ORIGIN)

@@ -180,6 +180,23 @@ def test_it_is_announced_again_too_while_orphan_files_wait_for_the_recovery(one:
     assert one.announced.of(ANN)[-1] is not None
 
 
+def test_of_what_recovers_files_wait_and_are_not_complained_of_again_and_again(one: Rig) -> None:
+    scrubbing = Scrubbing(one)
+    scrubbing.round()
+    bucket = bucket_of(ANN.user_id)
+    one.store.raise_epoch(bucket, 0, RAISED, InitialPositions({}, {}, "1"))
+    one.folder.place(ANN).unlink()
+    with capture_logs() as said:
+        assert scrubbing.round() == {ANN}
+    assert [line["event"] for line in said] == ["files are not as the store says; writing and announcing them again"]
+    one.folder.place(FAR).unlink()
+    assert scrubbing.round() == {FAR}, "the rest is looked at all the while"
+    recovered(one.store, bucket)
+    one.flush()
+    assert scrubbing.round() == set()
+    one.right()
+
+
 def test_epochs_that_were_looked_at_are_remembered_in_the_folder(one: Rig) -> None:
     Scrubbing(one).scrub.step()
     assert Scrubbing(one).scrub.pending_buckets() == []
@@ -276,6 +293,7 @@ def test_a_profile_that_recovery_brings_back_keeps_its_file(one: Rig) -> None:
 
 def test_in_a_store_that_was_recreated_it_waits_for_the_recovery(one: Rig) -> None:
     lose(one, DAN)
+    (one.folder.path / EPOCHS).unlink()
     assert recover_lost(FolderEpochs(one.folder), one.store, by_files=True).raised == BUCKETS
     scrubbing = Scrubbing(one)
     assert scrubbing.round() == set()

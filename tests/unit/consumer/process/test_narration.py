@@ -44,12 +44,14 @@ def test_it_says_first_what_it_runs_on(scene: Scene) -> None:
 def test_progress_while_it_catches_up_and_then_once_that_it_has(scene: Scene) -> None:
     assert scene.said_after(9) == []
     assert scene.said_after(2, events=500) == [{"event": "catching up", "events": 500}]
+    assert scene.said_after(40) == [], "nothing happened"
+    assert scene.said_after(10, events=600) == [{"event": "catching up", "events": 600}]
     scene.caught_up = True
     said = scene.said_after(2, events=900, written=7)
     assert [(line["event"], line["events"], line["written"]) for line in said] == [("caught up", 900, 7)]
-    assert 11 < said[0]["seconds"] < 13.5
+    assert 61 < said[0]["seconds"] < 63.5
     asked = scene.asked
-    assert asked < 15, "a question may cost something"
+    assert asked < 65, "a question may cost something"
     assert scene.said_after(20) == []
     assert scene.asked == asked
 
