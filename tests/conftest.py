@@ -1,5 +1,6 @@
 """Real servers for tests. Each starts when a first test asks for it and ends with the run."""
 
+import gc
 import gzip
 import itertools
 import json
@@ -65,6 +66,8 @@ def _threads_end_with_their_test() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     new = [thread for thread in threading.enumerate() if thread not in before]
+    if new:
+        gc.collect()  # a pool that nobody refers to ends its threads
     for thread in new:
         thread.join(10)
     assert [thread.name for thread in new if thread.is_alive()] == []

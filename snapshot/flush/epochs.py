@@ -65,10 +65,17 @@ class FolderEpochs:
             if state is not None and not ((seen := known.get(bucket)) and seen.in_step and _same(seen.state, state))
         ]
 
-    def record(self, states: States) -> None:
-        """The folder is in step with these epochs. What it has seen more of is kept, and is a loss. Raises OSError."""
+    def record(self, states: States, *, announced: bool = True) -> None:
+        """The folder is in step with these epochs. What it has seen more of is kept, and is a loss. Raises OSError.
+
+        Not `announced`: what is announced was not compared, so one that was raised is not in step yet.
+        """
         known = self.known()
-        self._write({**known, **{bucket: _compared(known.get(bucket), state) for bucket, state in _given(states)}})
+        compared = {
+            bucket: _compared(known.get(bucket), state, in_step=announced or not state.epoch)
+            for bucket, state in _given(states)
+        }
+        self._write({**known, **compared})
 
     def note_writes(self, states: States, *, flush: bool) -> None:
         """Files are about to say what these states stand for: a store that holds less fell back. Raises OSError.
@@ -113,27 +120,29 @@ class FolderEpochs:
 
         The folder is read first: what another process notes meanwhile is no loss. `by_files`: snapshots in a folder
         without a record (`wb` wrote them, or an older version) count as well; they are looked for before the record,
-        without which another process writes none. Where there are none either, and the store is new, `announced` tells
-        whether another had announced anything: its profiles may have ended since. May raise OperatorError.
+        without which another process writes none. Where no consumer ever read into the store, `announced` tells whether
+        it is there in place of another, which had announced profiles without a file. May raise OperatorError.
         """
         written = by_files and self._has_snapshots()
         known = self.expected()
         states, rolled_back = read()
         if self.seen:
             self.expect(states)
-        if known or written:
-            return StatesRead(states, {**rolled_back, **_losses(known, states)})
-        new = [bucket for bucket, state in enumerate(states) if state is None]
-        if new and self._has_shown(announced()):
-            rolled_back = {**rolled_back, **dict.fromkeys(new, "profiles are announced, and the store is new")}
-        return StatesRead(states, rolled_back)
+        lost = {**rolled_back, **(_losses(known, states) if known or written else {})}
+        new = [bucket for bucket, state in enumerate(states) if _is_new(state) and bucket not in lost]
+        if new and self._lacks_any(announced()):
+            lost |= dict.fromkeys(new, "profiles are announced, and the store is new")
+        return StatesRead(states, lost)
 
     def _has_snapshots(self) -> bool:
         return any(self._folder.owned(name) is not None for name in self._folder.names())
 
-    def _has_shown(self, announced: Announced) -> bool:
+    def _lacks_any(self, announced: Announced) -> bool:
         slug = self._folder.identity.group_slug
-        return any(found != NO_FILE and slug in (None, key.group_slug) for key, found in announced.items())
+        return any(
+            found != NO_FILE and slug in (None, key.group_slug) and self._folder.lacks(key)
+            for key, found in announced.items()
+        )
 
     def _write(self, known: Mapping[int, LatestState], *, flush: bool = True) -> None:
         content = msgspec.json.encode({bucket: _spell(seen) for bucket, seen in known.items()}) + b"\n"
@@ -201,6 +210,11 @@ def _losses(known: Mapping[int, LatestState], states: States) -> dict[int, str]:
     return {bucket: reason for bucket, reason in found.items() if reason is not None}
 
 
+def _is_new(state: BucketState | None) -> bool:
+    """Whether no consumer ever read into the bucket; a rebuild may have filled it."""
+    return state is None or not (state.positions or state.epoch)
+
+
 def _given(states: States) -> list[tuple[int, BucketState]]:
     return [(bucket, state) for bucket, state in enumerate(states) if state is not None]
 
@@ -214,11 +228,12 @@ def _is_higher(state: BucketState, seen: BucketState) -> bool:
     return find_rollback(seen, state) is None and (state.epoch, state.writes) > (seen.epoch, seen.writes)
 
 
-def _compared(seen: LatestState | None, state: BucketState) -> LatestState:
+def _compared(seen: LatestState | None, state: BucketState, *, in_step: bool) -> LatestState:
     """What is known once the files were compared in this state; what fell back within its epoch is a loss still."""
+    before = seen is not None and seen.in_step and _same(seen.state, state)
     if seen is None or find_rollback(seen.state, state) is None:
-        return LatestState(state, in_step=True)
-    return seen._replace(in_step=seen.in_step or _same(seen.state, state))
+        return LatestState(state, in_step or before)
+    return seen._replace(in_step=seen.in_step or (in_step and _same(seen.state, state)))
 
 
 def _spell(seen: LatestState) -> str:

@@ -14,7 +14,8 @@ from projections.comments.register import GONE
 from projections.errors import OperatorError
 from projections.paging import pages
 from projections.profile_key import BUCKETS, ProfileKey
-from projections.store.protocol import ABSENT, BucketState, Store
+from projections.projection import RULES_VERSION
+from projections.store.protocol import ABSENT, BucketState, InitialPositions, Store
 from projections.watermark import tail_is_running
 from snapshot.files.check import BadFile, FileCheck, bad_file
 from snapshot.files.orphans import orphan_files, reason_to_keep
@@ -72,8 +73,12 @@ class PublishStep:
         self._sleep = sleep
 
     def begin(self) -> None:
-        """Note what the store holds; what is detected and repaired from now on is part of it."""
+        """Note what the store holds; what is detected and repaired from now on is part of it.
+
+        A new store begins here: its consumers give it positions, and whatever it loses before that is noticed.
+        """
         self.recover_lost()
+        self._store.initialize(InitialPositions({}, {}, RULES_VERSION))
         self._epochs.expect(self._store.bucket_states())
 
     def recover_lost(self) -> None:
@@ -84,9 +89,13 @@ class PublishStep:
         recover_lost(self._epochs, self._store)
 
     def record(self, states: Sequence[BucketState | None]) -> None:
-        """All files were compared in these states: the folder is in step with those that do not recover."""
+        """All files were compared in these states: the folder is in step with those that do not recover.
+
+        Not with an epoch that was raised: what ended meanwhile may be announced, which the daemon compares.
+        """
+        whole = [state if complete(states, [bucket]) else None for bucket, state in enumerate(states)]
         with suppress(OSError):  # then the daemon compares them once more
-            self._epochs.record([state if complete(states, [bucket]) else None for bucket, state in enumerate(states)])
+            self._epochs.record(whole, announced=False)
             self._epochs.note_writes(self._store.bucket_states(), flush=True)
 
     def add_folder(self) -> None:

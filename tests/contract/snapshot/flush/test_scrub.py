@@ -432,6 +432,7 @@ def test_a_new_folder_in_a_store_that_was_lost_once_announces_nothing_again(one:
     one.flush(flusher)
     assert second.hash_on_disk(ANN) == known
     assert one.announced.of(ANN) == before
+    second.close()
 
 
 def test_so_many_ends_are_not_announced_unless_confirmed(one: Rig) -> None:

@@ -1,16 +1,20 @@
 """A rebuild whose files or announcements fail says so; one whose trouble passes goes on."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from projections.errors import OperatorError
+from projections.profile_key import BUCKETS, ProfileKey
 from projections.store.memory import MemoryStore
-from projections.store.protocol import InitialPositions
+from projections.store.protocol import InitialPositions, RecoveryGoal
 from snapshot.announce.announcement import Announcement
-from snapshot.flush.epochs import EPOCHS
+from snapshot.files.folder import open_folder
+from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
+from snapshot.flush.scrub import Scrub
 from snapshot.rebuild.detect import Detection
 from snapshot.rebuild.publish import PublishStep
 from snapshot.rebuild.rebuild import Rebuild
@@ -18,6 +22,9 @@ from support.rebuilding import RecordingAnnouncer, Town
 from support.rollback import keep
 from support.stores import NOW, Clock
 from support.whiteballoon import WhiteBalloon
+
+ORIGIN = InitialPositions({"tail/0": 0}, {}, "1")
+GONE = ProfileKey(9, "elm")
 
 
 class Refusing(RecordingAnnouncer):
@@ -107,14 +114,16 @@ def test_a_flush_ends_under_traffic_that_does_not(town: Town) -> None:
     town.check()
 
 
+@pytest.mark.parametrize("consumed", [True, False], ids=["consumed", "new"])
 @pytest.mark.parametrize(
     "moment", [(Detection, "detect"), (Rebuild, "_repair"), (PublishStep, "_wrong_files")], ids=lambda one: one[1]
 )
 def test_a_rebuild_whose_store_was_lost_since_it_began_removes_nothing(
-    town: Town, monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str]
+    town: Town, monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str], consumed: bool
 ) -> None:
     """What it compared was in step; and a folder without a record does not tell what it was written from."""
-    town.store.initialize(InitialPositions({"tail/0": 0}, {}, "1"))
+    if consumed:
+        town.store.initialize(ORIGIN)
     lose = keep(town.store)
     town.rebuild()
     before = town.files()
@@ -133,3 +142,32 @@ def test_a_rebuild_whose_store_was_lost_since_it_began_removes_nothing(
     town.rebuild()
     assert town.rebuild().exit_code == 0
     assert town.files() == before
+
+
+def test_what_a_rebuild_wrote_first_is_no_loss_to_the_first_consumer_unless_more_was_announced(town: Town) -> None:
+    town.rebuild()
+    announced: dict[ProfileKey, str | None] = {
+        ProfileKey(one.user_id, one.group_slug): None for one in town.announced.all
+    }
+    with closing(open_folder(town.out, None)) as folder:
+
+        def raised() -> int:
+            return recover_lost(FolderEpochs(folder), town.store, by_files=True, announced=lambda: announced).raised
+
+        assert raised() == 0
+        announced[GONE] = "0" * 64
+        assert raised() == BUCKETS
+        assert raised() == 0, "a restart raises no further epoch"
+
+
+def test_a_rebuild_that_ends_a_recovery_leaves_the_daemon_what_only_the_announcements_know(town: Town) -> None:
+    town.store.initialize(ORIGIN)
+    town.rebuild()
+    for bucket in range(BUCKETS):
+        goal = RecoveryGoal({}, reconcile=True, reason="a test")
+        assert town.store.raise_epoch(bucket, 0, goal, ORIGIN)
+    town.rebuild()
+    assert all(state and state.recovery is None for state in town.store.bucket_states())
+    with closing(open_folder(town.out, None)) as folder:
+        assert Scrub(town.store, folder, announced=lambda: {GONE: "0" * 64}).step() == [GONE]
+        assert Scrub(town.store, folder, announced=lambda: {GONE: "0" * 64}).step() == [], "once is enough"
