@@ -120,29 +120,27 @@ class FolderEpochs:
 
         The folder is read first: what another process notes meanwhile is no loss. `by_files`: snapshots in a folder
         without a record (`wb` wrote them, or an older version) count as well; they are looked for before the record,
-        without which another process writes none. Where no consumer ever read into the store, `announced` tells whether
-        it is there in place of another, which had announced profiles without a file. May raise OperatorError.
+        without which another process writes none. Where there are none either, and the store is new, `announced` tells
+        whether another had announced anything: its profiles may have ended since. May raise OperatorError.
         """
         written = by_files and self._has_snapshots()
         known = self.expected()
         states, rolled_back = read()
         if self.seen:
             self.expect(states)
-        lost = {**rolled_back, **(_losses(known, states) if known or written else {})}
-        new = [bucket for bucket, state in enumerate(states) if _is_new(state) and bucket not in lost]
-        if new and self._lacks_any(announced()):
-            lost |= dict.fromkeys(new, "profiles are announced, and the store is new")
-        return StatesRead(states, lost)
+        if known or written:
+            return StatesRead(states, {**rolled_back, **_losses(known, states)})
+        new = [bucket for bucket, state in enumerate(states) if state is None]
+        if new and self._has_shown(announced()):
+            rolled_back = {**rolled_back, **dict.fromkeys(new, "profiles are announced, and the store is new")}
+        return StatesRead(states, rolled_back)
 
     def _has_snapshots(self) -> bool:
         return any(self._folder.owned(name) is not None for name in self._folder.names())
 
-    def _lacks_any(self, announced: Announced) -> bool:
+    def _has_shown(self, announced: Announced) -> bool:
         slug = self._folder.identity.group_slug
-        return any(
-            found != NO_FILE and slug in (None, key.group_slug) and self._folder.lacks(key)
-            for key, found in announced.items()
-        )
+        return any(found != NO_FILE and slug in (None, key.group_slug) for key, found in announced.items())
 
     def _write(self, known: Mapping[int, LatestState], *, flush: bool = True) -> None:
         content = msgspec.json.encode({bucket: _spell(seen) for bucket, seen in known.items()}) + b"\n"
@@ -208,11 +206,6 @@ def _losses(known: Mapping[int, LatestState], states: States) -> dict[int, str]:
         return {bucket: reason for bucket, state in enumerate(states) if state is None or not state.epoch}
     found = {bucket: find_rollback(seen.state, states[bucket]) for bucket, seen in known.items()}
     return {bucket: reason for bucket, reason in found.items() if reason is not None}
-
-
-def _is_new(state: BucketState | None) -> bool:
-    """Whether no consumer ever read into the bucket; a rebuild may have filled it."""
-    return state is None or not (state.positions or state.epoch)
 
 
 def _given(states: States) -> list[tuple[int, BucketState]]:

@@ -14,8 +14,7 @@ from projections.comments.register import GONE
 from projections.errors import OperatorError
 from projections.paging import pages
 from projections.profile_key import BUCKETS, ProfileKey
-from projections.projection import RULES_VERSION
-from projections.store.protocol import ABSENT, BucketState, InitialPositions, Store
+from projections.store.protocol import ABSENT, BucketState, Store
 from projections.watermark import tail_is_running
 from snapshot.files.check import BadFile, FileCheck, bad_file
 from snapshot.files.orphans import orphan_files, reason_to_keep
@@ -73,12 +72,8 @@ class PublishStep:
         self._sleep = sleep
 
     def begin(self) -> None:
-        """Note what the store holds; what is detected and repaired from now on is part of it.
-
-        A new store begins here: its consumers give it positions, and whatever it loses before that is noticed.
-        """
+        """Note what the store holds; what is detected and repaired from now on is part of it."""
         self.recover_lost()
-        self._store.initialize(InitialPositions({}, {}, RULES_VERSION))
         self._epochs.expect(self._store.bucket_states())
 
     def recover_lost(self) -> None:

@@ -13,7 +13,7 @@ from projections.store.memory import MemoryStore
 from projections.store.protocol import InitialPositions, RecoveryGoal
 from snapshot.announce.announcement import Announcement
 from snapshot.files.folder import open_folder
-from snapshot.flush.epochs import EPOCHS, FolderEpochs, recover_lost
+from snapshot.flush.epochs import EPOCHS
 from snapshot.flush.scrub import Scrub
 from snapshot.rebuild.detect import Detection
 from snapshot.rebuild.publish import PublishStep
@@ -114,16 +114,14 @@ def test_a_flush_ends_under_traffic_that_does_not(town: Town) -> None:
     town.check()
 
 
-@pytest.mark.parametrize("consumed", [True, False], ids=["consumed", "new"])
 @pytest.mark.parametrize(
     "moment", [(Detection, "detect"), (Rebuild, "_repair"), (PublishStep, "_wrong_files")], ids=lambda one: one[1]
 )
 def test_a_rebuild_whose_store_was_lost_since_it_began_removes_nothing(
-    town: Town, monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str], consumed: bool
+    town: Town, monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str]
 ) -> None:
     """What it compared was in step; and a folder without a record does not tell what it was written from."""
-    if consumed:
-        town.store.initialize(ORIGIN)
+    town.store.initialize(ORIGIN)
     lose = keep(town.store)
     town.rebuild()
     before = town.files()
@@ -142,22 +140,6 @@ def test_a_rebuild_whose_store_was_lost_since_it_began_removes_nothing(
     town.rebuild()
     assert town.rebuild().exit_code == 0
     assert town.files() == before
-
-
-def test_what_a_rebuild_wrote_first_is_no_loss_to_the_first_consumer_unless_more_was_announced(town: Town) -> None:
-    town.rebuild()
-    announced: dict[ProfileKey, str | None] = {
-        ProfileKey(one.user_id, one.group_slug): None for one in town.announced.all
-    }
-    with closing(open_folder(town.out, None)) as folder:
-
-        def raised() -> int:
-            return recover_lost(FolderEpochs(folder), town.store, by_files=True, announced=lambda: announced).raised
-
-        assert raised() == 0
-        announced[GONE] = "0" * 64
-        assert raised() == BUCKETS
-        assert raised() == 0, "a restart raises no further epoch"
 
 
 def test_a_rebuild_that_ends_a_recovery_leaves_the_daemon_what_only_the_announcements_know(town: Town) -> None:
