@@ -67,7 +67,7 @@ def run(seed: int, mode: Mode, seconds: float, keep_in: Path, client: str = KAFK
         changes=dict(world.writers.made),
         faults={name.removeprefix("fault: "): n for name, n in sorted(counts.items()) if name.startswith("fault: ")},
         recovery_seconds=verdict.recovery_seconds,
-        confirmed=verdict.confirmed,
+        confirmed=verdict.confirmations > 0,
         refused_starts=sum(process.refused for process in world.processes),
         kept=None if kept is None else str(kept),
     )

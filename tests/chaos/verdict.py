@@ -12,6 +12,8 @@ from chaos.world import SCOPE, World
 _STALLED_SECONDS = 180.0
 """Nothing moved for so long: longer than any lease, session or pause of the product's."""
 _CONFIRM_SECONDS = 20.0
+_MOST_CONFIRMATIONS = 3
+"""What is confirmed before the consumers have read everything does not count for what they read then."""
 _LOOK_SECONDS = 1.0
 _TRACEBACK = "Traceback (most recent call last)"
 
@@ -22,10 +24,10 @@ class Verdict:
     def __init__(self, world: World) -> None:
         self.failures: list[str] = []
         self.recovery_seconds: float | None = None
-        self.confirmed = False
-        """Whether an operator had to confirm what the deletion guard blocked."""
+        self.confirmations = 0
+        """How often an operator had to confirm what the deletion guard blocked."""
         self._world = world
-        self._said = {process.name: _size(process.log) for process in world.processes}
+        self._said = self._sizes()
 
     def reach(self) -> None:
         """Wait, demand, end the processes, and demand again."""
@@ -63,7 +65,7 @@ class Verdict:
                 if not wrong:
                     return []
             still = time.monotonic() - moved
-            if still > _CONFIRM_SECONDS and not self.confirmed and self._blocked():
+            if still > _CONFIRM_SECONDS and self.confirmations < _MOST_CONFIRMATIONS and self._blocked():
                 self._confirm()
                 moved = time.monotonic()
             elif still > _STALLED_SECONDS:
@@ -88,13 +90,17 @@ class Verdict:
         return sum(self._world.kafka.ends((*EVENTS, CHANGED)).values())
 
     def _blocked(self) -> bool:
-        """Whether the deletion guard asked for a confirmation since the faults ended."""
+        """Whether the deletion guard asked for a confirmation since the faults ended, or since the last one."""
         return any("--prune-all" in _since(one.log, self._said[one.name]) for one in self._world.processes)
 
     def _confirm(self) -> None:
         """What the log asks the operator for."""
-        self.confirmed = True
+        self.confirmations += 1
         self._command("confirm", ["snapshot-rebuild", "--all", "--prune-all"])
+        self._said = self._sizes()
+
+    def _sizes(self) -> dict[str, int]:
+        return {process.name: _size(process.log) for process in self._world.processes}
 
     # -------------------------------------------------------------------------------------------------------- demands
 
