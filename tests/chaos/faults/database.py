@@ -3,6 +3,7 @@
 from sqlalchemy import delete, select
 
 from chaos.database_stand import PostgresStand, SQLiteStand, copy_of, patiently, restore
+from chaos.expectation import expected, files
 from chaos.faults.base import Fault
 from chaos.world import World
 from projections.whiteballoon import request_comments, users
@@ -88,7 +89,10 @@ class DatabaseRepliesCut(_OfDatabase):
 
 
 class HalfRestored(_OfDatabase):
-    """Most people's comments are missing for a while. Where nobody confirmed that, their files have to stay."""
+    """Most people's comments are missing for a while. Where nobody confirmed that, their files have to stay.
+
+    Those of profiles that had ended before, by a title or a membership, are on their way out.
+    """
 
     weight = 3
     lasts = (3.0, 12.0)
@@ -100,7 +104,7 @@ class HalfRestored(_OfDatabase):
         with wb.main.connect() as connection:
             everybody = list(connection.execute(select(users.c.id)).scalars())
         gone = self.dice.sample(everybody, len(everybody) * 3 // 4)
-        self._before = self._files()
+        self._before = files(self.world.profiles).keys() & expected(self.world).keys()
         patiently(lambda: self._delete(gone))
 
     def _delete(self, gone: list[int]) -> None:
@@ -108,7 +112,7 @@ class HalfRestored(_OfDatabase):
             connection.execute(delete(request_comments).where(request_comments.c.user_id.in_(gone)))
 
     def end(self) -> None:
-        missing = self._before - self._files()
+        missing = self._before - files(self.world.profiles).keys()
         self.facts["files missing"] = len(missing)
         if not self.world.traits.confirmed and len(missing) >= _GUARDED and len(missing) * 2 > len(self._before):
             self.world.failures.append(
@@ -116,9 +120,6 @@ class HalfRestored(_OfDatabase):
             )
         patiently(lambda: restore(self.world.database.wb, self._copy))
         self.world.writers.go_on()
-
-    def _files(self) -> set[str]:
-        return {path.name for path in self.world.profiles.glob("*.json")}
 
 
 class FewRowsLost(_OfDatabase):
