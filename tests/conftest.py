@@ -1,6 +1,5 @@
 """Real servers for tests. Each starts when a first test asks for it and ends with the run."""
 
-import gc
 import gzip
 import itertools
 import json
@@ -61,13 +60,11 @@ def _logging_as_before() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _threads_end_with_their_test() -> Iterator[None]:
-    """What a test leaves open works on in the tests after it: a client logs there, and is a member of their groups."""
+def _no_client_is_left_open() -> Iterator[None]:
+    """One of kafka-python's that a test leaves open logs in the tests after it, and is a member of their groups."""
     before = set(threading.enumerate())
     yield
-    new = [thread for thread in threading.enumerate() if thread not in before]
-    if new:
-        gc.collect()  # a pool that nobody refers to ends its threads
+    new = [one for one in threading.enumerate() if one.name.startswith("kafka-io-") and one not in before]
     for thread in new:
         thread.join(10)
     assert [thread.name for thread in new if thread.is_alive()] == []
