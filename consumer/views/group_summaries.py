@@ -1,13 +1,14 @@
 """Which groups there are: by the database and by the store."""
 
 from collections import Counter, defaultdict
+from typing import NamedTuple
 
 import msgspec
 
+from projections.codec import UNREADABLE
 from projections.comments.groups import Groups
 from projections.profile_key import HIGHEST_ID
 from projections.store.protocol import HEAD, Store
-from snapshot.reconcile.digests import unpack_digest
 
 
 class GroupSummary(msgspec.Struct, frozen=True):
@@ -21,29 +22,50 @@ class GroupSummary(msgspec.Struct, frozen=True):
     comments: int
 
 
-def summaries(groups: Groups, store: Store) -> list[GroupSummary]:
+class StoredCounts(NamedTuple):
+    """How many profiles are shown, and how many comments count in them, by slug."""
+
+    profiles: Counter[str]
+    comments: Counter[str]
+
+
+class _Count(msgspec.Struct, array_like=True, gc=False):
+    """The first number of a packed head: a whole head takes ten times as long."""
+
+    count: int
+
+
+_decode = msgspec.msgpack.Decoder(_Count).decode
+
+
+def stored_counts(store: Store) -> StoredCounts:
+    """Count what the store has; damaged profiles are left out."""
+    found = StoredCounts(Counter(), Counter())
+    for key, packed in store.load_range(0, HIGHEST_ID, HEAD):
+        try:
+            count = 0 if packed is None else _decode(packed).count
+        except UNREADABLE:
+            continue
+        found.profiles[key.group_slug] += count > 0
+        found.comments[key.group_slug] += count
+    return found
+
+
+def summaries(groups: Groups, stored: StoredCounts) -> list[GroupSummary]:
     """Sum up each group, by slug."""
     names, members = defaultdict[str, set[str]](set), Counter[str]()
     for mine in groups.members.values():
         members.update(mine.keys())
         for slug, name in mine.items():
             names[slug].add(name)
-    profiles, comments = Counter[str](), Counter[str]()
-    for key, packed in store.load_range(0, HIGHEST_ID, HEAD):
-        head = unpack_digest(packed)  # the count alone: a whole head takes ten times as long
-        if head is None and packed is not None:
-            continue  # damaged
-        count = 0 if head is None else head.count
-        profiles[key.group_slug] += count > 0
-        comments[key.group_slug] += count
     return [
         GroupSummary(
             slug,
             sorted(names[slug]),
             sorted({number for name in names[slug] for number in groups.requests.get(name, ())}),
             members[slug],
-            profiles[slug],
-            comments[slug],
+            stored.profiles[slug],
+            stored.comments[slug],
         )
-        for slug in sorted({*members, *profiles})
+        for slug in sorted({*members, *stored.profiles})
     ]

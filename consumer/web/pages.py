@@ -13,7 +13,7 @@ from starlette.responses import Response
 from consumer.views.card import read_card
 from consumer.views.change_history import changes_of
 from consumer.views.explanation import explain_number, question_of
-from consumer.views.group_summaries import summaries
+from consumer.views.group_summaries import stored_counts, summaries
 from consumer.views.sides import compare
 from consumer.web.charts import HEIGHT, WIDTH, bars, line_charts
 from consumer.web.live.directory import FoundProfile
@@ -151,7 +151,7 @@ def groups(request: Request) -> Response:
     live = live_of(request)
     store = live.store.get()
     with open_database(live.sources.database, live.sources.place, store) as rows:
-        found = summaries(rows.groups(), store)
+        found = summaries(rows.groups(), stored_counts(store))
     return render(request, "groups.html", groups=found)
 
 

@@ -1,6 +1,8 @@
 """`snapshot-admin groups`: which groups there are, their requests, members and profiles."""
 
-from consumer.views.group_summaries import GroupSummary, summaries
+from concurrent.futures import ThreadPoolExecutor
+
+from consumer.views.group_summaries import GroupSummary, stored_counts, summaries
 from snapshot.cli.options import DatabaseOptions
 from snapshot.cli.read_only import Json, PlaceOptions, open_database, open_existing_store
 from snapshot.runtime.terminal import Printer, show
@@ -15,8 +17,10 @@ def groups_command(
 
     Example: snapshot-admin groups
     """
-    with open_existing_store(place) as store, open_database(database, place, store) as rows:
-        found = summaries(rows.groups(), store)
+    with open_existing_store(place) as store, ThreadPoolExecutor(1) as beside:
+        stored = beside.submit(stored_counts, store)  # Redis reads while SQLAlchemy is imported
+        with open_database(database, place, store) as rows:
+            found = summaries(rows.groups(), stored.result())
     show(found, lambda out: _print(out, found), as_json=as_json)
 
 
