@@ -28,6 +28,8 @@ log = structlog.get_logger()
 _LEASE = "healing"
 _LEASE_SECONDS = 15.0
 _STEP_SECONDS = 1.0
+_LONGEST_SECONDS = 30.0
+"""Each attempt reads the database, and who is to confirm a removal, or to start a server, may take hours."""
 
 
 class _LeaseLostError(Exception):
@@ -61,6 +63,10 @@ class RecoveryWorker:
         """How many pages were read or reconciled."""
         self.failures = 0
         """How many attempts in a row failed."""
+        self._now = now
+        self._lost = frozenset[int]()
+        """The buckets that asked for it at the last step."""
+        self._retry_at = now()
         self._projection = projection
         self._store = projection.store
         self._database = database
@@ -71,27 +77,36 @@ class RecoveryWorker:
 
     def step(self) -> float:
         """Reconcile the buckets that ask for it; the seconds until the next step."""
-        known = self._known()
-        if known and not any(map(_may_be_reconciled, known)):
-            return _STEP_SECONDS
-        lost = [bucket for bucket, state in enumerate(self._store.bucket_states()) if _may_be_reconciled(state)]
-        if lost and self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
+        states = self._known()
+        if not states or any(map(_may_be_reconciled, states)):
+            states = self._store.bucket_states()
+        lost = frozenset(bucket for bucket, state in enumerate(states) if _may_be_reconciled(state))
+        if lost != self._lost:
+            self._lost, self._retry_at, self.failures = lost, self._now(), 0
+        if not any(map(_asks, states)):
+            self._settle()  # a rebuild, or another process, may have done it
+        elif lost and self._now() >= self._retry_at and self._store.lease(_LEASE, self._token, _LEASE_SECONDS):
             try:
-                self._reconcile(frozenset(lost))
+                self._reconcile(lost)
             except (DatabaseUnavailableError, OperatorError) as error:
+                self._retry_at = self._now() + min(_LONGEST_SECONDS, 2.0 ** min(self.failures, 5))
                 self.trouble, self.failures = str(error), self.failures + 1
                 self._warning.warn(str(error), buckets=list_buckets(lost))
             except _LeaseLostError:
                 log.info("another process took over rebuilding lost data")
             else:
-                self.trouble, self.failures = None, 0
-                self._warning.resolved()
+                self._settle()
             finally:
                 self._store.release(_LEASE, self._token)
         return _STEP_SECONDS
 
+    def _settle(self) -> None:
+        self.trouble, self.failures = None, 0
+        self._warning.resolved()
+
     def _reconcile(self, lost: frozenset[int]) -> None:
-        log.warning("rebuilding lost data from the database", buckets=list_buckets(lost))
+        if not self.failures:
+            log.warning("rebuilding lost data from the database", buckets=list_buckets(lost))
         states = self._store.bucket_states()
         events = 0
         with self._database() as opened:
@@ -139,6 +154,10 @@ class RecoveryWorker:
 def _refuse(blocked: str | None) -> None:
     if blocked is not None:
         raise OperatorError(blocked_message(blocked, CONFIRM))
+
+
+def _asks(state: BucketState | None) -> bool:
+    return state is not None and state.recovery is not None and state.recovery.reconcile
 
 
 def _may_be_reconciled(state: BucketState | None) -> bool:

@@ -1,13 +1,15 @@
 """The recovery worker: lost buckets are reconciled with the database, unless that would remove too much."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumer.daemon.recovery import RecoveryWorker
+from projections.database.database import Database, DatabaseUnavailableError
 from projections.projection import RULES_VERSION
 from projections.store.memory import MemoryStore
 from projections.store.protocol import InitialPositions, RecoveryGoal, Save
@@ -151,6 +153,58 @@ def test_each_page_that_is_read_is_a_sign_of_life_though_nothing_differs(town: T
     worker.step()
     assert worker.trouble is None
     assert len(calls) == worker.pages > 5
+
+
+def test_attempts_that_fail_become_rare_until_the_lost_buckets_are_others(town: Town) -> None:
+    at, attempts = [0.0], list[float]()
+
+    def away() -> AbstractContextManager[Database]:
+        attempts.append(at[0])
+        raise DatabaseUnavailableError("away")
+
+    worker = RecoveryWorker(town.projection, away, lambda: at[0])
+
+    def steps(seconds: int) -> None:
+        for _ in range(seconds):
+            assert worker.step() == 1  # so what changes is seen at once
+            at[0] += 1
+
+    with capture_logs() as lines:
+        steps(4000 * 30)  # a day and a half
+        assert attempts[:8] == [0, 1, 3, 7, 15, 31, 61, 91]
+        assert attempts[-1] - attempts[-2] == 30
+        assert [line["event"] for line in lines].count("rebuilding lost data from the database") == 1
+        goal_of_one = town.store.bucket_states()[0]
+        assert goal_of_one is not None
+        town.store.recover(0, goal_of_one, None)
+        attempts.clear()
+        began = at[0]
+        steps(4)
+        assert [one - began for one in attempts] == [0, 1, 3]
+        assert [line["event"] for line in lines].count("rebuilding lost data from the database") == 2
+
+
+def test_what_another_has_rebuilt_is_no_trouble_any_more(town: Town) -> None:
+    def away() -> AbstractContextManager[Database]:
+        raise DatabaseUnavailableError("away")
+
+    worker = RecoveryWorker(town.projection, away, lambda: 0.0)
+    worker.step()
+    assert worker.trouble == "away"
+    states = town.store.bucket_states()
+    for bucket, state in enumerate(states):  # lost again: it has to be read again first, which is no recovery
+        assert state is not None
+        goal = RecoveryGoal({"comment-created/0": 3}, reconcile=True, reason="lost")
+        assert town.store.raise_epoch(bucket, state.epoch, goal, ORIGIN._replace(positions={"comment-created/0": 0}))
+    worker.step()
+    assert worker.trouble == "away"
+    for bucket, state in enumerate(town.store.bucket_states()):
+        assert state is not None
+        town.store.recover(bucket, state, None)
+    with capture_logs() as lines:
+        worker.step()
+    assert not worker.trouble
+    assert [line["event"].partition(":")[0] for line in lines] == ["recovered"]
 
 
 def test_nothing_is_reconciled_before_all_that_is_read_again_was_read(town: Town) -> None:
