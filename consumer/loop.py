@@ -18,6 +18,7 @@ import structlog
 from consumer.dead_letters.breaker import BadStreak
 from consumer.dead_letters.dead_letters import DeadLetterError, DeadLetters
 from consumer.losses import OTHER_RULES
+from consumer.outage import prove_writable
 from consumer.positions import Positions, list_buckets
 from consumer.source import EMPTY, Batch, Invalid, OffsetOutOfRangeError, Source, SourceUnavailableError
 from projections.errors import OperatorError
@@ -125,7 +126,8 @@ class Loop:
         if self._assign():  # step 2
             batch = EMPTY  # of partitions that were another's, or from positions that hold no longer
         self._handle(batch)
-        self._leave_outage()
+        if self._unavailable:
+            self._leave_outage()
 
     def _handle(self, batch: Batch) -> None:
         if batch is not EMPTY:
@@ -284,7 +286,8 @@ class Loop:
         self._unavailable = True
 
     def _leave_outage(self) -> None:
-        if self._unavailable:
-            self._source.resume()
-            self._unavailable = False
-            self._outage.resolved()
+        """What raised has been done again, or it was a write that is not due again yet."""
+        prove_writable(self._projection.store)
+        self._source.resume()
+        self._unavailable = False
+        self._outage.resolved()

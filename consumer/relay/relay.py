@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 import structlog
 from msgspec.structs import replace
 
+from consumer.outage import prove_writable
 from consumer.relay.consumer_progress import ConsumerProgress, PublishedPositions
 from consumer.relay.event_producer import EventDeliveryError, Sender
 from consumer.tail.changes.blocked_deletions import DeletionGuard
@@ -115,6 +116,9 @@ class Relay:
         self._unavailable = False
         try:
             tail = self._open() if self._leased.renew() else None  # step 1
+            if self._store_down.reason is not None:
+                prove_writable(self._projection.store)
+                self._store_down.resolved()
             published = None if tail is None else self._work(self._leased.begin(), tail, seconds)
         except StoreUnavailableError as error:
             self._unavailable = True
@@ -127,8 +131,6 @@ class Relay:
             self._clock_skew.warn(str(error))
             self._leased.restart()  # revisions that were never sent don't count: the next begin at the clock again
             published = None
-        else:
-            self._store_down.resolved()
         if published is None:
             self._sleep(min(seconds, _PAUSE))
         return published or 0

@@ -31,6 +31,7 @@ from snapshot.runtime.metrics import Metrics
 from snapshot.runtime.throttle import ThrottledWarning
 
 _PAUSE = 1.0
+_Work = Callable[[], list[Event] | None]
 _UNSEEN_SECONDS = 600.0
 """How often all rows are read where no commit was seen, though a file may not show all: a round is dear."""
 UNREADABLE = "the database can't be read; trying again"
@@ -89,6 +90,9 @@ class Tail:
         self._poll: Iterator[list[Event]] | None = None
         self._poll_due = self._retry_at = now()
         self._warning = ThrottledWarning(UNREADABLE, now)
+        self._work: _Work = self._poll_turn
+        self._failed: _Work | None = None
+        """The work that could not read the database, until it can: what the others read proves nothing."""
         self.turns = 0
         """How many turns did something."""
         self._started: Moment | None = None
@@ -111,14 +115,15 @@ class Tail:
         try:
             found = self._turn()
         except (DatabaseUnavailableError, OperatorError) as error:
-            self._poll = None
+            self._poll, self._failed = None, self._work
             self._retry_at = self._now() + _PAUSE
             self._warning.warn(str(error))
             return None
         except BaseException:
             self._poll = None
             raise
-        self._warning.resolved()
+        if self._failed is None:
+            self._warning.resolved()
         self.turns += found is not None
         return found
 
@@ -141,7 +146,10 @@ class Tail:
 
     def _turn(self) -> list[Event] | None:
         for work in (self._poll_turn, self._tasks.turn, self._stage_turn, self._check_turn, self._sweep_turn):
+            self._work = work
             found = work()
+            if work == self._failed:
+                self._failed = None
             if found is not None:
                 break
         if self._poll is None:

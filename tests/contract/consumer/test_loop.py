@@ -256,6 +256,38 @@ def test_while_the_store_is_away_one_batch_is_kept_and_the_source_is_polled_on(s
     assert_all(store, broker)
 
 
+def test_an_outage_ends_with_a_write_though_reads_are_answered(store: Store) -> None:
+    """A full disk; and nothing more has to be written when there is room again."""
+    full = [False]
+
+    def act(name: str, _when: str) -> None:
+        if full[0] and name in {"save", "lease", "initialize", "recover", "raise_epoch"}:
+            raise StoreUnavailableError("no space left")
+
+    broker = Broker(partitions=1)
+    running = Running(Interrupted(store, act), broker)
+    running.steps(2)
+    broker.publish(*HISTORY)
+    running.steps()  # committed
+    with capture_logs() as lines:
+        broker.publish(comment(KEY, 30, 30))
+        running.now -= 0.5
+        assert running.loop.step(0) == 1
+        full[0] = True
+        for _ in range(8):  # the other buckets' positions are to follow, each second
+            running.now += 0.5
+            running.loop.step(0)
+        assert running.loop.trouble == "no space left"
+        assert [line["event"] for line in lines] == ["nothing is consumed meanwhile"]
+        full[0] = False
+        for _ in range(8):
+            running.loop.step(0)
+    assert not running.loop.unavailable
+    assert [line["event"] for line in lines][1:] == ["recovered: nothing is consumed meanwhile"]
+    running.steps(2)
+    assert_all(store, broker, [*HISTORY, comment(KEY, 30, 30)])
+
+
 CALLS = [
     ("initialize", 1),
     *[(name, at) for name in ("bucket_states", "load", "save", "raise_epoch") for at in (1, 2, 5)],

@@ -11,8 +11,11 @@ from structlog.testing import capture_logs
 from consumer.relay.lookup import Lookup
 from consumer.tail.state import decode
 from projections.comments.events import MAX_CLOCK_SKEW, CommentCreated, Event, InsightCreated
+from projections.store.memory import MemoryStore
+from projections.store.protocol import StoreUnavailableError
 from projections.watermark import TAIL
 from snapshot.kafka.messages import DeliveryError, TooLargeError
+from support.flushing import Interrupted
 from support.relaying import Running, Topics
 from support.tailing import QUICK, microseconds
 from support.whiteballoon import WhiteBalloon
@@ -48,6 +51,38 @@ def test_the_first_start_publishes_the_history_once_user_by_user(
     assert sum(isinstance(event, InsightCreated) for event in topics.log) == 8
     assert [event.user_id for event in topics.log if isinstance(event, CommentCreated)] == sorted(elm[1] * 10)
     assert running.drift() == []
+    running.close()
+
+
+def test_an_outage_of_the_store_ends_with_a_write_though_reads_are_answered(
+    white_balloon: WhiteBalloon, elm: tuple[int, list[int]]
+) -> None:
+    refused = set[str]()
+
+    def act(name: str, _when: str) -> None:
+        if name in refused:
+            raise StoreUnavailableError("no space left")
+
+    down = "the store is unreachable; nothing is published meanwhile"
+    topics = Topics(Interrupted(MemoryStore(microseconds), act))
+    running = Running(white_balloon, topics)
+    running.catch_up()
+    before = len(topics.log)
+    with capture_logs() as lines:
+        refused.add("put_document")
+        running.until(lambda: any(line["event"] == down for line in lines))
+        refused.add("lease")
+        white_balloon.comment(elm[1][0], elm[0], "meanwhile")
+        for _ in range(5):
+            running.relay.step(0.05)
+        assert running.relay.unavailable
+        assert running.relay.trouble == "no space left"
+        assert [line["event"] for line in lines if line["event"].startswith("recovered")] == []
+        assert len(topics.log) == before
+        refused.clear()
+        running.catch_up()
+        assert [line["event"] for line in lines if line["event"].startswith("recovered")] == [f"recovered: {down}"]
+    assert len(topics.log) == before + 1
     running.close()
 
 

@@ -466,6 +466,31 @@ def test_a_database_that_is_away_is_waited_for(white_balloon: WhiteBalloon, embe
     assert live(embedded, user) == 1
 
 
+def test_what_can_not_be_read_is_not_over_when_something_else_can(
+    white_balloon: WhiteBalloon, embedded: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, (user,) = white_balloon.add_group("elm", "Elm St")
+    white_balloon.comment(user, request)
+    embedded.catch_up()
+    tries: list[None] = []
+
+    def refuse(*_: object) -> None:
+        tries.append(None)
+        raise DatabaseUnavailableError("no answer in time")
+
+    with capture_logs() as said:
+        with monkeypatch.context() as context:
+            context.setattr("consumer.tail.changes.sweep.analyses_of", refuse)
+            white_balloon.comment(user, request)  # which a poll reads, and then a round begins
+            embedded.until(lambda: bool(tries))
+            white_balloon.comment(user, request)  # which a poll reads before the round goes on
+            embedded.until(lambda: len(tries) == 2)
+            assert embedded.source.trouble == "no answer in time"
+        embedded.until(lambda: not embedded.source.trouble)
+    text = "the database can't be read; trying again"
+    assert [line["event"] for line in said if "again" in line["event"]] == [text, f"recovered: {text}"]
+
+
 def test_a_database_that_is_away_at_the_start_is_waited_for(white_balloon: WhiteBalloon, embedded: Embedded) -> None:
     request, (user,) = white_balloon.add_group("elm", "Elm St")
     white_balloon.comment(user, request)
