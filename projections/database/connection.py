@@ -22,7 +22,7 @@ from projections.masking import mask
 
 T = TypeVar("T")
 
-EXAMPLES = "sqlite:///data/app.db or postgresql://user:password@host/database"
+EXAMPLES = "sqlite:///data/app.db or postgresql://host/database"
 LOCK_WAIT_S = 1.0
 """How long SQLite itself waits for a lock. It cannot be interrupted meanwhile, so it is short and done again."""
 

@@ -15,7 +15,7 @@ from redis.retry import Retry
 from projections.errors import OperatorError, UnreachableError
 from projections.masking import mask
 from projections.store.protocol import StoreUnavailableError
-from projections.store.redis.scripts import passing_faults
+from projections.store.redis.scripts import passing_faults, refuse_passing
 
 log = structlog.get_logger()
 
@@ -39,7 +39,6 @@ def connect(url: str) -> redis.Redis:
             url,
             socket_timeout=_ANSWER_SECONDS,
             socket_connect_timeout=_ANSWER_SECONDS,
-            health_check_interval=15,
             command_packer=Packer(),
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         )
@@ -50,7 +49,7 @@ def connect(url: str) -> redis.Redis:
             int(urlsplit(url).path.strip("/") or "0")  # redis-py takes database 0 for whatever is no number
     except (redis.RedisError, AttributeError, TypeError, ValueError) as error:
         raise OperatorError(
-            f"REDIS_URL {mask(url)} is not usable; write redis://host:6379/0, rediss://user:password@host "
+            f"REDIS_URL {mask(url)} is not usable; write redis://host:6379/0, rediss://host:6379/0 "
             "or unix:///path/to/redis.sock"
         ) from error
     return client
@@ -83,8 +82,8 @@ def _rewriting(client: redis.Redis) -> bool:
 def check(client: redis.Redis, url: str) -> None:
     """Refuse a Redis that is unreachable, refuses us, is too old, a replica, or evicts keys; warn of one without a log.
 
-    `url` is without password.
-    Raises OperatorError, or StoreUnavailableError while it loads its data.
+    `url` is without password. A log that can't be written is a warning too: reads are answered all the same.
+    Raises OperatorError, or StoreUnavailableError while it loads its data or answers nothing.
     """
     facts, policy = _facts(client, url)
     if facts.get("loading"):  # INFO and CONFIG are answered even then
@@ -103,6 +102,8 @@ def check(client: redis.Redis, url: str) -> None:
         )
     if not policy:
         log.warning("Redis does not tell its maxmemory-policy; make sure that it is noeviction", url=url)
+    if facts.get("aof_last_write_status") == "err":
+        log.warning("Redis can't write its append-only file, so it refuses all writes; make room on its disk", url=url)
     if not facts.get("aof_enabled"):
         log.warning("Redis keeps no append-only file; after its restart profiles are rebuilt: set appendonly", url=url)
 
@@ -114,13 +115,14 @@ def _facts(client: redis.Redis, url: str) -> tuple[dict[str, Any], str]:
         return facts, _policy(client, facts)
     except redis.AuthenticationError as error:
         raise OperatorError(
-            f"Redis at {url} refuses the password ({error}); correct it in REDIS_URL: redis://:password@host"
+            f"Redis at {url} refuses the password ({error}); correct it in REDIS_URL, where it stands before the @"
         ) from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
         raise UnreachableError(
             f"no Redis answers at {url} ({error}); start it, or correct REDIS_URL, or leave it out"
         ) from error
     except redis.ResponseError as error:
+        refuse_passing(error)
         raise OperatorError(f"Redis at {url} refuses a command that this program needs: {error}") from error
     except redis.InvalidResponse as error:
         raise OperatorError(f"what answers at {url} is no Redis ({error}); correct REDIS_URL") from error

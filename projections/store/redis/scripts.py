@@ -5,6 +5,7 @@ script is harmless when it arrives twice.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -44,6 +45,8 @@ _REFUSED = ("ACL failure in script", "The user executing the script can't")
 _LACKING = ("unknown command", "Unknown command", "Unknown Redis command", "unknown subcommand")
 _IN_PIPELINE = "of pipeline caused error: "
 """What redis-py puts before the server's own words."""
+_IN_SCRIPT = re.compile(r" script: \w+, on @user_script:\d+\.?$")
+"""What the server puts behind them."""
 
 _SAVE = "save"
 
@@ -71,13 +74,23 @@ def passing_faults() -> Iterator[None]:
             f"Redis does not answer ({error}); is it running where REDIS_URL points?"
         ) from error
     except redis.ResponseError as error:
-        text = str(error).rpartition(_IN_PIPELINE)[2]
-        if isinstance(error, _PASSING_KINDS) or text.startswith(_PASSING):
-            kind = f"{type(error).__name__} {text}"
-            way_out = next((way for sign, way in _WAYS_OUT.items() if kind.startswith(sign)), "")
-            raise StoreUnavailableError(f"Redis can't answer at present: {error}{way_out}") from error
-        _refuse(error, text)
+        refuse_passing(error)
+        _refuse(error, _own_words(error))
         raise
+
+
+def refuse_passing(error: redis.ResponseError) -> None:
+    """Raise StoreUnavailableError where the server will take the command some time: it is full, busy, failing over."""
+    text = _own_words(error)
+    if isinstance(error, _PASSING_KINDS) or text.startswith(_PASSING):
+        kind = f"{type(error).__name__} {text}"
+        way_out = next((way for sign, way in _WAYS_OUT.items() if kind.startswith(sign)), "")
+        raise StoreUnavailableError(f"Redis can't answer at present: {text}{way_out}") from error
+
+
+def _own_words(error: redis.ResponseError) -> str:
+    """What the server says, without the place in a script: the same condition has the same text."""
+    return _IN_SCRIPT.sub("", str(error).rpartition(_IN_PIPELINE)[2]).rstrip(".")
 
 
 def _refuse(error: redis.ResponseError, text: str) -> None:

@@ -27,7 +27,7 @@ class Community:
         try:
             parsed = make_url(url)
         except (ArgumentError, ValueError):  # its text is not shown: a password may stand anywhere in it
-            raise OperatorError("--url is not a database URL; write postgresql://user:password@host/database") from None
+            raise OperatorError("--url is not a database URL; write postgresql://host/database") from None
         if parsed.get_backend_name() not in ("postgresql", "postgres"):
             raise OperatorError(f"--url ({mask(url)}) is none of PostgreSQL's; for SQLite there is snapshot-admin demo")
         self._url = mask(url)

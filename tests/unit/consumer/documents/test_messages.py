@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 from consumer.documents.messages import error_messages, log_messages
+from projections.database.connection import EXAMPLES
+from projections.masking import mask_urls
 
 PAGE = Path(__file__).parents[4] / "docs" / "operations" / "troubleshooting.md"
 
@@ -12,6 +14,11 @@ def test_the_page_explains_each_warning_of_the_code_and_no_other() -> None:
     explained = re.findall(r"^\| `([^`]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(explained) == len(set(explained))
     assert set(explained) == log_messages()
+
+
+def test_the_urls_that_messages_give_as_examples_are_printed_as_they_are() -> None:
+    """All that is printed is masked: what looks like a password, and a user alone."""
+    assert [text for text in {*error_messages(), EXAMPLES} if mask_urls(text) != text] == []
 
 
 def test_messages_are_found_however_they_are_written() -> None:

@@ -20,6 +20,7 @@ import redis
 from structlog.testing import capture_logs
 
 from projections.errors import OperatorError
+from projections.profile_key import BUCKETS
 from projections.store.protocol import StoreUnavailableError
 from projections.store.redis import embedded
 from projections.store.redis.embedded import ensure_running, using
@@ -363,8 +364,16 @@ def test_a_server_that_refuses_every_command_for_want_of_room_is_found(storage: 
         call(url, "BGSAVE")
         wait_until(lambda: _refuses_a_ping(url), "a PING to be refused")
         assert ensure_running(storage) == url
-        with pytest.raises(StoreUnavailableError, match=r"MISCONF.*; make room on its disk"):
-            RedisStore(connect(url), 0, url).lease("one", "a token", 1)
+        store = RedisStore(connect(url), 0, url)
+        store.check()  # for commands that only look
+        assert len(store.bucket_states()) == BUCKETS
+        said = set()
+        for write in (lambda: store.lease("one", "a token", 1), lambda: store.describe_process("one", b"{}", 1)):
+            with pytest.raises(StoreUnavailableError, match=r"present: MISCONF.*; make room on its disk") as caught:
+                write()
+            said.add(str(caught.value))
+        assert len(said) == 1, "by a script or not, it is one condition"
+        store.close()
 
 
 def _refuses_a_ping(url: str) -> bool:

@@ -273,6 +273,7 @@ def test_a_server_that_is_busy_with_another_s_script_is_waited_for(own_redis: Re
         endless = threading.Thread(target=spin)
         endless.start()
         wait_until(lambda: is_busy(store.bucket_states), "the endless script")
+        assert is_busy(store.check)
         client.script_kill()
         endless.join()
     assert store.bucket_states()

@@ -2,6 +2,8 @@ import socket
 import threading
 
 import pytest
+import redis
+from structlog.testing import capture_logs
 
 from projections.errors import OperatorError
 from projections.store.protocol import StoreUnavailableError
@@ -57,6 +59,19 @@ def test_what_answers_and_is_no_redis_is_named() -> None:
         with pytest.raises(OperatorError, match=f"what answers at {url} is no Redis"):
             check(client, url)
         answering.join()
+
+
+def test_a_log_that_cannot_be_written_is_named_to_commands_that_only_look() -> None:
+    class Full(redis.Redis):
+        def info(self, *_: object, **_options: object) -> dict[str, object]:
+            facts = {"redis_version": "7.0.15", "role": "master", "maxmemory_policy": "noeviction", "aof_enabled": 1}
+            return {**facts, "aof_last_write_status": "err"}
+
+    with capture_logs() as lines:
+        check(Full(), "redis://host")
+    assert [(line["log_level"], line["event"].partition(";")[2]) for line in lines] == [
+        ("warning", " make room on its disk")
+    ]
 
 
 def test_garbage_between_answers_passes() -> None:
