@@ -16,13 +16,14 @@ class StaleHighlight(msgspec.Struct, frozen=True):
     """A highlight that was not made from what the snapshot is now.
 
     Without a source group, and without one of that hash, it is compared with the user's snapshot that was seen last.
+    `highlight_last_seen_at` is a text where what is stored is no time.
     """
 
     user_id: int
     group_slug: str | None
     reason: Reason
     highlight_hash: str | None
-    highlight_last_seen_at: datetime | None
+    highlight_last_seen_at: datetime | str | None
     snapshot_hash: str | None
     snapshot_last_seen_at: datetime | None
 

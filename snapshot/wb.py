@@ -46,7 +46,7 @@ from snapshot.runtime import logs
 from snapshot.runtime.metrics import Metrics, statsd_metrics
 from snapshot.runtime.progress import progress_bar
 from snapshot.runtime.stdio import print_safely
-from snapshot.runtime.terminal import Printer, show
+from snapshot.runtime.terminal import Printer, many, show
 from snapshot.schema import SignalProfileSnapshot
 
 NAME = "wb signal-profile snapshot"
@@ -79,7 +79,7 @@ def _snapshot(database: DatabaseOptions, files: FileOptions, metrics: MetricOpti
         if options.dry_run:
             _refuse(selection.unknown_users, files.group_slug)
             profiles = _print(open_database, selection)
-            typer.echo(f"{_many(profiles, 'profile')} in {run.seconds:.1f} s; nothing was written", err=True)
+            typer.echo(f"{many(profiles, 'profile')} in {run.seconds:.1f} s; nothing was written", err=True)
             return
         with measured(metrics, run):
             done = _write(open_database, files, selection, options)
@@ -218,11 +218,11 @@ def _print_freshness(found: Freshness, out: Printer) -> None:
             for one in found.stale
         ]
         out.table([">user", "*group", "why", "last seen, highlight", "last seen, now"], rows)
-    out.line(f"{_many(found.highlights, 'highlight')}: {found.fresh:,} fresh, {len(found.stale):,} stale", "bold")
+    out.line(f"{many(found.highlights, 'highlight')}: {found.fresh:,} fresh, {len(found.stale):,} stale", "bold")
 
 
-def _time(moment: datetime | None) -> str:
-    return "" if moment is None else moment.isoformat(" ", "seconds")
+def _time(moment: datetime | str | None) -> str:
+    return moment.isoformat(" ", "seconds") if isinstance(moment, datetime) else moment or ""
 
 
 # ------------------------------------------------------------------------------------------------------ what is done
@@ -281,13 +281,9 @@ def _write(open_database: OpenDatabase, files: FileOptions, selection: _Selectio
 def _print_summary(done: Exported, run: RunLog, files: FileOptions) -> None:
     rate = done.comments / max(run.seconds, 0.001)
     typer.echo(
-        f"{_many(done.profiles, 'profile')} of {_many(run.entry.users, 'user')}: {done.written:,} written, "
+        f"{many(done.profiles, 'profile')} of {many(run.entry.users, 'user')}: {done.written:,} written, "
         f"{done.unchanged:,} unchanged, {done.removed:,} removed in {files.profiles}; "
-        f"{_many(done.comments, 'comment')} read in {run.seconds:.1f} s ({rate:,.0f}/s)"
+        f"{many(done.comments, 'comment')} read in {run.seconds:.1f} s ({rate:,.0f}/s)"
     )
     if done.invalid_rows:
-        typer.echo(f"{_many(done.invalid_rows, 'comment')} have invalid rows and are left out; the log names the first")
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+        typer.echo(f"{many(done.invalid_rows, 'comment')} have invalid rows and are left out; the log names the first")

@@ -12,7 +12,7 @@ from projections.profile_key import ProfileKey
 from projections.store.protocol import Store
 from snapshot.build import build
 from snapshot.cli.read_only import read_profile
-from snapshot.files.folder import NO_FILE, ProfileFolder
+from snapshot.files.folder import NO_FILE, ProfileFolder, differs
 
 _MONTHS = 12
 
@@ -35,11 +35,11 @@ def read_card(store: Store, folder: ProfileFolder, key: ProfileKey) -> Card:
     snapshot = build(key, head)
     digest = None if snapshot is None else snapshot.snapshot_hash
     due = folder.identity.group_slug in {None, key.group_slug} and store.pending(folder.identity.id, [key])[0]
-    on_disk = folder.hash_on_disk(key)
+    wrong = differs(folder.hash_on_disk(key), digest or NO_FILE)
     return Card(
         *key,
         digest,
-        "in step" if on_disk == (digest or NO_FILE) else "due" if due else "differs",
+        "in step" if not wrong else "due" if due else "differs",
         None if snapshot is None else snapshot.to_dict(),
         _months(registers),
         sum(not counts(one) for one in registers.values() if one.comment is not None),

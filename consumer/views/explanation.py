@@ -59,6 +59,10 @@ def question_of(number: Counted, value: str) -> Question:
     """What is asked for, the value in the form under which it is counted."""
     if bool(value) == (number is Counted.COUNT):
         raise OperatorError(f"{number.value} takes {'no' if value else 'a'} value: see snapshot-admin explain --help")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # an argument's bytes; no database has such a text
+        raise OperatorError(f"{value!r} is no UTF-8 text: write the value as the profile has it") from error
     if number is Counted.LINK:
         if not find(value):
             raise OperatorError(f"{value!r} is no link: write it with http:// or https://")

@@ -1,6 +1,7 @@
 """What `snapshot-admin status` says, gathered: each part from where it is known, and why where it is not."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from consumer.process.presence import SECONDS, ProcessDescription
 from projections.decoding import DecodingError, JsonDecoder
 from projections.errors import DatabaseUnavailableError, OperatorError
 from projections.masking import mask
+from projections.profile_key import BUCKETS
 from projections.store.protocol import Store
 from projections.watermark import Watermark, observe, tail_is_running
 from snapshot.cli.options import DatabaseOptions
@@ -23,6 +25,7 @@ from snapshot.deletion_guard import CONFIRM
 from snapshot.files.disk import open_regular
 from snapshot.files.places import known_folders
 from snapshot.kafka.settings import KafkaSettings
+from snapshot.runtime.terminal import many, span
 
 STUCK_SECONDS = 6 * SECONDS
 _LOG_BYTES = 256_000
@@ -37,13 +40,22 @@ class ProcessStatus(ProcessDescription, kw_only=True):
 
 
 class DatabaseStatus(msgspec.Struct, kw_only=True):
-    """WhiteBalloon's database: whether it is followed, how long ago by its clock it was last polled and swept whole."""
+    """WhiteBalloon's database: whether it is followed, when it was last looked at.
+
+    Seconds by its clock since it was last polled and swept whole; null: never, or it is unreachable.
+    """
 
     url: str
     error: str | None = None
     followed: bool
     polled_seconds: float | None = None
     swept_seconds: float | None = None
+
+    @property
+    def looks(self) -> str:
+        """How long ago it was looked at; never, where a store is new or was only filled by a rebuild."""
+        looks = (("polled", self.polled_seconds), ("swept whole", self.swept_seconds))
+        return ", ".join(f"never {what}" if ago is None else f"{what} {span(ago)} ago" for what, ago in looks)
 
 
 class PartitionStatus(msgspec.Struct, kw_only=True):
@@ -90,6 +102,22 @@ class Status(msgspec.Struct, kw_only=True):
     dead_letters: int | None
     last_rebuild: RunEntry | None
     problems: list[str] = []
+
+    @property
+    def recovering_by_reason(self) -> list[str]:
+        """How many buckets recover for each reason."""
+        return [
+            f"{number} of {BUCKETS} buckets: {reason}" for reason, number in Counter(self.recovering.values()).items()
+        ]
+
+    @property
+    def rebuild(self) -> str:
+        """When the last rebuild was, and what came of it."""
+        run = self.last_rebuild
+        if run is None:
+            return "none in this storage folder's run log"
+        outcome = run.error or f"{many(run.users, 'user')} checked, {many(run.drift, 'profile')} drifted"
+        return f"{run.finished[:16].replace('T', ' ')}, {run.seconds:.1f} s, {outcome}"
 
 
 _decode = JsonDecoder(ProcessDescription).decode
@@ -146,8 +174,9 @@ def _database(store: Store, place: PlaceOptions, options: DatabaseOptions, tail:
         status.error = str(error)
         return status
     if tail is not None:
-        status.polled_seconds = max(0, now - tail.polled_until) / 1e6
-        status.swept_seconds = max(0, now - tail.swept_until) / 1e6
+        polled, swept = tail.polled_until, tail.swept_until
+        status.polled_seconds = max(0, now - polled) / 1e6 if polled else None
+        status.swept_seconds = max(0, now - swept) / 1e6 if swept else None
     return status
 
 
@@ -241,13 +270,13 @@ def _problems(status: Status) -> Iterable[str]:
     if status.kafka and status.kafka.error:
         yield status.kafka.error
     if status.recovering:
-        yield f"{len(status.recovering)} of 64 buckets recover; their profiles are published when that is done"
+        yield f"{len(status.recovering)} of {BUCKETS} buckets recover; their profiles are published when that is done"
     yield from status.troubles
     if status.failures:
-        yield f"{status.failures} profiles could not be flushed; they are tried again"
+        yield f"{many(status.failures, 'profile')} could not be flushed so far"
     if status.blocked:
         yield f"the deletion guard blocks deletions; restore the database, or confirm with {status.confirm}"
     if status.dead_letters:
-        yield f"{status.dead_letters} messages were no events: see `snapshot-admin dead-letters list`"
+        yield f"{many(status.dead_letters, 'dead letter')}: see `snapshot-admin dead-letters list`"
     if status.last_rebuild and status.last_rebuild.error:
         yield f"the last rebuild failed: {status.last_rebuild.error}"

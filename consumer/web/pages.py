@@ -17,14 +17,15 @@ from consumer.views.group_summaries import stored_counts, summaries
 from consumer.views.sides import compare
 from consumer.web.charts import HEIGHT, WIDTH, bars, line_charts
 from consumer.web.live.directory import FoundProfile
+from consumer.web.live.live import Live
 from consumer.web.rendering import render
-from consumer.web.requests import asked_key, asked_kind, asked_number, live_of
+from consumer.web.requests import asked_key, asked_kind, asked_number, live_of, no_profile
 from projections.comments.explain import Counted
 from projections.errors import OperatorError
 from projections.profile_key import ProfileKey
 from projections.store.protocol import Store
 from snapshot.build import build
-from snapshot.cli.read_only import open_database, open_existing_folder, read_profile
+from snapshot.cli.read_only import block_of, open_database, open_existing_folder, read_profile
 from snapshot.cli.resources import ANNOUNCEMENTS
 
 _PROFILES, _COMMENTS, _MOST_COMMENTS, _CHANGES = 50, 50, 5_000, 50
@@ -92,8 +93,7 @@ def profiles(request: Request) -> Response:
 def profile(request: Request) -> Response:
     """A profile's card."""
     live, key = live_of(request), asked_key(request)
-    store = live.store.get()
-    _require(store, key)
+    store = _require(live, key)
     with open_existing_folder(live.sources.place) as folder:
         card = read_card(store, folder, key)
     figures = [(kind, _figures(kind, card.snapshot)) for kind in _FIELDS] if card.snapshot else []
@@ -104,8 +104,7 @@ def why(request: Request) -> Response:
     """The comments that make up a number, and those that don't count."""
     live, key, kind = live_of(request), asked_key(request), asked_kind(request)
     limit = asked_number(request, "limit", _COMMENTS, _MOST_COMMENTS)
-    store = live.store.get()
-    _require(store, key)
+    store = _require(live, key)
     with _refused():
         question = question_of(kind, _value(request, store, key, kind))
     with open_database(live.sources.database, live.sources.place, store) as rows:
@@ -127,7 +126,7 @@ def change_history(request: Request) -> Response:
     """What changed of a profile, by the announcements that are kept."""
     live, key = live_of(request), asked_key(request)
     limit = asked_number(request, "limit", _CHANGES, _MOST_COMMENTS)
-    _require(live.store.get(), key)
+    _require(live, key)
     place = live.sources.place.storage_dir / ANNOUNCEMENTS
     found = changes_of(live.sources.kafka, place, key.user_id, key.group_slug)
     return render(request, "history.html", key=key, found=found, limit=limit, most=_MOST_COMMENTS)
@@ -136,8 +135,7 @@ def change_history(request: Request) -> Response:
 def sides(request: Request) -> Response:
     """Store, file and database side by side."""
     live, key = live_of(request), asked_key(request)
-    store = live.store.get()
-    _require(store, key)
+    store = _require(live, key)
     with (
         open_existing_folder(live.sources.place) as folder,
         open_database(live.sources.database, live.sources.place, store) as rows,
@@ -162,9 +160,12 @@ def changes(request: Request) -> Response:
     return render(request, "changes.html", recent=recent, shown=_CHANGES, trouble=live.follower.trouble)
 
 
-def _require(store: Store, key: ProfileKey) -> None:
+def _require(live: Live, key: ProfileKey) -> Store:
+    """Give the store, which has the profile; 404 where it has not."""
+    store = live.store.get()
     if key not in store.profiles(key.user_id, key.user_id):
-        raise HTTPException(404, f"there is no profile of user {key.user_id} in group {key.group_slug[:100]!r}")
+        raise HTTPException(404, block_of(live.sources.place, store, key.user_id) or no_profile(key))
+    return store
 
 
 @contextmanager

@@ -26,6 +26,11 @@ def key_of(user: str, slug: str) -> ProfileKey:
     return ProfileKey(user_id, slug)
 
 
+def no_profile(key: ProfileKey) -> str:
+    """What is said where there is none."""
+    return f"there is no profile of user {key.user_id} in group {key.group_slug[:100]!r}"
+
+
 def asked_key(request: Request) -> ProfileKey:
     """The profile that a page's query names."""
     return key_of(request.query_params.get("user", ""), request.query_params.get("group", ""))

@@ -11,6 +11,7 @@ from projections.database.queries import Query
 from projections.database.schema_check import check
 from projections.whiteballoon import user_profile_highlights
 
+_LONGEST = 32
 _highlight = user_profile_highlights.c
 _HIGHLIGHTS: Query = select(
     _highlight.user_id,
@@ -21,12 +22,15 @@ _HIGHLIGHTS: Query = select(
 
 
 class Highlight(NamedTuple):
-    """One user's; `source_group` is a slug, and any but the user may be None. Times are UTC without a zone."""
+    """One user's; `source_group` is a slug, and any but the user may be None. Times are UTC without a zone.
+
+    `last_seen_at` is a text where what is stored is no time.
+    """
 
     user_id: int
     source_group: str | None
     snapshot_hash: str | None
-    last_seen_at: datetime | None
+    last_seen_at: datetime | str | None
 
 
 def read_highlights(url: str, timeout: float = 30.0) -> list[Highlight]:
@@ -50,9 +54,9 @@ def _read(connection: Connection) -> list[Highlight]:
     ]
 
 
-def _moment(value: object) -> datetime | None:
+def _moment(value: object) -> datetime | str | None:
     """An odd value is no time that a snapshot has; so the highlight is stale."""
     try:
         return None if value is None else utc(datetime.fromisoformat(str(value)))
-    except ValueError:
-        return datetime.min  # noqa: DTZ901 - as all times here, without a zone
+    except (ValueError, OverflowError):
+        return str(value)[:_LONGEST]

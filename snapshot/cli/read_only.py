@@ -1,6 +1,6 @@
 """What commands share that only look: their options, and the store, the folder and the database opened for that."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,17 @@ from projections.errors import OperatorError
 from projections.profile_key import HIGHEST_ID, ProfileKey
 from projections.profiles.fold import aggregate
 from projections.profiles.head import Head
+from projections.remembered.forgotten import BlockedAnywhere
 from projections.store.protocol import HEAD, Store
 from projections.store.redis.store import RedisStore
+from snapshot.build import build
 from snapshot.cli.options import DatabaseOptions, FileOptions, OutputDir, RedisUrl, StorageDir, StoreOptions
 from snapshot.cli.resources import open_store
 from snapshot.files.folder import ProfileFolder
+from snapshot.files.marker import BlockedInMarker, SeenInMarker
 from snapshot.files.places import folder_at
 from snapshot.flush.failures import named
+from snapshot.schema import SignalProfileSnapshot
 
 User = Annotated[int, typer.Argument(min=1, max=HIGHEST_ID, metavar="USER", help="The user's id.", show_default=False)]
 Group = Annotated[
@@ -78,23 +82,36 @@ def open_database(options: DatabaseOptions, place: PlaceOptions, store: Store) -
     # SQLAlchemy takes a third of a second to import, and most of what only looks needs none.
     from projections.database.database import open_databases  # noqa: PLC0415
     from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore  # noqa: PLC0415
-    from projections.remembered.forgotten import BlockedAnywhere  # noqa: PLC0415
-    from snapshot.files.marker import BlockedInMarker, SeenInMarker  # noqa: PLC0415
 
     files = place.files
     seen = SeenAnywhere(SeenInMarker(files.profiles), SeenInStore(lambda: store), read_only=True)
-    blocked = BlockedAnywhere(lambda: store, BlockedInMarker(files.profiles), read_only=True)
+    blocked = _blocked(place, store)
     urls = options.database_url, options.insights_database_url
     with open_databases(*urls, seen=seen, blocked=blocked) as database:
         yield database
 
 
-def profile_of(user_id: int, given: str | None, *known: list[str]) -> ProfileKey:
-    """Give the profile that is meant: in the given group, else in the only one that any of these lists has.
+def _blocked(place: PlaceOptions, store: Store) -> BlockedAnywhere:
+    return BlockedAnywhere(lambda: store, BlockedInMarker(place.files.profiles), read_only=True)
+
+
+def block_of(place: PlaceOptions, store: Store, user_id: int) -> str | None:
+    """What is said of a user who is blocked, of whom nothing is shown; None of anybody else."""
+    if user_id not in _blocked(place, store).get():
+        return None
+    return f"user {user_id} is blocked by `forget --force`: `snapshot-admin forget {user_id} --undo` ends that"
+
+
+def profile_of(
+    place: PlaceOptions, store: Store, user_id: int, given: str | None, groups: Iterable[str] = ()
+) -> ProfileKey:
+    """Give the profile that is meant: in the given group, else in the only one among these and the store's.
 
     Raises OperatorError where that names none, or several.
     """
-    slugs = sorted({slug for each in known for slug in each})
+    slugs = sorted({*groups, *(key.group_slug for key in store.profiles(user_id, user_id))})
+    if not slugs and (block := block_of(place, store, user_id)) is not None:
+        raise OperatorError(block)
     if given is not None and given not in slugs:
         raise OperatorError(
             f"user {user_id} has no profile in the group {given!r}; theirs are: {', '.join(slugs) or 'none'}"
@@ -106,11 +123,6 @@ def profile_of(user_id: int, given: str | None, *known: list[str]) -> ProfileKey
             else f"user {user_id} has no profile and is in no group"
         )
     return ProfileKey(user_id, slugs[0] if given is None else given)
-
-
-def stored_slugs(store: Store, user_id: int) -> list[str]:
-    """The groups in which the store has profiles of the user."""
-    return [key.group_slug for key in store.profiles(user_id, user_id)]
 
 
 @contextmanager
@@ -141,3 +153,13 @@ def read_profile(store: Store, key: ProfileKey) -> StoredProfile:
     if head is not None and head.needs_recompute():
         head = aggregate(registers).head
     return StoredProfile(head, registers)
+
+
+def read_snapshot(store: Store, key: ProfileKey) -> SignalProfileSnapshot | None:
+    """Read a profile's snapshot; only one that has to be recomputed is read whole. Raises as `read_profile` does."""
+    with damage_of(key):
+        packed = store.load({key: (HEAD,)})[key].fields.get(HEAD)
+        head = None if packed is None else unpack_head(packed)
+    if head is not None and head.needs_recompute():
+        head = read_profile(store, key).head
+    return build(key, head)

@@ -33,7 +33,7 @@ class RunEntry(msgspec.Struct, kw_only=True):
     """One line, its keys in this order. Times are UTC; `error` is null where the run did what it was asked.
 
     users: those looked at. profiles_written, unchanged, removed: files. drift: profiles that differed from the
-    database's rows, where the run compares them.
+    database's rows, where the run compares them; what a first fill of the store adds did not.
     """
 
     started: str = ""

@@ -149,12 +149,12 @@ def _record(report: Report, entry: RunEntry) -> None:
     entry.profiles_written = report.written
     entry.unchanged = report.unchanged
     entry.removed = report.removed
-    entry.drift = report.drift
+    entry.drift = report.drifted
     entry.error = report.blocked and blocked_message(report.blocked, "--prune-all")
 
 
 def _count(report: Report, counts: dict[Counter, int]) -> None:
-    counts["signal_glaze.drift"] = report.drift
+    counts["signal_glaze.drift"] = report.drifted
     counts["signal_glaze.repairs"] = report.events
     counts["signal_glaze.announcements"] = report.announced
     counts["signal_glaze.rows_unreadable"] = len(report.invalid_rows)

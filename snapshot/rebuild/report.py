@@ -99,6 +99,11 @@ class Report(msgspec.Struct, kw_only=True):
         return self.missing + self.orphaned + self.different + sum(self.files.values())
 
     @property
+    def drifted(self) -> int:
+        """The same without what filling an empty store adds, which is no drift; the exit code counts that, too."""
+        return sum(self.files.values()) if self.fills and self.asked is None else self.drift
+
+    @property
     def exit_code(self) -> int:
         """0 in step, 1 drift, 2 blocked by the deletion guard."""
         if self.blocked is not None:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
+from shutil import get_terminal_size
 
 import msgspec
 from rich.cells import cell_len
@@ -41,7 +42,10 @@ class Printer:
     """Prints lines and tables; all text in them is made printable here."""
 
     def __init__(self) -> None:
-        self._console = Console(markup=False, emoji=False, highlight=False) if sys.stdout.isatty() else None
+        self._console = None
+        if sys.stdout.isatty():
+            columns, lines = get_terminal_size()  # rich takes each dumb terminal for 80 wide
+            self._console = Console(width=columns, height=lines, markup=False, emoji=False, highlight=False)
 
     @property
     def width(self) -> int:
@@ -137,6 +141,15 @@ def span(seconds: float | None) -> str:
     if seconds > 2 * _DAY:
         return f"{seconds / _DAY:.0f} d"
     return f"{seconds:.0f} s" if seconds < 3_600 else f"{seconds / 3_600:.1f} h"  # noqa: PLR2004 - an hour
+
+
+def many(number: int, what: str) -> str:
+    """So many of something.
+
+    >>> many(1, "comment"), many(1200, "comment")
+    ('1 comment', '1,200 comments')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def show(value: object, render: Callable[[Printer], None], *, as_json: bool) -> None:

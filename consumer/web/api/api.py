@@ -11,13 +11,9 @@ from consumer.web.json_response import JsonResponse
 from consumer.web.live.directory import FoundProfile
 from consumer.web.live.feed import MOST_READERS
 from consumer.web.rendering import failure, unreachable
-from consumer.web.requests import asked_number, key_of, live_of
-from projections.codec import unpack_head
+from consumer.web.requests import asked_number, key_of, live_of, no_profile
 from projections.profile_key import ProfileKey, bucket_of
-from projections.store.protocol import HEAD, Store
-from snapshot.build import build
-from snapshot.cli.read_only import damage_of, read_profile
-from snapshot.schema import SignalProfileSnapshot
+from snapshot.cli.read_only import block_of, read_snapshot
 
 PAGE, MOST_PAGE = 100, 1_000
 _SEND_SECONDS = 60.0
@@ -54,14 +50,15 @@ def profiles(request: Request) -> Response:
 def profile(request: Request) -> Response:
     """A profile's snapshot, as its file has it; its hash is the ETag."""
     key = key_of(request.path_params["user"], request.path_params["slug"])
-    store = live_of(request).store.get()
+    live = live_of(request)
+    store = live.store.get()
     state = store.bucket_states()[bucket_of(key.user_id)]
     if state is not None and state.recovery is not None:
         reason = f"the profile is not published until its recovery ends: {state.recovery.reason}"
         return unreachable(request, reason)
-    snapshot = _snapshot(store, key)
+    snapshot = read_snapshot(store, key)
     if snapshot is None:
-        return failure(request, 404, f"there is no profile of user {key.user_id} in group {key.group_slug[:100]!r}")
+        return failure(request, 404, block_of(live.sources.place, store, key.user_id) or no_profile(key))
     headers = {"ETag": f'"{snapshot.snapshot_hash}"', "Cache-Control": "no-cache"}
     if matches(request.headers.get("if-none-match", ""), snapshot.snapshot_hash):
         return Response(status_code=304, headers=headers)
@@ -111,13 +108,3 @@ def _parse(after: str) -> ProfileKey:
 def _summary(one: FoundProfile) -> ProfileSummary:
     times = [time.isoformat() for time in (one.first_seen_at, one.last_seen_at)]
     return ProfileSummary(*one.key, one.comments, *times)
-
-
-def _snapshot(store: Store, key: ProfileKey) -> SignalProfileSnapshot | None:
-    """Only a profile that has to be recomputed is read whole."""
-    with damage_of(key):
-        packed = store.load({key: (HEAD,)})[key].fields.get(HEAD)
-        head = None if packed is None else unpack_head(packed)
-    if head is not None and head.needs_recompute():
-        head = read_profile(store, key).head
-    return build(key, head)

@@ -64,6 +64,17 @@ def test_what_is_stale_is_listed_counted_and_sent_and_nothing_is_written(env: di
     assert {path: path.read_bytes() for path in (tmp_path / "data").iterdir()} == before
 
 
+@pytest.mark.parametrize("stored", ["no time" * 9, "0001-01-01T00:00:00+10:00"])
+def test_what_is_no_time_is_shown_as_it_is_stored(stored: str, env: dict[str, str], tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'data' / 'app.db'}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE user_profile_highlights SET snapshot_last_seen_at = ?", (stored,))
+    engine.dispose()
+    assert f"1\telm\tlast seen differs\t{stored[:32]}\t2024-06-01" in run(*FRESHNESS, env=env).stdout
+    stale = json.loads(run(*FRESHNESS, "--json", env=env).stdout)["stale"]
+    assert {one["highlight_last_seen_at"] for one in stale} == {stored[:32]}
+
+
 def test_all_fresh_is_exit_code_0_and_no_table_is_said_in_one_line(env: dict[str, str], tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'data' / 'app.db'}")
     with engine.begin() as connection:

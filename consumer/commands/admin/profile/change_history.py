@@ -29,10 +29,11 @@ def history_command(  # noqa: PLR0913, PLR0917 - each is an argument, a flag, or
     On Kafka the topic is compacted: of older changes only the last of each profile stays.
     """
     found = changes_of(kafka.settings, place.storage_dir / ANNOUNCEMENTS, user, group_slug)
-    show(found, lambda out: _print(out, found, user, limit), as_json=as_json)
+    of = f"user {user}{'' if group_slug is None else f' in the group {group_slug}'}"
+    show(found, lambda out: _print(out, found, of, limit), as_json=as_json)
 
 
-def _print(out: Printer, found: History, user_id: int, limit: int) -> None:
+def _print(out: Printer, found: History, of: str, limit: int) -> None:
     for one in found.changes[-limit:]:
         head, *rest = lines(one)
         out.line(head, "bold")
@@ -41,5 +42,5 @@ def _print(out: Printer, found: History, user_id: int, limit: int) -> None:
     if len(found.changes) > limit:
         out.line(f"{len(found.changes) - limit:,} earlier ones: --limit {len(found.changes)} prints them", "dim")
     if not found.changes:
-        out.line(f"nothing is kept of user {user_id}")
+        out.line(f"nothing is kept of {of}")
     out.line(f"{found.place} keeps {f'announcements since {found.since}' if found.since else 'no announcement'}", "dim")

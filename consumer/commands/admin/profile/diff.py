@@ -13,7 +13,6 @@ from snapshot.cli.read_only import (
     open_existing_folder,
     open_existing_store,
     profile_of,
-    stored_slugs,
 )
 from snapshot.runtime.terminal import Printer, show
 
@@ -40,7 +39,7 @@ def diff_command(
         open_database(database, place, store) as rows,
     ):
         groups = rows.groups_of(user)
-        key = profile_of(user, group_slug, list(groups.members.get(user, ())), stored_slugs(store, user))
+        key = profile_of(place, store, user, group_slug, groups.members.get(user, ()))
         found = compare(store, folder, rows, groups, key)
     show(found, lambda out: _print(out, found), as_json=as_json)
     if any(one.differs for one in found.fields):

@@ -16,9 +16,8 @@ from snapshot.cli.read_only import (
     open_database,
     open_existing_store,
     profile_of,
-    stored_slugs,
 )
-from snapshot.runtime.terminal import Printer, show
+from snapshot.runtime.terminal import Printer, many, show
 
 DIFFERS = 1
 _SHOWN = 20
@@ -48,7 +47,7 @@ def explain_command(  # noqa: PLR0913, PLR0917 - each is an argument, a flag, or
     question = question_of(number, value)
     with open_existing_store(place) as opened, open_database(database, place, opened) as rows:
         groups = rows.groups_of(user)
-        key = profile_of(user, group_slug, list(groups.members.get(user, ())), stored_slugs(opened, user))
+        key = profile_of(place, opened, user, group_slug, groups.members.get(user, ()))
         answer = explain_number(opened, rows, groups, key, question)
     show(answer, lambda out: _print(out, answer, limit), as_json=as_json)
     if answer.counts != answer.stored:
@@ -57,8 +56,9 @@ def explain_command(  # noqa: PLR0913, PLR0917 - each is an argument, a flag, or
 
 def _print(out: Printer, answer: Answer, limit: int) -> None:
     counting = [one for one in answer.comments if one.times]
-    what = f"{answer.number} {answer.value}".rstrip()
-    total = f"{what} counts {answer.counts:,}, in {len(counting):,} comments"
+    total = f"{many(answer.counts, 'comment')} counted"
+    if answer.value:
+        total = f"{answer.number} {answer.value} counts {answer.counts:,}, in {many(len(counting), 'comment')}"
     out.line(f"user {answer.user_id} in {answer.group_slug}: {total}", "bold")
     if answer.stored != answer.counts:
         compare = f"snapshot-admin diff {answer.user_id} --group-slug {answer.group_slug}"
@@ -68,7 +68,7 @@ def _print(out: Printer, answer: Answer, limit: int) -> None:
     _table(out, counting, limit, ">times", lambda one: one.times)
     if not_counting := [one for one in answer.comments if one.reasons]:
         out.line()
-        out.line(f"does not count, or not more often, in {len(not_counting):,} comments", "bold")
+        out.line(f"does not count, or not more often, in {many(len(not_counting), 'comment')}", "bold")
         _table(out, not_counting, limit, "~why", lambda one: "; ".join(one.reasons))
 
 

@@ -12,9 +12,8 @@ from snapshot.cli.read_only import (
     open_existing_folder,
     open_existing_store,
     profile_of,
-    stored_slugs,
 )
-from snapshot.runtime.terminal import Printer, draw_bar, show, sparkline
+from snapshot.runtime.terminal import Printer, draw_bar, many, show, sparkline
 
 _LINE = 60
 
@@ -30,7 +29,7 @@ def show_command(
     Example: snapshot-admin show 101 --group-slug elm-street
     """
     with open_existing_store(place) as store, open_existing_folder(place) as folder:
-        key = profile_of(user, group_slug, stored_slugs(store, user))
+        key = profile_of(place, store, user, group_slug)
         card = read_card(store, folder, key)
     show(card, lambda out: _print(out, card), as_json=as_json)
 
@@ -47,7 +46,9 @@ def _print(out: Printer, card: Card) -> None:
 
 def _print_snapshot(out: Printer, snapshot: Mapping[str, Any], card: Card) -> None:
     requests = ", ".join(map(str, snapshot["request_ids"]))
-    out.line(f"{snapshot['message_count']:,} comments count, {card.deleted:,} are deleted or gone; requests {requests}")
+    out.line(
+        f"{many(snapshot['message_count'], 'comment')} counted, {card.deleted:,} deleted or gone; requests {requests}"
+    )
     out.line(f"first {_time(snapshot['first_seen_at'])}, last {_time(snapshot['last_seen_at'])} (UTC)")
     first, last = min(card.months), max(card.months)
     best = max(card.months, key=lambda month: card.months[month])

@@ -7,7 +7,7 @@ import typer
 
 from projections.codec import read_registers, register_field
 from projections.comments.groups import Groups
-from projections.comments.register import Register
+from projections.comments.register import Register, counts
 from projections.comments.rows import CommentRow, InvalidRowError, register_halves
 from projections.database.protocol import Database
 from projections.errors import OperatorError
@@ -17,11 +17,14 @@ from snapshot.cli.options import DatabaseOptions, finite
 from snapshot.cli.read_only import (
     Json,
     PlaceOptions,
+    block_of,
     damage_of,
     open_database,
     open_existing_folder,
     open_existing_store,
+    read_snapshot,
 )
+from snapshot.files.folder import NO_FILE, ProfileFolder, differs
 from snapshot.flush.failures import named
 from snapshot.runtime.terminal import show
 
@@ -49,29 +52,37 @@ def wait_command(
         open_existing_folder(place) as folder,
         open_database(database, place, store) as rows,
     ):
-        expected = _expected(rows, comment_id, folder.identity.group_slug)
+        row = _row(rows, comment_id)
+        expected = _registers(row, rows, rows.groups_of(row.user_id).only(folder.identity.group_slug))
         deadline = time.monotonic() + timeout
-        while (missing := _missing(store, folder.identity.id, comment_id, expected)) and time.monotonic() < deadline:
+        while (missing := _missing(store, folder, comment_id, expected)) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
-    profiles = [named(key) for key in expected]
-    text = f"comment {comment_id} is in {', '.join(profiles) or 'no profile of this folder'}"
+        block = block_of(place, store, row.user_id)
+    profiles, counting = [named(key) for key in expected], any(map(counts, expected.values()))
     if missing:
-        text = f"comment {comment_id} is not in the files after {timeout:g} s: {'; '.join(missing)}"
-    found = {"comment_id": comment_id, "profiles": profiles, "missing": missing}
+        what = "is not in the files" if counting else "is deleted, and the files do not show that"
+        text = f"comment {comment_id} {what} after {timeout:g} s: {'; '.join(missing)}"
+    elif profiles:
+        what = "is in" if counting else "is deleted, and no longer counts in"
+        text = f"comment {comment_id} {what} {', '.join(profiles)}"
+    else:
+        text = f"comment {comment_id} is in no profile of this folder{f': {block}' if block else ''}"
+    found = {"comment_id": comment_id, "profiles": profiles, "missing": missing, "counts": counting, "block": block}
     show(found, lambda out: out.line(text, "red" if missing else None), as_json=as_json)
     if missing:
         raise typer.Exit(TIMED_OUT)
 
 
-def _expected(database: Database, comment_id: int, scope: str | None) -> dict[ProfileKey, Register]:
-    """The register that each of the comment's profiles has to have."""
+def _row(database: Database, comment_id: int) -> CommentRow:
     rows = database.comments_by_ids([comment_id])
     if not rows:
         raise OperatorError(f"the database has no comment {comment_id}: commit it before waiting for it")
-    return _registers(rows[0], database, database.groups_of(rows[0].user_id).only(scope))
+    return rows[0]
 
 
 def _registers(row: CommentRow, database: Database, groups: Groups) -> dict[ProfileKey, Register]:
+    """The register that each of the comment's profiles has to have."""
+
     def refuse(error: InvalidRowError) -> None:
         raise OperatorError(str(error))
 
@@ -83,11 +94,14 @@ def _registers(row: CommentRow, database: Database, groups: Groups) -> dict[Prof
     }
 
 
-def _missing(store: Store, folder: str, comment_id: int, expected: dict[ProfileKey, Register]) -> list[str]:
-    """Say what is not there yet. The store is asked first: what it has is due from the same moment on."""
+def _missing(store: Store, folder: ProfileFolder, comment_id: int, expected: dict[ProfileKey, Register]) -> list[str]:
+    """Say what is not there yet. The store is asked first: what it has is due from the same moment on.
+
+    Files are only read once nothing is due, which is no longer than a moment unless something is wrong.
+    """
     found = []
     loaded = store.load(dict.fromkeys(expected, (register_field(comment_id),)))
-    due = store.pending(folder, list(expected))
+    due = store.pending(folder.identity.id, list(expected))
     for (key, register), pending in zip(expected.items(), due, strict=True):
         with damage_of(key):
             stored = read_registers(loaded[key].fields.items()).get(comment_id, Register())
@@ -95,4 +109,12 @@ def _missing(store: Store, folder: str, comment_id: int, expected: dict[ProfileK
             found.append(f"{named(key)} does not have it yet in the store")
         elif pending:
             found.append(f"{named(key)} is due to be flushed")
+        elif differs(folder.hash_on_disk(key), _digest(store, key)):
+            state = "is missing" if folder.lacks(key) else "differs"
+            found.append(f"the file of {named(key)} {state}: fix it with `snapshot-rebuild --user {key.user_id}`")
     return found
+
+
+def _digest(store: Store, key: ProfileKey) -> str:
+    snapshot = read_snapshot(store, key)
+    return NO_FILE if snapshot is None else snapshot.snapshot_hash

@@ -69,10 +69,10 @@ def _print(out: Printer, status: "Status", *, clear: bool) -> None:
         out.table(["profile not flushed", "~reason"], status.failed.items())
     for one in status.blocked:
         out.line(f"blocked by the deletion guard: {one}")
-    if status.recovering:
-        out.table([">bucket recovering", "~reason"], status.recovering.items())
+    for reason in status.recovering_by_reason:
+        out.line(f"recovering, {reason}")
     dead = "unknown" if status.dead_letters is None else f"{status.dead_letters:,}"
-    out.line(f"dead letters: {dead}; last rebuild: {_rebuild(status)}")
+    out.line(f"dead letters: {dead}; last rebuild: {status.rebuild}")
 
 
 def _processes(out: Printer, status: "Status") -> None:
@@ -101,11 +101,7 @@ def _processes(out: Printer, status: "Status") -> None:
 def _lag(out: Printer, status: "Status") -> None:
     database = status.database
     out.line()
-    behind = (
-        "unreachable"
-        if database.error
-        else f"polled {span(database.polled_seconds)} ago, swept whole {span(database.swept_seconds)} ago"
-    )
+    behind = "unreachable" if database.error else database.looks
     out.line(f"database {database.url}: {'followed' if database.followed else 'not followed'}, {behind}")
     if status.kafka:
         out.line(f"Kafka {status.kafka.servers}: {status.kafka.error or 'reachable'}")
@@ -128,11 +124,3 @@ def _lag(out: Printer, status: "Status") -> None:
 
 def _rated(count: int, rate: float) -> str:
     return f"{count:,} ({rate:,.0f}/s)" if rate else f"{count:,}"
-
-
-def _rebuild(status: "Status") -> str:
-    run = status.last_rebuild
-    if run is None:
-        return "none in this storage folder's run log"
-    outcome = run.error or f"{run.drift:,} of {run.users:,} users' profiles drifted"
-    return f"{run.finished[:16].replace('T', ' ')}, {run.seconds:.1f} s, {outcome}"

@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -13,7 +14,8 @@ from consumer.web.app import make_app
 from consumer.web.live.directory import Directory
 from consumer.web.live.live import Live
 from consumer.web.rendering import link
-from support.page import SCRIPT, SLUG, Page
+from support.commands import run
+from support.page import SCRIPT, SLUG, Page, create
 
 TOKEN = "correct horse battery staple"  # noqa: S105 - a test's
 
@@ -194,3 +196,14 @@ def test_with_a_token_nothing_is_shown_without_it(page: Page) -> None:
         client.cookies.clear()
         forged = cookie.partition(";")[0] + "x"
         assert client.get("/", headers={"cookie": forged}).status_code == 401
+
+
+def test_of_a_user_who_is_blocked_it_says_so(tmp_path: Path) -> None:
+    page = create(tmp_path)
+    assert run("snapshot-admin", "forget", str(page.ben), "--force", env=page.env).returncode == 0
+    app = make_app(Live(page.sources()), Access("127.0.0.1"))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        for path in (f"/profile?user={page.ben}&group=elm", f"/api/profiles/{page.ben}/elm"):
+            answer = client.get(path)
+            assert answer.status_code == 404
+            assert f"user {page.ben} is blocked by `forget --force`" in answer.text

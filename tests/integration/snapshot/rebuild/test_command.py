@@ -93,7 +93,8 @@ def test_the_oracle_comes_out_and_the_second_run_is_in_step(
     assert (group["exit_code"], group["profiles"]) == (0, sum("harvard-st-commons" in name for name in before))
     log = [json.loads(line) for line in (storage / "signal_profile_snapshot.log").read_text().splitlines()]
     assert [(one["command"], one["drift"], one["error"]) for one in log] == [
-        ("snapshot-rebuild", drift, None) for drift in (first["missing"] + first["different"], 0, 0, 0, 0)
+        ("snapshot-rebuild", 0, None)
+        for _ in range(5)  # the first filled the store
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from snapshot.rebuild import report as module
-from snapshot.rebuild.report import Report, add_invalid_rows, show
+from snapshot.rebuild.report import DRIFT, Report, add_invalid_rows, show
 
 
 def shown(report: Report) -> list[str]:
@@ -76,8 +76,10 @@ def test_a_first_fill_is_not_called_drift(outcome: str, *, dry_run: bool) -> Non
     report = Report(dry_run=dry_run, deep=False, group_slug=None, fills=True, missing=3, different=1)
     report.fields = {"tombstones": 1}  # of somebody whose comments are all deleted
     assert shown(report)[-1].startswith(outcome)
+    assert (report.exit_code, report.drift, report.drifted) == (DRIFT, 4, 0)
     report.fills, report.asked = False, frozenset({33})  # theirs were missing, those of others are there
     assert shown(report)[-1].startswith("drift found")
+    assert report.drifted == 4
 
 
 def test_invalid_rows_are_counted_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

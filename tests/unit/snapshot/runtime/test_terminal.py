@@ -20,10 +20,12 @@ class Terminal(StringIO):
         return True
 
 
-@pytest.mark.parametrize("width", [100, 160])
-def test_a_terminal_gets_nothing_that_steers_it_and_lines_that_fit(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("width", "term"), [(100, "xterm"), (160, "xterm"), (160, "dumb")])
+def test_a_terminal_gets_nothing_that_steers_it_and_lines_that_fit(
+    width: int, term: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tty = Terminal()
-    for name, value in (("COLUMNS", str(width)), ("TERM", "xterm")):
+    for name, value in (("COLUMNS", str(width)), ("TERM", term)):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "stdout", tty)
     printer = Printer()
@@ -33,7 +35,7 @@ def test_a_terminal_gets_nothing_that_steers_it_and_lines_that_fit(width: int, m
     lines = said.splitlines()
     assert lines[0] == SAFE
     assert lines[1].split() == ["id", "why", "text"]
-    assert max(map(cell_len, lines)) <= printer.width
+    assert max(map(cell_len, lines)) <= printer.width == width
     assert "because because" in lines[2]
     assert lines[2].rstrip().endswith("…")
     assert SAFE[:40] in lines[-1]

@@ -1,14 +1,19 @@
 """`snapshot-admin status`: the processes that run, what is behind, and what fails, without and with Kafka."""
 
+import json
 import shutil
 import signal
 from pathlib import Path
 
 from consumer.kafka.topics import ensure_topics
+from projections.watermark import TAIL
+from snapshot.cli.options import FileOptions, StoreOptions
+from snapshot.cli.resources import open_store
 from snapshot.kafka.settings import KafkaSettings
 from support import community
-from support.commands import Started, run
+from support.commands import Started, on, run
 from support.kafka_topics import put
+from support.whiteballoon import WhiteBalloon
 
 
 def test_a_consumer_that_runs_and_one_that_was_killed(tmp_path: Path) -> None:
@@ -59,3 +64,19 @@ def test_kafka_s_lag_in_events_and_seconds(tmp_path: Path, fresh_kafka: str, kaf
     away = run("snapshot-admin", "status", env={**env, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"})
     assert away.returncode == 1
     assert "Kafka can't be reached" in away.stdout
+
+
+def test_after_a_first_fill_by_a_rebuild_nothing_was_looked_at_and_nothing_drifted(tmp_path: Path) -> None:
+    balloon = WhiteBalloon.in_folder(tmp_path / "data")
+    elm, (ann,) = balloon.add_group("elm", "Elm", members=1)
+    balloon.comment(ann, elm)
+    env = on(tmp_path / "data", tmp_path / "storage")
+    assert run("snapshot-rebuild", "--all", env=env).returncode == 1
+    said = run("snapshot-admin", "status", env=env).stdout
+    assert "not followed, never polled, never swept whole\n" in said
+    assert "1 user checked, 0 profiles drifted\n" in said
+    with open_store(StoreOptions(None), FileOptions(tmp_path / "storage")) as opened:
+        assert opened.store.lease(TAIL, "a tail", 60)
+        assert opened.store.put_document(TAIL, "a tail", b'{"polled_until": 0, "swept_until": 0}')
+    database = json.loads(run("snapshot-admin", "status", "--json", env=env).stdout)["database"]
+    assert (database["polled_seconds"], database["swept_seconds"]) == (None, None)

@@ -31,6 +31,8 @@ def test_the_file(community: Community) -> None:
     assert "2 earlier ones: --limit 3 prints them" in said
     assert f"{community.storage / ANNOUNCEMENTS} keeps announcements since {history['since']}" in said
 
+    elsewhere = community.admin("history", community.ben, "--group-slug", "ash")
+    assert elsewhere.startswith(f"nothing is kept of user {community.ben} in the group ash\n")
     place = community.storage / ANNOUNCEMENTS
     place.write_bytes(place.read_bytes().splitlines(keepends=True)[-1])
     assert "the first that is kept, so what it changed is not known" in community.admin("history", community.ben)

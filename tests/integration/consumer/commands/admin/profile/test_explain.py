@@ -22,9 +22,11 @@ def test_the_comments_of_a_number(community: Community) -> None:
         found = community.admin_json("explain", ann, number, *([value] if value else []), "--group-slug", "elm")
         assert (found["counts"], found["stored"]) == (count, count)
     lines = community.admin("explain", ann, "count", "--group-slug", "elm").splitlines()
+    food = community.admin("explain", ann, "tag", "food", "--group-slug", "elm")
+    assert food.startswith(f"user {ann} in elm: tag food counts 1, in 1 comment\n")
     nothing = community.admin("explain", ann, "tag", "nowhere", "--group-slug", "elm")
     assert "no comment has to do with it" in nothing
-    assert lines[0] == f"user {ann} in elm: count counts 1, in 1 comments"
+    assert lines[0] == f"user {ann} in elm: 1 comment counted"
     assert lines[1] == "comment\ttime (UTC)\trequest\ttimes\texcerpt"
     assert r"\x1b]0;owned\x07\u202e see" in lines[2]
 
@@ -44,5 +46,8 @@ def test_what_can_t_be_explained(community: Community) -> None:
     )
     assert "has no profile and is in no group" in community.admin("explain", 99, "count", code=2)
     assert "tag takes a value" in community.admin("explain", ann, "tag", code=2)
+    for number in ("tag", "link", "reaction", "attachment"):
+        refused = community.admin("explain", ann, number, "\udcff", "--group-slug", "elm", code=2)
+        assert refused == "'\\udcff' is no UTF-8 text: write the value as the profile has it\n"
     assert "is no link" in community.admin("explain", ann, "link", "a.org", code=2)
     assert "there is no store in" in community.admin("explain", ann, "count", "--storage-dir", "nowhere", code=2)

@@ -11,7 +11,7 @@ def test_the_card(community: Community) -> None:
     assert card["snapshot"]["top_links"] == [{"url": LINK, "domain": "a.org", "count": 1}]
     assert (card["months"], card["deleted"], card["file"]) == ({"2024-06": 1}, 1, "in step")
     said = community.admin("show", ann, "--group-slug", "elm")
-    assert "1 comments count, 1 are deleted or gone; requests 1" in said
+    assert "1 comment counted, 1 deleted or gone; requests 1" in said
     assert "\n1\thttps://a.org/\n" in said
     assert r"\x1b]0;owned\x07\u202e" in said
     assert "reactions  👍 1\n" in said
