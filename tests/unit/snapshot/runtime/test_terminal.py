@@ -1,6 +1,7 @@
 """What commands print: made safe for terminals, tables that fit, plain where it is piped."""
 
 import json
+import os
 import re
 import sys
 from io import StringIO
@@ -25,8 +26,9 @@ def test_a_terminal_gets_nothing_that_steers_it_and_lines_that_fit(
     width: int, term: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tty = Terminal()
-    for name, value in (("COLUMNS", str(width)), ("TERM", term)):
-        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((width, 40)))
     monkeypatch.setattr(sys, "stdout", tty)
     printer = Printer()
     printer.line(HOSTILE)
