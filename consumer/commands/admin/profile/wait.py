@@ -57,7 +57,7 @@ def wait_command(
         deadline = time.monotonic() + timeout
         while (missing := _missing(store, folder, comment_id, expected)) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
-        block = block_of(place, store, row.user_id)
+        block = None if expected else block_of(place, store, row.user_id)
     profiles, counting = [named(key) for key in expected], any(map(counts, expected.values()))
     if missing:
         what = "is not in the files" if counting else "is deleted, and the files do not show that"

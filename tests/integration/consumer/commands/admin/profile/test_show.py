@@ -23,3 +23,12 @@ def test_a_file_that_is_another_and_a_profile_that_is_none(community: Community)
     assert "file differs, hash" in community.admin("show", community.ben)
     assert "user 99 has no profile and is in no group" in community.admin("show", 99, code=2)
     assert "is no folder of profiles" in community.admin("show", 99, "--output-dir", "nowhere", code=2)
+
+
+def test_where_no_file_should_be_another_program_s_may_lie(community: Community) -> None:
+    community.balloon.soft_delete(4)
+    community.catch_up()
+    place = community.storage / "signal_profiles" / file_name(ProfileKey(community.ben, "elm"), None)
+    place.write_bytes(b"{}")
+    assert "file in step, hash none" in community.admin("show", community.ben)
+    assert "no longer counts in" in community.admin("wait", 4, "--timeout", "0")
