@@ -40,7 +40,7 @@ from snapshot.cli.run_metrics import measured
 from snapshot.direct import direct_snapshots
 from snapshot.export import COMMENTS_A_RANGE, Export, Exported, Range, fitting, ranges_of
 from snapshot.files.folder import open_folder
-from snapshot.files.marker import BlockedInMarker, SeenInMarker, refuse_damaged
+from snapshot.files.marker import BlockedInMarker, SeenInMarker, find_marker
 from snapshot.freshness import Freshness, compare
 from snapshot.runtime import logs
 from snapshot.runtime.metrics import Metrics, statsd_metrics
@@ -162,7 +162,7 @@ def _opener(options: DatabaseOptions, files: FileOptions, run_options: RunOption
     seen = SeenAnywhere(
         marker, confirmed=run_options.prune_all, read_only=True
     )  # its workers may be ended at any moment
-    refuse_damaged(files.profiles, files.disk)
+    find_marker(files.profiles, files.disk)  # refuses one that is damaged
     blocked = BlockedInMarker(files.profiles, files.disk)
     return lambda: open_databases(options.database_url, options.insights_database_url, seen=seen, blocked=blocked)
 

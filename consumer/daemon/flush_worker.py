@@ -25,6 +25,8 @@ _SOON_SECONDS = 0.5
 _MIN_SECONDS = 0.02
 _BLOCKED_SECONDS = 0.1
 _WAITING_SECONDS = 20.0
+_LASTS_SECONDS = 2.0
+"""A claim that was ours may have ended since it was looked up: only what lasts is another's."""
 _CLAIMS_END_SECONDS = LEASE_SECONDS + 5.0
 """What was due, or claimed by others, has been flushed by then, and what has to be flushed again as well."""
 BEHIND_SECONDS = 5.0
@@ -61,7 +63,8 @@ class FlushWorker:
         self._flusher = flusher
         self._scrub = scrub
         self._now = now
-        self._check_at = self._repeat_at = self._log_at = now()
+        self._check_at = self._repeat_at = now()
+        self._log_at = now() + _LASTS_SECONDS
         self._due_at = now()
         """When something may be due next, as far as is known."""
         self._saved = False
@@ -180,13 +183,16 @@ class FlushWorker:
         Others may make profiles due as fast as they are flushed. Raises OperatorError where some failed until then.
         """
         due = self._flusher.wait()
+        now = self._now()
         if self._asked_at is None:
-            self._asked_at, self._expected = self._now(), self.flushed.claims + self._flusher.waiting()
-        over = due is not None and self._now() + due > self._asked_at + _CLAIMS_END_SECONDS
+            self._asked_at, self._expected = now, self.flushed.claims + self._flusher.waiting()
+        over = due is not None and now + due > self._asked_at + _CLAIMS_END_SECONDS
         if over and self.flushed.claims >= self._expected:  # what a slow disk gives back is due later than it was
             self.refuse_failures(0)
             due = None
-        if due is not None and due > 1 and not self._busy and self._now() >= self._log_at:
-            self._log_at = self._now() + _WAITING_SECONDS
+        if due is None or due <= 1 or self._busy:
+            self._log_at = max(self._log_at, now + _LASTS_SECONDS)
+        elif now >= self._log_at:
+            self._log_at = now + _WAITING_SECONDS
             log.info("waiting for profiles that another flusher claimed, or that have to be flushed again", seconds=due)
         return due is None and not self._scrub.pending_buckets()

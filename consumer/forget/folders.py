@@ -1,19 +1,20 @@
 """The folders that lie here: those that the store knows, and the configured one; and the others, for the receipt."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from consumer.forget.receipt import ReceiptBook
 from consumer.forget.traces import owned_files, temporary_files
+from projections.errors import OperatorError
 from projections.profile_key import ProfileKey, bucket_of
 from projections.projection import Projection
 from projections.store.protocol import Store
 from snapshot.announce.announcement import Announcer
 from snapshot.cli.options import FileOptions
 from snapshot.files.folder import ProfileFolder
-from snapshot.files.marker import BlockedInMarker
-from snapshot.files.places import KnownFolder, folder_at, known_folders
+from snapshot.files.marker import BlockedInMarker, find_marker
+from snapshot.files.places import KnownFolder, known_folders
 from snapshot.flush.flusher import Flusher
 from snapshot.flush.unannounced import UnannouncedJournal
 from snapshot.runtime.metrics import NoMetrics
@@ -22,7 +23,7 @@ from snapshot.runtime.metrics import NoMetrics
 class FoldersHere:
     """All folders of profiles, as far as they concern one user. A folder is where its marker says that it is.
 
-    Everything raises StoreUnavailableError.
+    Everything raises StoreUnavailableError; OperatorError where the marker of the configured one can't be read.
     """
 
     def __init__(self, store: Store, files: FileOptions, user_id: int, stack: ExitStack) -> None:
@@ -32,8 +33,12 @@ class FoldersHere:
         self.flushed: set[ProfileKey] = set()
         """The profiles whose ends were announced from a folder."""
         known = known_folders(store)
-        paths = [files.profiles, *(Path(one.place.path) for one in known if one.place.path)]
-        found = {identity.id: (path, identity) for path in paths if (identity := folder_at(path, files.disk))}
+        own = find_marker(files.profiles, files.disk)
+        found = {} if own is None else {own.id: (files.profiles, own)}
+        for path in (Path(one.place.path) for one in known if one.place.path):
+            with suppress(OperatorError):  # one that can't be read from here is named as lying elsewhere
+                if identity := find_marker(path, files.disk):
+                    found[identity.id] = path, identity
         for path, identity in found.values():
             folder = ProfileFolder(path, identity, files.disk)
             stack.callback(folder.close)

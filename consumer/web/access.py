@@ -42,6 +42,11 @@ class Access:
                 "`openssl rand -hex 32` prints, or leave --host out"
             )
 
+    @property
+    def open(self) -> bool:
+        """Whether nobody is asked for a token."""
+        return self._token is None
+
     def allows_host(self, header: str) -> bool:
         """Whether a Host header names this server."""
         name, _, port = header.rpartition(":") if not header.endswith("]") else (header, "", "")

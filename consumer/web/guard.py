@@ -69,6 +69,8 @@ class Guard:
 
     def _log_in(self, request: Request) -> Response:
         """A login link is used up by opening it, not by a look at its headers."""
+        if self._access.open:
+            return RedirectResponse("/", 303)
         cookie = self._access.redeem(request.query_params.get("code", "")) if request.method == "GET" else None
         if cookie is None:
             return failure(request, 401, f"this login link was used, or is too old; {_LOG_IN}")

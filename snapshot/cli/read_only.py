@@ -20,10 +20,9 @@ from projections.store.protocol import HEAD, Store
 from projections.store.redis.store import RedisStore
 from snapshot.build import build
 from snapshot.cli.options import DatabaseOptions, FileOptions, OutputDir, RedisUrl, StorageDir, StoreOptions
-from snapshot.cli.resources import open_store
+from snapshot.cli.resources import open_store, refuse_missing_store
 from snapshot.files.folder import ProfileFolder
-from snapshot.files.marker import BlockedInMarker, SeenInMarker
-from snapshot.files.places import folder_at
+from snapshot.files.marker import BlockedInMarker, SeenInMarker, find_marker
 from snapshot.flush.failures import named
 from snapshot.schema import SignalProfileSnapshot
 
@@ -52,18 +51,16 @@ class PlaceOptions:
 @contextmanager
 def open_existing_store(place: PlaceOptions) -> Iterator[RedisStore]:
     """Open the store; unlike what works with it, nothing that only looks makes one. Raises OperatorError."""
-    redis = place.storage_dir / "redis"
-    if place.redis_url is None and not redis.is_dir():
-        raise OperatorError(f"there is no store in {redis}: set SNAPSHOT_STORAGE_DIR or REDIS_URL as for the consumer")
+    refuse_missing_store(place.redis_url, place.storage_dir)
     with open_store(StoreOptions(place.redis_url), place.files) as opened:
         yield opened.store
 
 
 @contextmanager
 def open_existing_folder(place: PlaceOptions) -> Iterator[ProfileFolder]:
-    """Open the folder of profiles, whatever its scope. Raises OperatorError where there is none."""
+    """Open the folder of profiles, whatever its scope. Raises OperatorError where there is none, or a damaged one."""
     files = place.files
-    identity = folder_at(files.profiles, files.disk)
+    identity = find_marker(files.profiles, files.disk)
     if identity is None:
         raise OperatorError(
             f"{files.profiles} is no folder of profiles: set SNAPSHOT_OUTPUT_DIR or SNAPSHOT_STORAGE_DIR as for "

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from projections.errors import OperatorError
@@ -37,6 +38,15 @@ class OpenStore(NamedTuple):
 
     store: RedisStore
     restart_embedded_redis: Callable[[], None]
+
+
+def refuse_missing_store(redis_url: str | None, storage: Path, otherwise: str = "") -> None:
+    """Raise OperatorError where no consumer made the store yet: another folder, or another store, is probably meant."""
+    redis = storage / "redis"
+    if redis_url is None and not redis.is_dir():
+        raise OperatorError(
+            f"there is no store in {redis}: set SNAPSHOT_STORAGE_DIR or REDIS_URL as for the consumer{otherwise}"
+        )
 
 
 @contextmanager

@@ -87,19 +87,18 @@ def read_marker(folder: Path, disk: Disk = LOCAL) -> Folder:
     return _parsed(folder, disk.read(f"{folder}/{MARKER}"))
 
 
-def refuse_damaged(folder: Path, disk: Disk = LOCAL) -> None:
-    """Raise OperatorError where a marker lies there that can't be read: it may say who is blocked.
+def find_marker(folder: Path, disk: Disk = LOCAL) -> Folder | None:
+    """Which folder this is; None where it has no marker yet: an empty one is just being made.
 
-    An empty one is just being made.
+    Raises OperatorError where one lies there that can't be read: it may say who is blocked.
     """
     try:
         content = disk.read(f"{folder}/{MARKER}")
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return None
     except OSError as error:
         raise OperatorError(f"the marker {folder / MARKER} can't be read ({error.strerror}): allow it") from error
-    if content:
-        _parsed(folder, content)
+    return _parsed(folder, content) if content else None
 
 
 def make_marker(

@@ -8,11 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from projections.decoding import DecodingError, JsonDecoder
-from projections.errors import OperatorError
 from projections.store.protocol import Folder, Store
-from snapshot.files.disk import LOCAL, Disk
 from snapshot.files.folder import ProfileFolder
-from snapshot.files.marker import read_marker
 
 _SECONDS = 10.0
 
@@ -57,14 +54,6 @@ def note_place(store: Store, folder: ProfileFolder, storage: Path) -> None:
 def known_folders(store: Store) -> list[KnownFolder]:
     """All folders that the store knows. Raises StoreUnavailableError."""
     return [KnownFolder(folder, _place(store.document(_document(folder)))) for folder in store.folders()]
-
-
-def folder_at(path: Path, disk: Disk = LOCAL) -> Folder | None:
-    """The folder that lies there, by its marker; None where there is none that can be read."""
-    try:
-        return read_marker(path, disk)
-    except (OSError, OperatorError):
-        return None
 
 
 def _document(folder: Folder) -> str:

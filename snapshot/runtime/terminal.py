@@ -152,7 +152,7 @@ def many(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def show(value: object, render: Callable[[Printer], None], *, as_json: bool) -> None:
+def show(value: object, render: Callable[[Printer], object], *, as_json: bool) -> None:
     """Print a value as one JSON text, in ASCII, or have it rendered; standard output may be closed."""
     if as_json:
         print_line(json.dumps(msgspec.to_builtins(value, str_keys=True)))

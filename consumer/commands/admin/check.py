@@ -17,7 +17,7 @@ from projections.store.protocol import StoreUnavailableError
 from projections.store.redis.embedded import server_binary
 from snapshot.cli.options import DatabaseOptions, KafkaOptions
 from snapshot.cli.read_only import Json, PlaceOptions, open_existing_store
-from snapshot.files.places import folder_at
+from snapshot.files.marker import find_marker
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime.terminal import Printer, show
 
@@ -67,6 +67,9 @@ def _run(checks: list[tuple[str, Callable[[], str]]]) -> Iterator[Checked]:
             yield Checked(what, ok=True, said=ask())
         except _UNREACHABLE as error:
             yield Checked(what, ok=False, said=str(error))
+        except OSError as error:
+            said = f"{error.filename} can't be looked at ({error.strerror}): let this user enter the folder it lies in"
+            yield Checked(what, ok=False, said=said)
 
 
 def _print(out: Printer, found: list[Checked]) -> None:
@@ -92,7 +95,7 @@ def _writable(folder: Path) -> str:
 def _profiles(place: PlaceOptions) -> str:
     folder = place.files.profiles
     where = _writable(folder)
-    if (identity := folder_at(folder)) is None:
+    if (identity := find_marker(folder)) is None:
         return where if not folder.is_dir() else f"{where}, without a marker yet"
     return f"{where}, {'all groups' if identity.group_slug is None else f'the group {identity.group_slug}'}"
 

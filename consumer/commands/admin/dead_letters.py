@@ -15,11 +15,13 @@ from projections.comments.events import TOPICS, Event, InvalidEventError, decode
 from projections.errors import OperatorError
 from projections.projection import Projection
 from snapshot.cli.options import FileOptions, KafkaOptions, StoreOptions, with_options
-from snapshot.cli.resources import open_store
+from snapshot.cli.read_only import Json
+from snapshot.cli.resources import open_store, refuse_missing_store
 from snapshot.kafka.messages import Message
 from snapshot.kafka.producer import Producer
 from snapshot.kafka.settings import KafkaSettings
 from snapshot.runtime.stdio import print_line
+from snapshot.runtime.terminal import show
 
 app = typer.Typer(
     add_completion=False,
@@ -34,28 +36,34 @@ _Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help=_IDS_HELP)]
 _All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 
-def list_command(files: FileOptions, kafka: KafkaOptions) -> None:
+def list_command(files: FileOptions, kafka: KafkaOptions, as_json: Json = False) -> None:  # noqa: FBT002 - a flag
     """List the dead letters: where each came from, when it was kept, and why it is no event."""
-    found = _distinct(_kept(files, kafka))
-    for one in found:
-        line = f"{one.id}  {one.time}  {one.message.error}"  # other programs may put anything into their headers
-        print_line("".join(each if each.isprintable() else " " for each in line))
-    if not found:
-        print_line("no dead letters")
+    found = [{"id": one.id, "time": one.time, "error": one.message.error} for one in _distinct(_kept(files, kafka))]
+    lines = ["  ".join(one.values()) for one in found] or ["no dead letters"]
+    # Other programs may put anything into their headers.
+    printable = ["".join(each if each.isprintable() else " " for each in line) for line in lines]
+    show(found, lambda _out: print_line("\n".join(printable)), as_json=as_json)
 
 
-def show_command(files: FileOptions, kafka: KafkaOptions, ids: _Ids = None) -> None:
-    """Show dead letters whole, as JSON."""
-    for one in _chosen(_kept(files, kafka), ids, everything=False):
-        print_line(json.dumps(as_record(one), indent=2, ensure_ascii=False))
+def show_command(
+    files: FileOptions,
+    kafka: KafkaOptions,
+    ids: _Ids = None,
+    as_json: Json = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Show dead letters whole, as JSON: one after the other, or with --json a list of them on one line."""
+    found = [as_record(one) for one in _chosen(_kept(files, kafka), ids, everything=False)]
+    texts = [json.dumps(one, indent=2, ensure_ascii=False) for one in found]
+    show(found, lambda _out: print_line("\n".join(texts)), as_json=as_json)
 
 
-def replay_command(
+def replay_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of flags
     files: FileOptions,
     kafka: KafkaOptions,
     store: StoreOptions,
     ids: _Ids = None,
     everything: _All = False,  # noqa: FBT002 - a flag
+    as_json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Consume dead letters again that are events by now, after what refused them was fixed; the others stay.
 
@@ -63,20 +71,25 @@ def replay_command(
     """
     events: list[Event] = []
     letters: list[DeadLetter] = []
-    refused = 0
+    refused: list[dict[str, str]] = []
     for one in _chosen(_kept(files, kafka), ids, everything=everything):
         try:
             events.append(event_of(one))
             letters.append(one)
         except InvalidEventError as error:
-            refused += 1
-            print_line(f"{one.id} is still no event: {error}")
+            refused.append({"id": one.id, "error": str(error)})
     if kafka.settings is not None:
         _publish(kafka.settings, letters)
     elif events:
+        refuse_missing_store(store.redis_url, files.storage_dir)
         with open_store(store, files) as opened:
             Projection(opened.store).apply(events)
-    print_line(f"{len(letters)} replayed, {refused} are still no events; remove what was replayed with `drop`")
+    lines = [
+        *(f"{one['id']} is still no event: {one['error']}" for one in refused),
+        f"{len(letters)} replayed, {len(refused)} are still no events; remove what was replayed with `drop`",
+    ]
+    done = {"replayed": len(letters), "refused": refused}
+    show(done, lambda _out: print_line("\n".join(lines)), as_json=as_json)
     if refused:
         raise typer.Exit(1)
 
@@ -86,12 +99,13 @@ def drop_command(
     kafka: KafkaOptions,
     ids: _Ids = None,
     everything: _All = False,  # noqa: FBT002 - a flag
+    as_json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Remove dead letters for good."""
     kept = _kept(files, kafka)
     chosen = {one.id for one in _chosen(kept, ids, everything=everything)}
     kept.drop(lambda one: one.id in chosen)
-    print_line(f"{len(chosen)} dropped")
+    show({"dropped": len(chosen)}, lambda _out: print_line(f"{len(chosen)} dropped"), as_json=as_json)
 
 
 def _kept(files: FileOptions, kafka: KafkaOptions) -> KeptDeadLetters:

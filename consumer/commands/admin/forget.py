@@ -19,7 +19,7 @@ from projections.profile_key import HIGHEST_ID
 from projections.projection import Projection
 from projections.remembered.analyses_seen import SeenAnywhere, SeenInStore
 from snapshot.cli.options import DatabaseOptions, FileOptions, KafkaOptions, StoreOptions
-from snapshot.cli.resources import open_announcer, open_store
+from snapshot.cli.resources import open_announcer, open_store, refuse_missing_store
 from snapshot.files.marker import SeenInMarker
 from snapshot.runtime.stdio import print_safely
 
@@ -68,6 +68,8 @@ def _opened(
     database: DatabaseOptions, files: FileOptions, store: StoreOptions, kafka: KafkaOptions
 ) -> Iterator[tuple[Surroundings, Callable[[], None] | None]]:
     """What forgetting works on; and what rewrites the log of a private Redis, of which we are the only user."""
+    otherwise = "; where that was lost, or there never was one, make this folder first"
+    refuse_missing_store(store.redis_url, files.storage_dir, otherwise)
     settings = kafka.settings
     urls = database.database_url, database.insights_database_url
     with open_store(store, files) as opened, open_announcer(settings, files) as announcer:

@@ -74,7 +74,10 @@ def serve_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of fla
     access = Access(host, token or None, filter(None, names.split(",")))
     if login_link:
         name = names.partition(",")[0].strip()
-        print_line(f"{f'https://{name}' if name else _address(host, port)}/login?code={access.login_code()}")
+        url = f"https://{name}" if name else _address(host, port)
+        if access.open:
+            raise OperatorError(f"no token is set, so the page asks for none: open {url}, or set SNAPSHOT_WEB_TOKEN")
+        print_line(f"{url}/login?code={access.login_code()}")
         return
     live = Live(Sources(database, place, kafka.settings))
     with handle_signals() as signals, listen(host, port) as listening:

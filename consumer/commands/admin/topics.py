@@ -1,13 +1,16 @@
 """`snapshot-admin topics`: create the topics that are missing, compare those that exist."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from consumer.kafka.topics import ensure_topics
+from consumer.kafka.topics import Topics, ensure_topics
 from projections.errors import OperatorError
 from snapshot.cli.options import KafkaOptions
+from snapshot.cli.read_only import Json
 from snapshot.runtime.stdio import print_line
+from snapshot.runtime.terminal import show
 
 
 def topics_command(
@@ -20,21 +23,25 @@ def topics_command(
         int | None,
         typer.Option(min=1, max=2**15 - 1, help="Replicas of each new topic.", show_default="the broker's own"),
     ] = None,
+    as_json: Json = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Create the topics that are missing; report how existing ones differ from what they should be (exit code 1)."""
     settings = kafka.settings
     if settings is None:
         raise OperatorError("KAFKA_BOOTSTRAP_SERVERS is not set: set it to host:port")
     found = ensure_topics(settings, partitions=partitions, replication=replication)
-    for name in found.created:
-        print_line(f"created {name}")
-    for difference in found.differences:
-        print_line(difference)
+    show(found._asdict(), lambda _out: print_line("\n".join(_lines(found))), as_json=as_json)
     if found.differences:
-        print_line(
+        raise typer.Exit(1)
+
+
+def _lines(found: Topics) -> Iterator[str]:
+    yield from (f"created {name}" for name in found.created)
+    yield from found.differences
+    if found.differences:
+        yield (
             "existing topics were left as they are: change settings with kafka-configs.sh --alter, add partitions "
             "with kafka-topics.sh --alter (they can't be reduced), replicas with kafka-reassign-partitions.sh"
         )
-        raise typer.Exit(1)
-    if not found.created:
-        print_line("all topics exist and are configured as they should be")
+    elif not found.created:
+        yield "all topics exist and are configured as they should be"

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
@@ -102,7 +103,11 @@ def matches(header: str, digest: str) -> bool:
 
 def _parse(after: str) -> ProfileKey:
     user, _, slug = after.partition(":")
-    return key_of(user, slug)
+    try:
+        return key_of(user, slug)
+    except HTTPException:
+        text = f"after is {after[:100]!r}, and must be USER:GROUP, the `next` of the page before"
+        raise HTTPException(400, text) from None
 
 
 def _summary(one: FoundProfile) -> ProfileSummary:

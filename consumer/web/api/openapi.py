@@ -81,7 +81,7 @@ def _operations() -> dict[str, dict[str, Any]]:
                        "attachments; a number is the beginning of a user's id."),
                 _query("group", "Only this group."),
                 _query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
-                _query("after", "`next` of the page before."),
+                _query("after", "`next` of the page before, USER:GROUP.", {"type": "string", "pattern": "^[0-9]+:."}),
             ],
             refused=True,
             unreachable=True,
@@ -129,7 +129,7 @@ def _operation(  # noqa: PLR0913 - what differs between them
         answers["200"]["headers"] = headers
     answers |= further or {}
     if refused:
-        answers["400"] = _problem("A parameter is none.")
+        answers["400"] = _problem("A parameter is not what it has to be.")
     answers["401"] = _problem("A token is needed.")
     if unreachable:
         answers[_UNREACHABLE] = _problem("The store, the database or Kafka can't be reached at present.")

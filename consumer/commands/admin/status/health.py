@@ -8,31 +8,32 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 MOST_SECONDS = 30.0
 
 
-class Health(NamedTuple):
-    """The exit code, and one line that says why."""
+class Health(msgspec.Struct, frozen=True):
+    """Whether all gave a sign of life, and one line that says why."""
 
-    code: int
-    text: str
+    alive: bool
+    said: str
 
 
 def health(storage: Path, given: Path | None, now: Callable[[], float] = time.time) -> Health:
     """Look at the sign of life that was given; else at those of all processes that run here with this storage."""
     files = [given] if given else list(_of_running(storage))
     if not files:
-        return Health(1, f"no process of ours runs on this host with the storage folder {storage}")
+        return Health(alive=False, said=f"no process of ours runs on this host with the storage folder {storage}")
     for file in files:
         try:
             age = now() - file.stat().st_mtime
         except OSError as error:
-            return Health(1, f"no sign of life: {file}: {error.strerror}")
+            return Health(alive=False, said=f"no sign of life: {file}: {error.strerror}")
         if abs(age) > MOST_SECONDS:
-            return Health(1, f"the last sign of life was {age:.0f} s ago: {file}")
-    return Health(0, f"alive: {', '.join(map(str, files))}")
+            return Health(alive=False, said=f"the last sign of life was {age:.0f} s ago: {file}")
+    return Health(alive=True, said=f"alive: {', '.join(map(str, files))}")
 
 
 def _of_running(storage: Path) -> Iterable[Path]:

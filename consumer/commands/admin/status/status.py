@@ -38,9 +38,11 @@ def status_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of fl
     Exit codes: 0 all is well, 1 something has to be looked at (with --health: not alive), 2 could not run.
     """
     if only_health:
+        if watch:
+            raise typer.BadParameter("give either --watch or --health")
         found = health(place.storage_dir, alive_file)
-        print_line(found.text)
-        raise typer.Exit(found.code)
+        show(found, lambda _out: print_line(found.said), as_json=as_json)
+        raise typer.Exit(0 if found.alive else PROBLEMS)
     from consumer.views.status import gather  # noqa: PLC0415 - a probe needs none of it
 
     with open_existing_store(place) as store:

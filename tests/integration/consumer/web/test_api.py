@@ -71,7 +71,10 @@ def test_profiles_come_in_pages(page: Page, client: TestClient) -> None:
         answer = client.get(f"/api/profiles?{wrong}")
         assert answer.status_code == 400
         valid("Problem", answer.json())
-    assert client.get("/api/profiles?after=x").status_code == 404
+    for after in ("x", "0:elm", "2:", f"{2**63}:elm"):
+        refused = client.get("/api/profiles", params={"after": after})
+        assert refused.status_code == 400
+        assert refused.json() == {"error": f"after is {after!r}, and must be USER:GROUP, the `next` of the page before"}
 
 
 def test_status_and_the_document_itself(client: TestClient) -> None:

@@ -129,6 +129,8 @@ def test_a_token_opens_the_page_to_others(page: Page, tmp_path: Path) -> None:
         (["--host", "203.0.113.7", "--token", TOKEN], "can't listen on 203.0.113.7 port 8780 ("),
         (["--token", "short"], "SNAPSHOT_WEB_TOKEN must have at least 20"),
         (["--port", "70000"], "70000"),
+        (["--login-link"], "no token is set, so the page asks for none: open http://127.0.0.1:8780, or set SNAPSHOT_W"),
+        (["--login-link", "--name", "a.example"], "asks for none: open https://a.example, or set SNAPSHOT_WEB_TOKEN"),
         (["--kafka-bootstrap-servers", "nonsense"], "nonsense"),
     ],
 )

@@ -78,14 +78,20 @@ class Waiting:
         return Flushed()
 
 
-def test_waiting_for_others_is_logged_only_where_no_batch_of_ours_is_under_way() -> None:
+def test_waiting_for_others_is_logged_only_where_it_lasts_and_no_batch_of_ours_is_under_way() -> None:
+    """The claims of a batch of ours may end after they were looked up."""
     one = Waiting()
-    one.due = 0.0
+    one.due, one.now = 0.0, 60.0
     with capture_logs() as during:
         one.flush_worker.step()
+        assert not one.flush_worker.idle()
+        one.now += 1
+        assert not one.flush_worker.idle()
     assert one.during == [False]
     assert during == []
+    one.now += 1
     with capture_logs() as after:
+        assert not one.flush_worker.idle()
         assert not one.flush_worker.idle()
     assert [cast("dict[str, Any]", said)["seconds"] for said in after] == [11.0]
 

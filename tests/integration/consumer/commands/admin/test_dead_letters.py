@@ -77,6 +77,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
     if request.param == "file":
         FileDeadLetters(tmp_path / "storage" / "dead-letters.jsonl", moment).send(LETTERS)
+        (tmp_path / "storage" / "redis").mkdir()
         return Place(env)
     bootstrap = request.getfixturevalue("fresh_kafka")
     settings = KafkaSettings(bootstrap_servers=bootstrap)
@@ -106,6 +107,26 @@ def test_one_is_shown_whole(place: Place) -> None:
         "value_base64": "//4=",
         "headers": [{"name": "ce_type", "value": "x"}, {"name": "raw", "value_base64": "/w=="}],
     }
+
+
+def test_all_of_it_as_json(place: Place) -> None:
+    listed = json.loads(place.command("list", "--json").stdout)
+    assert listed[0] == {"id": "comment-created/2/7", "time": "2026-01-02T00:00:00+00:00", "error": "no user_id"}
+    ids = [one["id"] for one in listed]
+    assert ids == ["comment-created/2/7", "comment-created/2/8", "comment-created/2/9"]
+    (shown,) = json.loads(place.command("show", ids[2], "--json").stdout)
+    assert shown == json.loads(place.command("show", ids[2]).stdout)
+    replayed = json.loads(place.command("replay", "--all", "--json", code=1).stdout)
+    assert (replayed["replayed"], [one["id"] for one in replayed["refused"]]) == (1, [ids[0], ids[2]])
+    assert json.loads(place.command("drop", "--all", "--json").stdout) == {"dropped": 3}
+    assert json.loads(place.command("list", "--json").stdout) == []
+
+
+def test_nothing_is_replayed_into_a_store_that_nobody_made(tmp_path: Path) -> None:
+    FileDeadLetters(tmp_path / "dead-letters.jsonl", lambda: datetime.now(UTC)).send([invalid(8, comment(900))])
+    ended = Place(environment(SNAPSHOT_STORAGE_DIR=str(tmp_path))).command("replay", "--all", code=2)
+    assert ended.stderr.startswith(f"there is no store in {tmp_path / 'redis'}: set SNAPSHOT_STORAGE_DIR or REDIS_URL")
+    assert not (tmp_path / "redis").exists()
 
 
 def test_what_is_dropped_is_gone_and_all_else_stays_however_often(place: Place) -> None:

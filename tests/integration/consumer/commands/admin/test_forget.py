@@ -302,3 +302,23 @@ def test_the_log_of_a_private_redis_is_written_again(tmp_path: Path) -> None:
     assert logs()
     assert run("snapshot-admin", "forget", str(USER), "--force", env=env).returncode == 0
     assert not logs()
+
+
+def test_no_store_is_made_where_none_was_unless_its_folder_says_that_it_was_lost(tmp_path: Path) -> None:
+    demo_database.create(tmp_path / "data")
+    storage = tmp_path / "storage"
+    env = on(tmp_path / "data", storage)
+    for words in ([str(USER)], ["99999999"], [str(USER), "--force"], [str(USER), "--undo"]):
+        ended = run("snapshot-admin", "forget", *words, env=env)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.startswith(f"there is no store in {storage / 'redis'}: set SNAPSHOT_STORAGE_DIR or REDIS_")
+        assert ended.stderr.endswith("make this folder first\n")
+    assert not storage.exists()
+    assert run("wb", "signal-profile", "snapshot", "--all", env=env).returncode == 0
+    file = storage / "signal_profiles" / KEY
+    assert file.exists()
+    (storage / "redis").mkdir()
+    ended = run("snapshot-admin", "forget", str(USER), "--force", env=env)
+    assert json.loads(ended.stdout)["complete"], ended.stderr
+    assert not file.exists()
+    assert BlockedInMarker(storage / "signal_profiles").get() == {USER}

@@ -33,7 +33,10 @@ def test_a_consumer_that_runs_and_one_that_was_killed(tmp_path: Path) -> None:
         said = made.admin("status")
         assert said.startswith("all is well\n")
         assert f" {consumer.process.pid}\t" in said
-        assert made.admin("status", "--health").startswith("alive: ")
+        said = made.admin("status", "--health")
+        assert said.startswith("alive: ")
+        assert made.admin_json("status", "--health") == {"alive": True, "said": said.strip()}
+        assert "either --watch or --health" in made.admin("status", "--health", "--watch", code=2)
 
         shutil.rmtree(made.storage / "signal_profiles")
         (made.storage / "signal_profiles").write_text("in the way")
@@ -45,6 +48,7 @@ def test_a_consumer_that_runs_and_one_that_was_killed(tmp_path: Path) -> None:
         consumer.process.send_signal(signal.SIGKILL)
         consumer.process.wait()
         assert made.admin("status", "--health", code=1).startswith("no process of ours runs on this host")
+        assert made.admin_json("status", "--health", code=1)["alive"] is False
         assert [one["pid"] for one in made.admin_json("status", code=1)["processes"]] == [consumer.process.pid]
 
 
