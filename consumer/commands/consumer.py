@@ -10,7 +10,7 @@ from consumer.commands.wait_option import Wait, opened
 from consumer.daemon.daemon import open_daemon
 from consumer.daemon.nightly import nightly_rebuild
 from consumer.daemon.settings import DaemonSettings, NightlySettings, Summary
-from consumer.process import liveness
+from consumer.process import alive_files
 from consumer.process.signals import handle_signals
 from snapshot.cli.command import command
 from snapshot.cli.options import (
@@ -77,18 +77,18 @@ def _consume(  # noqa: PLR0913, PLR0917 - each is a group of flags
         tail.settings(),
         alive_file,
     )
-    with (
-        handle_signals() as signals,
-        open_metrics(metrics) as opened_metrics,
-        opened(
-            lambda: open_daemon(settings, opened_metrics),
-            wait=wait and not until_caught_up,
-            alive=liveness.alive_file(files.storage_dir, alive_file),
-        ) as (daemon, restart_embedded_redis),
-    ):
-        signals.call(daemon.stop)
-        summary = daemon.run(restart_embedded_redis, until_caught_up=until_caught_up)
-    _print_summary(summary)
+    alive = alive_files.alive_file(files.storage_dir, alive_file)
+    with handle_signals(alive) as signals:
+        with (
+            open_metrics(metrics) as opened_metrics,
+            opened(lambda: open_daemon(settings, opened_metrics), wait=wait and not until_caught_up, alive=alive) as (
+                daemon,
+                restart_embedded_redis,
+            ),
+        ):
+            signals.call(daemon.stop)
+            summary = daemon.run(restart_embedded_redis, until_caught_up=until_caught_up)
+        _print_summary(summary)
 
 
 def _print_summary(summary: Summary) -> None:

@@ -18,8 +18,9 @@ from consumer.commands.alive_option import AliveFile
 from consumer.commands.tail_options import TailOptions
 from consumer.commands.wait_option import Wait, opened
 from consumer.kafka.topics import ensure_topics, event_ends
+from consumer.process import alive_files
 from consumer.process.limit import ProgressLimit
-from consumer.process.liveness import Liveness, alive_file, watched
+from consumer.process.liveness import Liveness, watched
 from consumer.process.narration import Narration
 from consumer.process.presence import Activity, Presence
 from consumer.process.signals import handle_signals
@@ -108,10 +109,11 @@ def _relay(  # noqa: PLR0913, PLR0917 - each is a group of flags
     files = FileOptions(options.storage_dir)
     if options.alive_file is None:
         make_storage(files)
-    alive = alive_file(options.storage_dir, options.alive_file)
+        alive_files.remove_left(options.storage_dir)
+    alive = alive_files.alive_file(options.storage_dir, options.alive_file)
     liveness = Liveness(alive)
     with (
-        handle_signals() as signals,
+        handle_signals(alive) as signals,
         open_metrics(metrics) as opened_metrics,
         opened(lambda: open_store(store, files), wait=wait, alive=alive) as opened_store,
         opened(

@@ -26,8 +26,9 @@ from consumer.kafka.options import SourceOptions
 from consumer.kafka.source import KafkaSource
 from consumer.kafka.topics import ensure_topics
 from consumer.loop import Loop
+from consumer.process import alive_files
 from consumer.process.limit import ProgressLimit
-from consumer.process.liveness import Liveness, alive_file, watched
+from consumer.process.liveness import Liveness, watched
 from consumer.process.narration import Figures, Narration
 from consumer.process.presence import Activity, Presence, first_failures
 from consumer.source import Source
@@ -203,6 +204,7 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
     with ExitStack() as stack:
         files = settings.files
         make_storage(files)
+        alive_files.remove_left(files.storage_dir)
         _check_group(settings)
         if settings.kafka is not None:
             for difference in ensure_topics(settings.kafka).differences:
@@ -211,7 +213,7 @@ def open_daemon(settings: DaemonSettings, metrics: Metrics) -> Iterator[tuple[Da
         stack.callback(folder.close)
         options = settings.store.of_a_run() if settings.until_caught_up else settings.store
         opened = stack.enter_context(open_store(options, files))
-        liveness = Liveness(alive_file(files.storage_dir, settings.alive_file))
+        liveness = Liveness(alive_files.alive_file(files.storage_dir, settings.alive_file))
         store = watched(opened.store, liveness.called)
         projection = Projection(store)
         announcer = stack.enter_context(open_announcer(settings.kafka, files))

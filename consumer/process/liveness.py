@@ -7,7 +7,6 @@ file as it was. systemd's watchdog is fed in the same moment.
 
 import math
 import os
-import socket
 import stat
 import threading
 import time
@@ -17,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from consumer.process import systemd
+from consumer.process import alive_files, systemd
 from snapshot.runtime.throttle import ThrottledWarning
 
 T = TypeVar("T")
@@ -25,11 +24,6 @@ T = TypeVar("T")
 _STUCK_SECONDS = 60.0
 _TOUCH_SECONDS = 1.0
 _ITEMS = 1_000
-
-
-def alive_file(storage: Path, given: Path | None) -> Path:
-    """The file that was given (SNAPSHOT_ALIVE_FILE), else one in the storage folder that no other process has."""
-    return given or storage / f"alive-{socket.gethostname()}-{os.getpid()}"
 
 
 class Liveness:
@@ -68,13 +62,10 @@ class Liveness:
             _touch(self._path)
 
     def close(self) -> None:
-        """Take the file away, for good; ours is empty, what is not is another program's."""
+        """Take the file away, for good."""
         self._touched_at = math.inf
         systemd.notify(systemd.STOPPING)
-        with suppress(OSError):
-            found = self._path.lstat()
-            if stat.S_ISREG(found.st_mode) and not found.st_size:
-                self._path.unlink()
+        alive_files.remove(self._path)
 
 
 def _touch(path: Path) -> None:

@@ -29,13 +29,13 @@ def start(module: str, function: str) -> None:
     try:
         if interruptible:
             signal.signal(signal.SIGINT, _interrupt)
-        run()
+        try:
+            run()
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is done: its exit code stands while Python ends
     except KeyboardInterrupt:
         say_interrupted()
         sys.exit(_INTERRUPTED)
-    finally:
-        if interruptible:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own end has nothing to say of it either
 
 
 def say_interrupted(text: str = "interrupted") -> None:
@@ -70,6 +70,9 @@ def _send_again(unraisable: "Any") -> None:  # noqa: ANN401 - a type that only t
     if code in lost:
         import threading  # noqa: PLC0415 - see above
 
+        from snapshot.processes.interrupts import note_lost  # noqa: PLC0415 - see above
+
+        note_lost()
         threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), lost[code])).start()
     else:
         sys.__unraisablehook__(unraisable)

@@ -80,12 +80,13 @@ def serve_command(  # noqa: PLR0913, PLR0917 - each is a flag, or a group of fla
         print_line(f"{url}/login?code={access.login_code()}")
         return
     live = Live(Sources(database, place, kafka.settings))
-    with handle_signals() as signals, listen(host, port) as listening:
-        server = PageServer(make_app(live, access), live)
-        signals.call(server.stop)
-        print_line(f"serving {_address(host, listening.getsockname()[1])} until Ctrl-C")
-        server.run([listening])
-    print_line("stopped")
+    with handle_signals() as signals:
+        with listen(host, port) as listening:
+            server = PageServer(make_app(live, access), live)
+            signals.call(server.stop)
+            print_line(f"serving {_address(host, listening.getsockname()[1])} until Ctrl-C")
+            server.run([listening])
+        print_line("stopped")
 
 
 def _address(host: str, port: int) -> str:

@@ -62,6 +62,8 @@ _SETTINGS = {
     "maxmemory-policy": "noeviction",
 }
 
+_used: dict[Path, IO[str]] = {}
+"""The folders whose server this process uses, each with its `users` file."""
 _FIX = "make room and give yourself write access there, choose another SNAPSHOT_STORAGE_DIR, or set REDIS_URL"
 _START_OVER = (
     "fix that, or move the folder away and run again: what it contained is read again "
@@ -79,12 +81,24 @@ def using(storage: Path) -> Iterator[str]:
     with _opened(folder / "users") as users:
         if not _take(users, fcntl.LOCK_SH, _ENDING_SECONDS):  # the last user before us stops the server
             raise OperatorError(f"{users.name} is locked by a command that doesn't end: end it (`fuser` tells which)")
+        _used[folder] = users
         try:
             yield ensure_running(storage)
         finally:
             users.close()
+            _used.pop(folder, None)
             with contextlib.suppress(OSError, OperatorError):  # the folder is gone: not what the command was about
                 _stop_if_unused(folder)
+
+
+def let_go() -> None:
+    """For a process that ends at once: have the servers end that no other uses, without waiting for them."""
+    for folder, users in list(_used.items()):
+        with contextlib.suppress(OSError, ValueError, OperatorError), socket.socket(socket.AF_UNIX) as connection:
+            connection.setblocking(False)  # noqa: FBT003 - the socket's own signature
+            if _take(users):
+                connection.connect((folder / "lock").read_text())
+                connection.send(b"SHUTDOWN NOSAVE\r\n")
 
 
 def ensure_running(storage: Path, *, timeout: float = 30.0) -> str:

@@ -68,4 +68,4 @@ def populate_command(
             else:
                 away.resolved()
                 written += 1
-    print_line(f"{written} comments written")
+        print_line(f"{written} comments written")
