@@ -1,4 +1,4 @@
-"""`snapshot-admin status --health`: whether our processes on this host give signs of life, for probes.
+"""Whether a process of ours on this host is alive, by its own file alone: for probes.
 
 An outage of Redis or Kafka is no reason to restart anything, so nothing else is asked.
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from consumer.daemon.worker import Worker
-from consumer.process.liveness import Liveness, alive_file, watched
+from consumer.process.liveness import Liveness, watched
 from projections.store.protocol import StoreUnavailableError
 from support.process import wait_until
 
@@ -103,12 +103,6 @@ def test_what_lies_there_and_is_no_file_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "fifo").is_fifo()
     Liveness(tmp_path / "missing" / "alive", Clock()).heartbeat()
-
-
-def test_each_process_has_a_file_of_its_own_unless_one_is_given(tmp_path: Path) -> None:
-    assert alive_file(tmp_path, None).name.startswith("alive-")
-    assert alive_file(tmp_path, None).name.endswith(f"-{os.getpid()}")
-    assert alive_file(tmp_path, tmp_path / "given") == tmp_path / "given"
 
 
 class Slow:

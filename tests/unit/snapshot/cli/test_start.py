@@ -54,6 +54,41 @@ def test_ctrl_c_is_one_line_whether_a_program_is_still_imported_or_runs(tmp_path
     assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
 
 
+LATE = """
+import atexit, os, signal
+
+def main():
+    atexit.register(os.kill, os.getpid(), signal.SIGINT)
+    raise SystemExit({code})
+"""
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_ctrl_c_after_the_work_is_done_changes_no_exit_code(tmp_path: Path, code: int) -> None:
+    (tmp_path / "program.py").write_text(LATE.format(code=code))
+    ended = run_program(tmp_path)
+    assert (ended.returncode, ended.stderr) == (code, "")
+
+
+TWICE = """
+import os, signal, time
+
+def main():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+        print("closed")
+"""
+
+
+def test_ctrl_c_twice_is_one_line_and_interrupts_no_clean_up(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(TWICE)
+    ended = run_program(tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "closed\n", "interrupted\n")
+
+
 def test_nothing_slow_is_imported_before_ctrl_c_is_handled() -> None:
     """Until then Python answers it with a traceback."""
     ask = "import sys; import consumer.commands.programs; print(*sys.modules)"

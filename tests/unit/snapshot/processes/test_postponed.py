@@ -11,6 +11,7 @@ import pytest
 
 from consumer.process.signals import handle_signals
 from snapshot.cli import run_log, start
+from snapshot.processes import interrupts
 
 
 class Struck(threading.Thread):
@@ -37,6 +38,7 @@ def begin(thread: threading.Thread) -> None:
 
 @pytest.fixture
 def kept() -> Iterator[None]:
+    interrupts.note_lost()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)

@@ -424,3 +424,17 @@ def test_a_server_that_never_answers_is_named_with_its_process(storage: Path) ->
             ensure_running(storage, timeout=0.2)
         assert url
         kill(storage)
+
+
+def test_one_that_ends_at_once_has_its_server_end_unless_another_uses_it(storage: Path) -> None:
+    with using(storage):
+        with subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(storage)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline()
+            embedded.let_go()
+            other.communicate("\n")
+        embedded.let_go()
+        wait_until(lambda: not running(storage), "Redis to end")
+    embedded.let_go()

@@ -4,7 +4,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from consumer.commands.admin.status.health import MOST_SECONDS, Health, health
 
@@ -33,7 +36,25 @@ def test_the_processes_that_run_here(tmp_path: Path) -> None:
     alive(tmp_path, ended.pid, 0)
     alive(tmp_path, os.getpid(), 0, "another-host")
     assert health(tmp_path, None).said.startswith("no process of ours runs on this host")
-    mine = alive(tmp_path, os.getpid(), 1000)
-    assert health(tmp_path, None, lambda: 1001) == Health(alive=True, said=f"alive: {mine}")
-    alive(tmp_path, os.getppid(), 900)
-    assert not health(tmp_path, None, lambda: 1001).alive
+    now = time.time()
+    mine = alive(tmp_path, os.getpid(), now)
+    assert health(tmp_path, None, lambda: now + 1) == Health(alive=True, said=f"alive: {mine}")
+    alive(tmp_path, os.getppid(), 0)  # of a process that had this number before
+    assert health(tmp_path, None, lambda: now + 1).alive
+    alive(tmp_path, os.getppid(), now)
+    assert not health(tmp_path, None, lambda: now + 31).alive
+
+
+def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert health(tmp_path / "missing", None).said.startswith("no process of ours runs on this host")
+
+    def refuse(path: Path, **_: object) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = health(tmp_path, None)
+    fix = "can't be read (Permission denied); ask as the user whom the daemon runs as"
+    assert (found.alive, f"{tmp_path} {fix}" in found.said) == (False, True)
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert health(tmp_path, tmp_path / "alive").said.startswith(f"no sign of life can be read: {tmp_path / 'alive'}: ")
