@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -426,15 +427,22 @@ def test_a_server_that_never_answers_is_named_with_its_process(storage: Path) ->
         kill(storage)
 
 
-def test_one_that_ends_at_once_has_its_server_end_unless_another_uses_it(storage: Path) -> None:
+def test_one_that_ends_at_once_has_its_server_end(storage: Path) -> None:
     with using(storage):
-        with subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(storage)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as other:
-            assert other.stdout is not None
-            assert other.stdout.readline()
-            embedded.let_go()
-            other.communicate("\n")
         embedded.let_go()
         wait_until(lambda: not running(storage), "Redis to end")
+        (storage / "redis" / "lock").write_text("/nowhere")
+        embedded.let_go()
     embedded.let_go()
+
+
+def test_one_that_ends_at_once_leaves_a_server_that_another_uses(storage: Path) -> None:
+    with using(storage) as url:
+        words = [sys.executable, "-c", HOLD, str(storage)]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline().strip() == url
+            embedded.let_go()
+            time.sleep(0.2)
+            assert running(storage)
+            other.communicate("\n")
