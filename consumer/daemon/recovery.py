@@ -114,8 +114,9 @@ class RecoveryWorker:
                 events += result.events
                 for reason in result.invalid_rows.values():
                     log.warning("invalid row", reason=reason)
-        self._done(lost, states)
-        log.info("lost data rebuilt from the database", buckets=list_buckets(lost), events=events)
+        done = self._done(lost, states)
+        if done:
+            log.info("lost data rebuilt from the database", buckets=list_buckets(done), events=events)
 
     def _repair(self, database: Database, lost: frozenset[int]) -> Iterator[PartResult]:
         """Remove nothing where so much would be removed that the database itself looks half-restored."""
@@ -133,16 +134,19 @@ class RecoveryWorker:
     def _give_notice(self, database: Database) -> None:
         notice.post(self._store, database.clock(), self._token)
 
-    def _done(self, lost: frozenset[int], before: list[BucketState | None]) -> None:
-        """Note it, except for buckets that were lost again."""
+    def _done(self, lost: frozenset[int], before: list[BucketState | None]) -> list[int]:
+        """Note it, except for buckets that were lost again; of which it was noted."""
+        done = []
         for bucket, (was, state) in enumerate(zip(before, self._store.bucket_states(), strict=True)):
             if (
                 bucket in lost
                 and was is not None
                 and state is not None
                 and (goal := reconciled(was, state)) is not None
+                and self._store.recover(bucket, state, goal)
             ):
-                self._store.recover(bucket, state, goal)
+                done.append(bucket)
+        return done
 
     def _renew(self) -> None:
         self.pages += 1

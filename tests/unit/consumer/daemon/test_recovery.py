@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumer.daemon.recovery import RecoveryWorker
+from consumer.positions import list_buckets
 from projections.database.database import Database, DatabaseUnavailableError
 from projections.projection import RULES_VERSION
 from projections.store.memory import MemoryStore
@@ -68,6 +69,26 @@ def test_what_was_lost_comes_back_and_what_is_gone_goes(town: Town) -> None:
         town.store.recover(bucket, state, None)
     assert town.rebuild().different == 0
     town.check()
+
+
+@pytest.mark.parametrize("kept", [(), (3, 5)])
+def test_the_log_names_the_buckets_that_were_not_lost_again(
+    town: Town, monkeypatch: pytest.MonkeyPatch, kept: tuple[int, ...]
+) -> None:
+    run = GuardedRepair._run  # noqa: SLF001  what happens while it runs
+
+    def lose(repair: GuardedRepair, parts: list[Part]) -> Iterator[PartResult]:
+        yield from run(repair, parts)
+        for bucket, state in enumerate(town.store.bucket_states()):
+            if state is not None and bucket not in kept:
+                goal = RecoveryGoal({"comment-created/0": 0}, reconcile=True, reason="lost again")
+                assert town.store.raise_epoch(bucket, state.epoch, goal, ORIGIN)
+
+    monkeypatch.setattr(GuardedRepair, "_run", lose)
+    with capture_logs() as logged:
+        recover(town)
+    rebuilt = [line["buckets"] for line in logged if line["event"] == "lost data rebuilt from the database"]
+    assert rebuilt == ([list_buckets(kept)] if kept else [])
 
 
 def test_the_tail_is_given_notice_before_and_after(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
