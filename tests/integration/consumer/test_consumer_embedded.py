@@ -1,7 +1,9 @@
 """`snapshot-consumer` as an operator runs it without broker and Redis: straight from the database."""
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import pytest
 
 from consumer.commands.admin import demo_database
 from support.commands import Started, environment, on, run
+from support.process import wait_until
 from support.whiteballoon import WhiteBalloon, execute
 
 CATCH_UP = ("snapshot-consumer", "--until-caught-up")
@@ -265,3 +268,35 @@ def test_a_half_restored_database_ends_nothing_until_that_is_confirmed(tmp_path:
     confirmed = run(*words, "--prune-all", env=env)
     assert confirmed.returncode == 0, confirmed.stderr
     assert [path.name for path in out.glob("*.json")] == [f"{users[0]}-elm.json"]
+
+
+def test_ctrl_c_twice_is_an_end_in_order(tmp_path: Path) -> None:
+    demo_database.create(tmp_path / "data")
+    env, storage = on(tmp_path / "data", tmp_path / "storage"), tmp_path / "storage"
+    with Started("snapshot-consumer", env=env, log=tmp_path / "log") as started:
+        started.until(lambda: any((storage / "signal_profiles").glob("*.json")))
+        started.process.send_signal(signal.SIGINT)
+        started.process.send_signal(signal.SIGINT)
+        assert started.process.wait(30) == 0, started.said()
+    assert " events applied; profiles: " in started.said().splitlines()[-1], started.said()
+    assert list(storage.glob("alive-*")) == []
+    assert not (storage / "redis" / "redis.pid").exists()
+
+
+def test_ctrl_c_again_later_ends_at_once_and_leaves_neither_redis_nor_a_sign_of_life(tmp_path: Path) -> None:
+    demo_database.create(tmp_path / "data")
+    env, storage = on(tmp_path / "data", tmp_path / "storage"), tmp_path / "storage"
+    with Started("snapshot-consumer", env=env, log=tmp_path / "log") as started:
+        started.until(lambda: any((storage / "signal_profiles").glob("*.json")) and any(storage.glob("alive-*")))
+        redis = int((storage / "redis" / "redis.pid").read_text())
+        os.kill(redis, signal.SIGSTOP)  # so the end has something to wait for
+        try:
+            while started.process.poll() is None:
+                started.process.send_signal(signal.SIGINT)
+                time.sleep(0.1)
+        finally:
+            os.kill(redis, signal.SIGCONT)
+        assert started.process.returncode == 130, started.said()
+    assert "signalled again, ending at once; what is not committed is read again" in started.said().splitlines()[-1]
+    assert list(storage.glob("alive-*")) == []
+    wait_until(lambda: not (storage / "redis" / "redis.pid").exists(), "the end of Redis")
