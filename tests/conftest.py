@@ -19,6 +19,7 @@ import structlog
 from hypothesis import HealthCheck, Phase, settings
 
 from snapshot.kafka.settings import CLIENTS
+from snapshot.processes import interrupts
 from support import kafka_broker, oracle_folder, services
 from support.redis_server import RedisServer
 
@@ -57,6 +58,12 @@ def _logging_as_before() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture(autouse=True)
+def _no_signal_was_raised() -> None:
+    """Within a second of the signal of another test in this process, one would do nothing."""
+    interrupts.note_lost()
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ from snapshot.processes import interrupts
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
     """One that was signalled ignores further signals after its block."""
-    interrupts.note_lost()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield
     for number, handler in before.items():

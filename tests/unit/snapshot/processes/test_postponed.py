@@ -38,7 +38,6 @@ def begin(thread: threading.Thread) -> None:
 
 @pytest.fixture
 def kept() -> Iterator[None]:
-    interrupts.note_lost()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
