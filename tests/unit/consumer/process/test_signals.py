@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from consumer.process import signals as module
 from consumer.process.signals import handle_signals
-from snapshot.processes import interrupts
 
 
 @pytest.fixture(autouse=True)

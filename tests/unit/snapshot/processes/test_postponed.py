@@ -11,7 +11,6 @@ import pytest
 
 from consumer.process.signals import handle_signals
 from snapshot.cli import run_log, start
-from snapshot.processes import interrupts
 
 
 class Struck(threading.Thread):
