@@ -15,7 +15,7 @@ from support.process import Process, wait_until
 _BLOCKED = "blocked by the deletion guard"
 """So many random deletions, beside consumers that are behind, may well be too much."""
 _COULD_NOT_RUN = 2
-_ENDED_AT_START = {128 + signal.SIGTERM, -signal.SIGTERM}
+_TERMINATED = {128 + signal.SIGTERM, -signal.SIGTERM}
 _RESTART_SECONDS = 1.0
 _STOP_SECONDS = 60.0
 
@@ -50,6 +50,7 @@ class Supervised:
         self._started = 0.0
         self._said = 0
         self._asked = False
+        self._asked_again = False
         self._troubled = False
         self._start_at: float | None = time.monotonic()
         self._random = random.Random(name)  # noqa: S311  no secret is made of it
@@ -88,7 +89,7 @@ class Supervised:
     def terminate(self) -> None:
         """Ask it to end; it is started again."""
         if self._process is not None and self._process.running:
-            self._asked = True
+            self._asked_again, self._asked = self._asked, True
             self._process.signal(signal.SIGTERM)
 
     def finish(self) -> None:
@@ -96,7 +97,7 @@ class Supervised:
         self._start_at = None
         if self._process is None or not self._process.running:
             return
-        self._asked = True
+        self._asked_again, self._asked = self._asked, True
         self._process.signal(signal.SIGTERM)
         with suppress(TimeoutError):
             wait_until(lambda: not self.running, "its end", _STOP_SECONDS)
@@ -117,7 +118,7 @@ class Supervised:
 
     def _start(self, *, trouble: bool) -> None:
         self._said = self.log.stat().st_size if self.log.exists() else 0
-        self._asked, self._troubled, self._start_at = False, trouble, None
+        self._asked, self._asked_again, self._troubled, self._start_at = False, False, trouble, None
         self._started = time.time()
         program, *arguments = self._words
         self._process = Process([HERE / program, *arguments], self.log, cwd=self.log.parent, env=self._env)
@@ -126,7 +127,8 @@ class Supervised:
     def _judge(self, process: Process) -> None:
         code = process.returncode
         self._timeline.note("end", process=self.name, code=code, asked=self._asked)
-        if self._asked and (code == 0 or (code in _ENDED_AT_START and not self.at_work())):
+        at_once = self._asked_again or not self.at_work()
+        if self._asked and (code == 0 or (code in _TERMINATED and at_once)):
             return
         if code == _COULD_NOT_RUN and self._troubled and not self.at_work():
             self.refused += 1
