@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -78,9 +78,14 @@ class PostgresStand:
         self.main_url = self.insights_url = direct.set(port=self.proxy.port).render_as_string()
 
     def lock(self) -> Callable[[], None]:
-        """Lock the comments against reading until the function that it gives is called."""
+        """Lock the comments against reading until the function that it gives is called.
+
+        Not while a process that was stopped is in the middle of reading: who waited for it could not let it go on.
+        """
         connection = psycopg.connect(self.wb.main_url.replace("+psycopg", ""))
-        connection.execute("LOCK TABLE request_comments IN ACCESS EXCLUSIVE MODE")
+        with suppress(psycopg.errors.LockNotAvailable):
+            connection.execute("SET lock_timeout = '5s'")
+            connection.execute("LOCK TABLE request_comments IN ACCESS EXCLUSIVE MODE")
         return connection.close
 
     def take_away(self) -> None:
