@@ -40,23 +40,24 @@ _decode = msgspec.msgpack.Decoder(_Count).decode
 
 def stored_counts(store: Store) -> StoredCounts:
     """Count what the store has; damaged profiles are left out."""
-    found = StoredCounts(Counter(), Counter())
-    for key, packed in store.load_range(0, HIGHEST_ID, HEAD):
+    profiles, comments = Counter[str](), Counter[str]()
+    for (_, slug), packed in store.load_range(0, HIGHEST_ID, HEAD):
         try:
             count = 0 if packed is None else _decode(packed).count
         except UNREADABLE:
             continue
-        found.profiles[key.group_slug] += count > 0
-        found.comments[key.group_slug] += count
-    return found
+        profiles[slug] += count > 0
+        comments[slug] += count
+    return StoredCounts(profiles, comments)
 
 
 def summaries(groups: Groups, stored: StoredCounts) -> list[GroupSummary]:
     """Sum up each group, by slug."""
     names, members = defaultdict[str, set[str]](set), Counter[str]()
-    for mine in groups.members.values():
-        members.update(mine.keys())
-        for slug, name in mine.items():
+    shared = {id(mine): mine for mine in groups.members.values()}  # thousands of members have the same one
+    for identity, number in Counter(map(id, groups.members.values())).items():
+        for slug, name in shared[identity].items():
+            members[slug] += number
             names[slug].add(name)
     return [
         GroupSummary(
